@@ -1,0 +1,23 @@
+//! The words that every other crate speaks: addresses, envelopes, principals, receipts, faults, limits, time and chance.
+//! It does no I/O, never awaits and serialises nothing: what crosses a wire or a disk has its own versioned type there.
+#![warn(missing_docs)]
+
+mod address;
+mod envelope;
+mod fault;
+mod limits;
+mod pattern;
+mod principal;
+mod receipt;
+mod time;
+mod trace;
+
+pub use address::{Address, Kind};
+pub use envelope::{Envelope, Headers, Id};
+pub use fault::{Code, Entry, Fault, Retry, Side};
+pub use limits::Limits;
+pub use pattern::Pattern;
+pub use principal::{Principal, Verb};
+pub use receipt::Receipt;
+pub use time::{Clock, Dice, Time};
+pub use trace::Trace;

@@ -1,0 +1,51 @@
+//! The limits that hold for the whole program. Each part adds its own beside its configuration.
+//! What happens at a limit is said here, and every refusal carries the fault code that is named.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Limits on what one client, one message and the whole program may take.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// The largest body of one message in bytes; a larger one is refused with TL0003. Default 1 MiB.
+    pub message_bytes: usize,
+    /// The most headers of one message; more are refused with TL0004. Default 64.
+    pub headers: usize,
+    /// The most open connections; a further one is closed at once, and counted under TL0021. Default 10,000.
+    pub connections: usize,
+    /// The most subscriptions of one connection; a further one is refused with TL0027. Default 1,000.
+    pub subscriptions: usize,
+    /// The most messages that one subscriber may leave unread; then its oldest are dropped and counted
+    /// (QoS 0), or its delivery waits (QoS 1). Default 1,000.
+    pub mailbox: usize,
+    /// The most requests of one connection that are under way at once; a further one waits. Default 256.
+    pub in_flight: usize,
+    /// The deepest nesting of JSON or XML that is read; deeper is refused with TL0014. Default 128.
+    pub depth: usize,
+    /// The most targets that one message may reach through routes; more are refused with TL0013. Default 64.
+    pub fan_out: usize,
+    /// How long a request may take when its caller names no deadline, in milliseconds; then TL0009.
+    /// Default 60,000. Streaming model answers count until their first byte.
+    pub request_ms: u64,
+    /// The largest answer of an upstream that is held in memory, in bytes; a larger one fails with TL0003.
+    /// Streams are passed on piecewise and not bounded by it. Default 16 MiB.
+    pub reply_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            message_bytes: 1 << 20,
+            headers: 64,
+            connections: 10_000,
+            subscriptions: 1_000,
+            mailbox: 1_000,
+            in_flight: 256,
+            depth: 128,
+            fan_out: 64,
+            request_ms: 60_000,
+            reply_bytes: 16 << 20,
+        }
+    }
+}

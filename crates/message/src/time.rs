@@ -1,0 +1,129 @@
+//! Time and chance as things that are handed in, so that a seed replays a run.
+//! Nothing here sleeps: timers belong to the runtime of whoever waits.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct Time(u64);
+
+impl Time {
+    /// The moment `millis` milliseconds after the epoch.
+    pub const fn from_millis(millis: u64) -> Time {
+        Time(millis)
+    }
+
+    /// Milliseconds since the epoch.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// `self` later by `span`; stays at the end of time rather than wrap.
+    #[must_use]
+    pub fn after(self, span: Duration) -> Time {
+        Time(self.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// How long ago `earlier` was; zero when it lies ahead.
+    pub fn since(self, earlier: Time) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// Reads RFC 3339, such as `2026-11-21T11:00:00.250Z`.
+    pub fn parse_rfc3339(text: &str) -> Option<Time> {
+        let stamp: jiff::Timestamp = text.parse().ok()?;
+        u64::try_from(stamp.as_millisecond()).ok().map(Time)
+    }
+}
+
+impl fmt::Display for Time {
+    /// RFC 3339 in UTC with milliseconds.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match i64::try_from(self.0).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok()) {
+            Some(stamp) => write!(out, "{stamp:.3}"),
+            None => write!(out, "{}ms", self.0),
+        }
+    }
+}
+
+/// Where the present moment comes from: the system, or a test.
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    System,
+    Manual(Arc<AtomicU64>),
+}
+
+impl Clock {
+    /// The machine's clock.
+    pub const fn system() -> Clock {
+        Clock(Source::System)
+    }
+
+    /// A clock that stands still until it is told otherwise.
+    pub fn manual(start: Time) -> Clock {
+        Clock(Source::Manual(Arc::new(AtomicU64::new(start.0))))
+    }
+
+    /// The present moment.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+    pub fn now(&self) -> Time {
+        match &self.0 {
+            Source::System => {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                Time(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+            }
+            Source::Manual(millis) => Time(millis.load(Ordering::Acquire)),
+        }
+    }
+
+    /// Moves a manual clock on; the machine's clock does not listen.
+    pub fn advance(&self, span: Duration) {
+        if let Source::Manual(millis) = &self.0 {
+            millis.fetch_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX), Ordering::AcqRel);
+        }
+    }
+}
+
+/// Where chance comes from: seeded by the system, or by a test. Not for keys and secrets.
+#[derive(Clone, Debug)]
+pub struct Dice(Arc<AtomicU64>);
+
+impl Dice {
+    /// Seeded from the operating system; from a fixed number should that fail, for nothing secret hangs on it.
+    pub fn from_system() -> Dice {
+        Dice::seeded(getrandom::u64().unwrap_or(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// The sequence that belongs to `seed`.
+    pub fn seeded(seed: u64) -> Dice {
+        Dice(Arc::new(AtomicU64::new(seed)))
+    }
+
+    /// The next 64 bits (SplitMix64, lock-free, so that threads may share one).
+    pub fn roll(&self) -> u64 {
+        let state = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`; 0 when `bound` is 0.
+    pub fn below(&self, bound: u64) -> u64 {
+        u64::try_from((u128::from(self.roll()) * u128::from(bound)) >> 64).unwrap_or(0)
+    }
+
+    /// `span` shortened by up to `share` (0 to 1) of itself, evenly spread: jitter for retries.
+    pub fn jitter(&self, span: Duration, share: f64) -> Duration {
+        let thousandth = f64::from(u32::try_from(self.below(1001)).unwrap_or(0)) / 1000.0;
+        span.mul_f64((1.0 - share.clamp(0.0, 1.0) * thousandth).max(0.0))
+    }
+}
+
+#[cfg(test)]
+mod tests;
