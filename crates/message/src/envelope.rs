@@ -93,7 +93,8 @@ impl Envelope {
 }
 
 pub(crate) static ANONYMOUS: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| "anonymous".into());
-pub(crate) static DEFAULT_TENANT: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| "default".into());
+pub(crate) static DEFAULT_TENANT: std::sync::LazyLock<Arc<str>> =
+    std::sync::LazyLock::new(|| "default".into());
 
 /// A message's identity: a UUID version 7 (RFC 9562 §5.7) that we made, or the text that a sender gave.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -188,8 +189,11 @@ impl Headers {
 
     /// Adds a pair at the end; the name is folded to lower case.
     pub fn push(&mut self, name: &str, value: &str) {
-        let name: Arc<str> =
-            if name.bytes().any(|b| b.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.into() };
+        let name: Arc<str> = if name.bytes().any(|b| b.is_ascii_uppercase()) {
+            name.to_ascii_lowercase().into()
+        } else {
+            name.into()
+        };
         self.0.push((name, value.into()));
     }
 

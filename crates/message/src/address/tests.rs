@@ -4,7 +4,8 @@ use super::*;
 
 #[test]
 fn addresses_parse_and_print_the_same() {
-    for text in ["topic/plant/7/temp", "queue/orders", "tool/github/create_issue", "topic//a", "topic/$SYS/x"] {
+    for text in ["topic/plant/7/temp", "queue/orders", "tool/github/create_issue", "topic//a", "topic/$SYS/x"]
+    {
         assert_eq!(Address::parse(text).unwrap().to_string(), text);
     }
 }
