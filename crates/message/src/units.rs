@@ -42,7 +42,7 @@ impl fmt::Display for Span {
         let millis = self.0.as_millis();
         let (count, unit) = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")]
             .into_iter()
-            .find(|(size, _)| millis >= *size && millis % size == 0)
+            .find(|(size, _)| millis >= *size && millis.is_multiple_of(*size))
             .map_or((millis, "ms"), |(size, unit)| (millis / size, unit));
         write!(out, "{count}{unit}")
     }
@@ -92,7 +92,7 @@ impl fmt::Display for ByteCount {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (count, unit) = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")]
             .into_iter()
-            .find(|(size, _)| self.0 >= *size && self.0 % size == 0)
+            .find(|(size, _)| self.0 >= *size && self.0.is_multiple_of(*size))
             .map_or((self.0, "B"), |(size, unit)| (self.0 / size, unit));
         write!(out, "{count}{unit}")
     }
