@@ -204,7 +204,9 @@ proptest! {
         encode(&Packet::Publish(publish), Version::V5, &mut out);
         let place = place.index(out.len());
         out[place] = byte;
-        let _ = decode(&mut out, Version::V5, MAX);
+        if let Ok(Some(packet)) = decode(&mut out, Version::V5, MAX) {
+            prop_assert!(!format!("{packet:?}").is_empty());
+        }
     }
 }
 
