@@ -1,0 +1,359 @@
+//! The hub: what holds the parts together, takes a message in and sees it to its targets, and changes configuration whole.
+//! Who may do what is checked in the session before; what a protocol looks like is known in the wings only.
+
+use crate::audit;
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::handler::{Handler, Handlers};
+use crate::outlets::{self, OutletStats, Slots};
+use crate::plan::{Compiled, Tallies};
+use crate::protocol::OutletKind;
+use crate::pump::Pumps;
+use crate::route::{Rescue, Route, RouteStats};
+use crate::session::{Origin, Session, wrap};
+use access::{Credential, Identity, Ledger};
+use arc_swap::ArcSwap;
+use broker::{Broker, Mailbox, MailboxOptions};
+use futures_util::future::{BoxFuture, try_join_all};
+use message::{Address, Clock, Code, Dice, Envelope, Fault, Kind, Limits, Misfit, Receipt};
+use net::{Client, Tasks};
+use parking_lot::Mutex;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How many routes a message may pass one after the other: enough for any pipeline, and the end of any circle.
+const DEPTH_MAX: u32 = 8;
+/// How long a publisher waits for a full subscriber who makes it wait.
+const ROOM_WAIT: Duration = Duration::from_secs(5);
+/// The queue in front of an outlet that messages are published to directly.
+const OUTLET_QUEUE: &str = "$out/";
+
+/// What the hub is made of.
+pub struct Parts {
+    /// Topics, queues and streams.
+    pub broker: Broker,
+    /// Where the audit trail is written.
+    pub engine: Arc<dyn store::Engine>,
+    /// The guarded client for everything that leaves.
+    pub client: Client,
+    /// The tasks of the program.
+    pub tasks: Tasks,
+    /// Time.
+    pub clock: Clock,
+    /// Chance.
+    pub dice: Dice,
+    /// Every outlet protocol that the wings offer.
+    pub outlet_kinds: Vec<&'static OutletKind>,
+}
+
+/// The one door. Cloning gives another handle on the same hub.
+#[derive(Clone)]
+pub struct Hub(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    compiled: ArcSwap<Compiled>,
+    slots: ArcSwap<Slots>,
+    handlers: Handlers,
+    counters: Counters,
+    ledger: Ledger,
+    /// Held while a configuration is applied, so that two never mix.
+    applying: Mutex<Applying>,
+}
+
+#[derive(Default)]
+struct Applying {
+    tallies: Tallies,
+    pumps: Pumps,
+}
+
+impl Hub {
+    /// A hub with nothing configured: it refuses everybody. [`Hub::apply`] gives it its first configuration.
+    pub fn new(parts: Parts) -> Result<Hub, Misfit> {
+        let compiled = Compiled::new(Config::default(), 0, &mut Tallies::default())?;
+        let hub = Hub(Arc::new(Inner {
+            parts,
+            compiled: ArcSwap::from_pointee(compiled),
+            slots: ArcSwap::default(),
+            handlers: Handlers::default(),
+            counters: Counters::default(),
+            ledger: Ledger::default(),
+            applying: Mutex::default(),
+        }));
+        audit::start(&hub);
+        Ok(hub)
+    }
+
+    /// Checks a configuration as far as that goes without applying it.
+    pub fn check(&self, config: &Config) -> Result<(), Misfit> {
+        let compiled = Compiled::new(config.clone(), 0, &mut Tallies::default())?;
+        outlets::build(self, &compiled.config, &self.0.parts.outlet_kinds, &self.0.slots.load()).map(drop)
+    }
+
+    /// Applies a configuration whole, or, on a misfit, not at all. What did not change goes on undisturbed: breakers keep
+    /// their state, pumps their leases, routes their counts.
+    pub fn apply(&self, config: Config) -> Result<(), Misfit> {
+        let inner = &self.0;
+        let mut applying = inner.applying.lock();
+        let generation = inner.compiled.load().generation + 1;
+        let compiled = Arc::new(Compiled::new(config, generation, &mut applying.tallies)?);
+        let slots = outlets::build(self, &compiled.config, &inner.parts.outlet_kinds, &inner.slots.load())?;
+        self.declare(&compiled.config, &slots)?;
+        inner.slots.store(Arc::new(slots));
+        inner.compiled.store(Arc::clone(&compiled));
+        applying.pumps.renew(self, &compiled, &inner.slots.load());
+        Ok(())
+    }
+
+    fn declare(&self, config: &Config, slots: &Slots) -> Result<(), Misfit> {
+        let broker = self.broker();
+        for (name, queue) in &config.queues {
+            let made = Address::new(Kind::Queue, name).and_then(|address| broker.declare(&address, queue.options()));
+            made.map_err(|fault| Misfit::new(fault.to_string()).at(name).at("queues"))?;
+        }
+        for (name, stream) in &config.streams {
+            let made = Address::new(Kind::Stream, name).and_then(|address| broker.declare_stream(&address, stream.options()));
+            made.map_err(|fault| Misfit::new(fault.to_string()).at(name).at("streams"))?;
+        }
+        for name in slots.keys() {
+            let options = crate::config::QueueConfig::default().options();
+            let made = outlet_queue(name).and_then(|address| broker.declare(&address, options));
+            made.map_err(|fault| Misfit::new(fault.to_string()).at(name).at("outlets"))?;
+        }
+        Ok(())
+    }
+
+    /// Who shows this credential; [`Code::Unauthenticated`] when nobody here does.
+    pub fn authenticate(&self, credential: Credential<'_>, peer: SocketAddr) -> Result<Arc<Identity>, Fault> {
+        let result = self.compiled().access.authenticate(credential, peer.ip().to_canonical().is_loopback());
+        if let Err(fault) = &result {
+            self.0.counters.fault(fault);
+        }
+        result
+    }
+
+    /// The identity that a listener's configuration names.
+    pub fn identity(&self, name: &str) -> Option<Arc<Identity>> {
+        self.compiled().access.named(name)
+    }
+
+    /// Opens a session for somebody who was authenticated.
+    pub fn open(&self, identity: Arc<Identity>, origin: Origin) -> Session {
+        Session::new(self.clone(), identity, self.compiled().generation, origin)
+    }
+
+    /// Puts `handler` in charge of a kind of address.
+    pub fn serve(&self, kind: Kind, handler: Arc<dyn Handler>) {
+        self.0.handlers.serve(kind, handler);
+    }
+
+    /// A bounded mailbox for a client's filters; `None` takes the configured bound.
+    pub fn mailbox(&self, options: MailboxOptions) -> Mailbox {
+        self.broker().mailbox(options)
+    }
+
+    /// Sees an admitted message to its targets. First all steps run, so that a refusal leaves nothing behind; then the durable
+    /// targets, then the live subscribers.
+    pub(crate) async fn take(&self, envelope: Envelope, mailbox: u64, depth: u32) -> Result<Receipt, Fault> {
+        let plan = self.compiled().plan(&envelope.address);
+        let mut receipt = Receipt { id: envelope.id.clone(), durable: 0, live: 0, routes: 0 };
+        if !plan.is_empty() {
+            if depth >= DEPTH_MAX {
+                let detail = format!("{} was reached through {DEPTH_MAX} routes in a row", envelope.address);
+                return Err(Fault::new(Code::StepFailed, detail));
+            }
+            let mut out = Vec::new();
+            for route in &plan {
+                out.extend(self.run_route(route, &envelope)?);
+            }
+            receipt.routes = u32::try_from(plan.len()).unwrap_or(u32::MAX);
+            for taken in try_join_all(out.into_iter().map(|next| self.take_boxed(next, depth + 1))).await? {
+                receipt.durable += taken.durable;
+                receipt.live += taken.live;
+            }
+        }
+        match envelope.address.kind() {
+            Kind::Topic => {
+                let retain = envelope.retain && !envelope.body.is_empty();
+                let published = self.broker().publish(&wrap(envelope, mailbox));
+                let live = if published.is_settled() { published.live } else { published.settled(ROOM_WAIT).await? };
+                receipt.live += live;
+                receipt.durable += u32::from(retain);
+            }
+            Kind::Queue => {
+                self.enqueue(envelope).await?;
+                receipt.durable += 1;
+            }
+            Kind::Stream => {
+                let address = envelope.address.clone();
+                self.broker().append(&address, Arc::new(envelope)).await?;
+                receipt.durable += 1;
+            }
+            Kind::Out => {
+                let mut envelope = envelope;
+                let known = self.0.slots.load().contains_key(envelope.address.name());
+                if !known {
+                    return Err(self.unknown(&envelope.address));
+                }
+                envelope.address = outlet_queue(envelope.address.name())?;
+                self.enqueue(envelope).await?;
+                receipt.durable += 1;
+            }
+            _ => {
+                let detail = format!("{} answers requests and takes no messages; call it instead", envelope.address);
+                return Err(Fault::new(Code::UnknownAddress, detail));
+            }
+        }
+        Ok(receipt)
+    }
+
+    fn take_boxed(&self, envelope: Envelope, depth: u32) -> BoxFuture<'static, Result<Receipt, Fault>> {
+        let hub = self.clone();
+        Box::pin(async move { hub.take(envelope, 0, depth).await })
+    }
+
+    fn run_route(&self, route: &Route, envelope: &Envelope) -> Result<Vec<Envelope>, Fault> {
+        let fan_out_max = self.compiled().config.limits.fan_out;
+        let fault = match route.run(envelope.clone(), fan_out_max) {
+            Ok(out) => return Ok(out),
+            Err(fault) => fault,
+        };
+        self.0.counters.fault(&fault);
+        match &route.on_error {
+            Rescue::Refuse => Err(fault),
+            Rescue::Skip => {
+                tracing::warn!(route = %route.name, id = %envelope.id, %fault, "route let a message go");
+                Ok(Vec::new())
+            }
+            Rescue::Queue(queue) => {
+                let mut kept = envelope.clone();
+                kept.headers.set("tl-fault", &fault.to_string());
+                kept.headers.set("tl-route", &route.name);
+                kept.headers.set("tl-from", &envelope.address.to_string());
+                kept.address = queue.clone();
+                Ok(vec![kept])
+            }
+        }
+    }
+
+    pub(crate) async fn enqueue(&self, envelope: Envelope) -> Result<(), Fault> {
+        let address = envelope.address.clone();
+        let envelope = Arc::new(envelope);
+        match self.broker().enqueue(&address, Arc::clone(&envelope)).await {
+            Err(fault) if fault.code() == Code::UnknownAddress => {
+                if !self.compiled().config.queues_on_demand {
+                    return Err(self.unknown(&address));
+                }
+                self.broker().declare(&address, crate::config::QueueConfig::default().options())?;
+                self.broker().enqueue(&address, envelope).await.map(drop)
+            }
+            other => other.map(drop),
+        }
+    }
+
+    /// [`Code::UnknownAddress`] with the nearest address that exists.
+    pub fn unknown(&self, address: &Address) -> Fault {
+        let compiled = self.compiled();
+        let names: Vec<String> = match address.kind() {
+            Kind::Queue => compiled.config.queues.keys().cloned().collect(),
+            Kind::Stream => compiled.config.streams.keys().cloned().collect(),
+            Kind::Out => compiled.config.outlets.keys().cloned().collect(),
+            kind => {
+                let handler = self.0.handlers.find(kind);
+                handler.map(|h| h.addresses().iter().map(|a| a.name().to_owned()).collect()).unwrap_or_default()
+            }
+        };
+        let near = message::nearest(address.name(), names.iter().map(String::as_str));
+        let hint = near.map(|near| format!("; did you mean {}/{near}?", address.kind().as_str())).unwrap_or_default();
+        Fault::new(Code::UnknownAddress, format!("there is no {address}{hint}"))
+    }
+
+    /// Topics, queues and streams. What clients do goes through a [`Session`]; this is for looking.
+    pub fn broker(&self) -> &Broker {
+        &self.0.parts.broker
+    }
+
+    /// The guarded client for everything that leaves.
+    pub fn client(&self) -> &Client {
+        &self.0.parts.client
+    }
+
+    /// The tasks of the program.
+    pub fn tasks(&self) -> &Tasks {
+        &self.0.parts.tasks
+    }
+
+    /// Time.
+    pub fn clock(&self) -> &Clock {
+        &self.0.parts.clock
+    }
+
+    /// Chance.
+    pub fn dice(&self) -> &Dice {
+        &self.0.parts.dice
+    }
+
+    /// The store's engine, for looking at its health.
+    pub fn engine(&self) -> &Arc<dyn store::Engine> {
+        &self.0.parts.engine
+    }
+
+    /// The limits that hold now.
+    pub fn limits(&self) -> Limits {
+        self.compiled().config.limits.clone()
+    }
+
+    /// The configuration that holds now.
+    pub fn config(&self) -> Config {
+        self.compiled().config.clone()
+    }
+
+    /// Everybody who holds a key now.
+    pub fn identities(&self) -> Vec<Arc<Identity>> {
+        self.compiled().access.identities()
+    }
+
+    /// The record of what was done.
+    pub fn ledger(&self) -> &Ledger {
+        &self.0.ledger
+    }
+
+    /// What the hub has done, in numbers.
+    pub fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    /// What each route has done.
+    pub fn routes(&self) -> Vec<RouteStats> {
+        self.compiled().routes.iter().map(|route| route.stats()).collect()
+    }
+
+    /// How each outlet is doing.
+    pub fn outlets(&self) -> Vec<OutletStats> {
+        self.0.slots.load().values().map(|slot| slot.stats()).collect()
+    }
+
+    /// A running start for measuring a span.
+    #[expect(clippy::disallowed_methods, reason = "spans are measured on the monotonic clock, which no test replays")]
+    pub fn instant(&self) -> Instant {
+        Instant::now()
+    }
+
+    pub(crate) fn slot(&self, name: &str) -> Option<Arc<crate::outlets::Slot>> {
+        self.0.slots.load().get(name).cloned()
+    }
+
+    pub(crate) fn compiled(&self) -> Arc<Compiled> {
+        self.0.compiled.load_full()
+    }
+
+    pub(crate) fn handlers(&self) -> &Handlers {
+        &self.0.handlers
+    }
+}
+
+/// The queue that stands in front of the outlet `name`.
+pub(crate) fn outlet_queue(name: &str) -> Result<Address, Fault> {
+    Address::new(Kind::Queue, &format!("{OUTLET_QUEUE}{name}"))
+}

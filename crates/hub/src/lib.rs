@@ -1,0 +1,31 @@
+//! The one door: takes an envelope in a session, checks, routes, transforms and delivers it, with retries and breakers.
+//! It speaks no protocol and opens no socket: wings come in through [`Session`] and are called through [`Handler`] and [`Outlet`].
+#![warn(missing_docs)]
+
+pub mod audit;
+mod breaker;
+mod config;
+mod counters;
+mod handler;
+mod hub;
+mod outlets;
+mod plan;
+mod protocol;
+mod pump;
+mod retry;
+mod route;
+mod session;
+pub mod steps;
+
+pub use breaker::{Breach, Breaker, BreakerConfig};
+pub use config::{AuditConfig, Config, OnError, OutletConfig, QueueConfig, RouteConfig, StreamConfig, TargetConfig};
+pub use counters::{CallCounts, Counters, LATENCY_BOUNDS_US};
+pub use handler::{Handler, Reply, Request};
+pub use hub::{Hub, Parts};
+pub use outlets::OutletStats;
+pub use protocol::{Inlet, Outlet, OutletKind, Protocol};
+pub use retry::RetryConfig;
+pub use route::RouteStats;
+pub use session::{Origin, Session};
+
+pub use access::{Credential, Identity};

@@ -1,0 +1,99 @@
+//! One configuration, compiled: access, limits, routes, and for each address the routes that listen to it, found once.
+//! It is replaced whole on reload; nothing in it changes but the cache.
+
+use crate::config::Config;
+use crate::route::{Route, RouteCounts};
+use access::Access;
+use message::{Address, Kind, Misfit};
+use parking_lot::RwLock;
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// How many addresses the cache remembers; a flood of new topic names empties it rather than grow it.
+const CACHED_MAX: usize = 20_000;
+
+/// Everything that a configuration says, ready to be used.
+pub(crate) struct Compiled {
+    pub(crate) config: Config,
+    pub(crate) access: Access,
+    /// Counts configurations; a session that was opened under an older one looks its grants up again.
+    pub(crate) generation: u64,
+    /// All routes, in the order of the file.
+    pub(crate) routes: Vec<Arc<Route>>,
+    live: Vec<Arc<Route>>,
+    cache: RwLock<HashMap<Address, Plan, foldhash::fast::RandomState>>,
+}
+
+/// The routes that run when something is published to one address.
+pub(crate) type Plan = SmallVec<[Arc<Route>; 2]>;
+
+/// The counts of routes by name, which outlive a configuration.
+pub(crate) type Tallies = BTreeMap<String, Arc<RouteCounts>>;
+
+impl Compiled {
+    pub(crate) fn new(config: Config, generation: u64, tallies: &mut Tallies) -> Result<Compiled, Misfit> {
+        config.check_names()?;
+        let access = Access::compile(&config.access).map_err(|misfit| misfit.at("access"))?;
+        let mut routes = Vec::with_capacity(config.routes.len());
+        for (place, route) in config.routes.iter().enumerate() {
+            let counts = Arc::clone(tallies.entry(route.name.clone()).or_default());
+            let compiled = Route::compile(route, &config.base, counts);
+            let compiled = compiled.map_err(|misfit| misfit.at(place).at("routes"))?;
+            check_exist(&config, &compiled).map_err(|misfit| misfit.at(place).at("routes"))?;
+            routes.push(Arc::new(compiled));
+        }
+        let live = routes.iter().filter(|route| route.from.kind() != Some(Kind::Queue)).cloned().collect();
+        Ok(Compiled { config, access, generation, routes, live, cache: RwLock::default() })
+    }
+
+    /// The routes that listen to `address`. The usual answers, that no route does or that it was asked before, cost no allocation.
+    pub(crate) fn plan(&self, address: &Address) -> Plan {
+        if self.live.is_empty() {
+            return Plan::new();
+        }
+        if let Some(plan) = self.cache.read().get(address) {
+            return plan.clone();
+        }
+        let plan: Plan = self.live.iter().filter(|route| route.from.matches(address)).cloned().collect();
+        let mut cache = self.cache.write();
+        if cache.len() >= CACHED_MAX {
+            cache.clear();
+        }
+        cache.insert(address.clone(), plan.clone());
+        plan
+    }
+
+    /// The routes that lease from queues.
+    pub(crate) fn pumped(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.routes.iter().filter(|route| route.from.kind() == Some(Kind::Queue))
+    }
+}
+
+/// A route to or from a queue, stream or outlet that nobody declared is a slip of the finger.
+fn check_exist(config: &Config, route: &Route) -> Result<(), Misfit> {
+    let known = |kind: Kind, name: &str, key: &str| {
+        let names: Vec<&str> = match kind {
+            Kind::Queue if config.queues_on_demand => return Ok(()),
+            Kind::Queue => config.queues.keys().map(String::as_str).collect(),
+            Kind::Stream => config.streams.keys().map(String::as_str).collect(),
+            Kind::Out => config.outlets.keys().map(String::as_str).collect(),
+            _ => return Ok(()),
+        };
+        if names.contains(&name) {
+            return Ok(());
+        }
+        let list = if kind == Kind::Out { "outlets" } else if kind == Kind::Queue { "queues" } else { "streams" };
+        let what = format!("there is no {} {name:?} under `{list}`", kind.as_str());
+        Err(Misfit::new(what).among(name, names).at(key))
+    };
+    if route.from.is_exact()
+        && let Some(kind) = route.from.kind()
+    {
+        known(kind, route.from.filter(), "from")?;
+    }
+    for (place, to) in route.targets().enumerate() {
+        known(to.kind(), to.name(), "to").map_err(|misfit| misfit.at_end(place))?;
+    }
+    Ok(())
+}

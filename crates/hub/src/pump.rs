@@ -1,0 +1,208 @@
+//! Pumps: workers that lease from a queue, run a route's steps, deliver and settle. Retries, their waits and dead letters are the
+//! queue's, so that they survive a crash; a pump that dies loses nothing, its leases run out.
+
+use crate::hub::{Hub, outlet_queue};
+use crate::outlets::{Slot, Slots};
+use crate::plan::Compiled;
+use crate::retry::RetryConfig;
+use crate::route::Route;
+use arc_swap::ArcSwap;
+use broker::{Delivery, Failure, Lease, Settlement};
+use message::{Address, Code, Envelope, Fault, Kind};
+use net::CancellationToken;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long one lease waits for a message before it is asked again.
+const LEASE_WAIT: Duration = Duration::from_secs(20);
+/// How much longer a lease holds than a delivery may take, so that a slow one is settled before it is given to another.
+const HOLD_MARGIN: Duration = Duration::from_secs(15);
+/// How long a pump pauses when the broker refuses it, so that a fault does not become a busy loop.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How many workers serve an outlet that messages are published to directly.
+const OUTLET_WORKERS: u32 = 8;
+
+/// The pumps that run now, by a name that says what they serve.
+#[derive(Default)]
+pub(crate) struct Pumps(BTreeMap<String, Pump>);
+
+struct Pump {
+    stop: CancellationToken,
+    workers: u32,
+    queue: Address,
+    /// What the workers do; swapped on reload without disturbing a delivery.
+    work: Arc<ArcSwap<Work>>,
+}
+
+/// What the workers of one pump do with a message.
+struct Work {
+    /// The route whose steps and targets; none for the queue in front of an outlet.
+    route: Option<Arc<Route>>,
+    /// The outlet that everything goes to, whose breaker then holds back the leasing.
+    sole: Option<Arc<Slot>>,
+    retry: RetryConfig,
+    timeout: Duration,
+    name: String,
+}
+
+impl Pumps {
+    /// Starts, stops and changes pumps to what the configuration says.
+    pub(crate) fn renew(&mut self, hub: &Hub, compiled: &Compiled, slots: &Slots) {
+        let mut wanted: BTreeMap<String, (Address, u32, Work)> = BTreeMap::new();
+        for route in compiled.pumped() {
+            let Ok(queue) = Address::new(Kind::Queue, route.from.filter()) else { continue };
+            let sole = route.sole_outlet().and_then(|out| slots.get(out.name())).cloned();
+            let work = Work {
+                route: Some(Arc::clone(route)),
+                sole,
+                retry: route.config.retry.clone(),
+                timeout: route.config.timeout.0,
+                name: format!("route/{}", route.name),
+            };
+            wanted.insert(work.name.clone(), (queue, route.config.concurrency.clamp(1, 256), work));
+        }
+        for (name, slot) in slots {
+            let Ok(queue) = outlet_queue(name) else { continue };
+            let work = Work {
+                route: None,
+                sole: Some(Arc::clone(slot)),
+                retry: slot.config.retry.clone(),
+                timeout: Duration::from_secs(30),
+                name: format!("out/{name}"),
+            };
+            wanted.insert(work.name.clone(), (queue, OUTLET_WORKERS, work));
+        }
+        self.0.retain(|name, pump| {
+            let same = wanted.get(name).is_some_and(|(queue, workers, _)| *queue == pump.queue && *workers == pump.workers);
+            if !same {
+                pump.stop.cancel();
+            }
+            same
+        });
+        for (name, (queue, workers, work)) in wanted {
+            match self.0.get(&name) {
+                Some(pump) => pump.work.store(Arc::new(work)),
+                None => {
+                    self.0.insert(name, start(hub, queue, workers, work));
+                }
+            }
+        }
+    }
+}
+
+fn start(hub: &Hub, queue: Address, workers: u32, work: Work) -> Pump {
+    let stop = hub.tasks().draining().child_token();
+    let name = format!("pump {}", work.name);
+    let work = Arc::new(ArcSwap::from_pointee(work));
+    for _ in 0..workers {
+        let worker = Worker { hub: hub.clone(), queue: queue.clone(), stop: stop.clone(), work: Arc::clone(&work) };
+        hub.tasks().spawn(name.clone(), worker.run());
+    }
+    Pump { stop, workers, queue, work }
+}
+
+struct Worker {
+    hub: Hub,
+    queue: Address,
+    stop: CancellationToken,
+    work: Arc<ArcSwap<Work>>,
+}
+
+impl Worker {
+    async fn run(self) {
+        while !self.stop.is_cancelled() {
+            let work = self.work.load_full();
+            if let Some(wait) = breaker_wait(&self.hub, &work) {
+                self.pause(wait).await;
+                continue;
+            }
+            let lease = Lease::new(1).wait(LEASE_WAIT).hold(work.timeout + HOLD_MARGIN).consumer(&work.name);
+            let leased = tokio::select! {
+                () = self.stop.cancelled() => break,
+                leased = self.hub.broker().lease(&self.queue, lease) => leased,
+            };
+            match leased {
+                Ok(deliveries) => {
+                    for delivery in deliveries {
+                        self.handle(&work, delivery).await;
+                    }
+                }
+                Err(fault) => {
+                    tracing::warn!(pump = %work.name, %fault, "a pump cannot lease");
+                    self.pause(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn pause(&self, span: Duration) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(span) => {}
+        }
+    }
+
+    async fn handle(&self, work: &Work, delivery: Delivery) {
+        let began = self.hub.clock().now();
+        let attempt = delivery.attempt;
+        let token = delivery.token;
+        let result = self.deliver(work, &delivery).await;
+        let took = self.hub.clock().now().since(began);
+        let settlement = match result {
+            Ok(()) => Settlement::Ack,
+            Err(fault) => {
+                self.hub.counters().fault(&fault);
+                let id = &delivery.envelope.id;
+                tracing::warn!(pump = %work.name, %id, attempt, %fault, "a delivery failed");
+                let wait = work.retry.wait(attempt, fault.retry_in(), self.hub.dice());
+                let failure = Failure::new(&fault, took);
+                if fault.may_retry() && attempt < work.retry.count {
+                    Settlement::Retry { delay: Some(wait), failure: Some(failure) }
+                } else {
+                    Settlement::Reject { failure: Some(failure) }
+                }
+            }
+        };
+        if let Err(fault) = self.hub.broker().settle(&self.queue, token, settlement).await {
+            // The lease runs out and the message comes again: at least once.
+            tracing::warn!(pump = %work.name, %fault, "a settlement was not taken");
+        }
+    }
+
+    async fn deliver(&self, work: &Work, delivery: &Delivery) -> Result<(), Fault> {
+        let mut envelope = Envelope::clone(&delivery.envelope);
+        envelope.attempt = delivery.attempt;
+        let Some(route) = &work.route else {
+            let Some(slot) = &work.sole else { return Ok(()) };
+            envelope.address = Address::new(Kind::Out, &slot.name)?;
+            return slot.deliver(&envelope, work.timeout, self.hub.clock()).await;
+        };
+        let fan_out_max = self.hub.compiled().config.limits.fan_out;
+        for next in route.run(envelope, fan_out_max)? {
+            if next.address.kind() == Kind::Out {
+                let slot = self.hub.slot(next.address.name()).ok_or_else(|| self.hub.unknown(&next.address))?;
+                slot.deliver(&next, work.timeout, self.hub.clock()).await?;
+            } else {
+                let deadline = tokio::time::timeout(work.timeout, self.hub.take(next, 0, 1));
+                deadline.await.map_err(|_| {
+                    Fault::new(Code::DeadlinePassed, format!("{} took longer than {:?}", work.name, work.timeout))
+                })??;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How long to leave the queue alone because the outlet's breaker is open: messages then wait without using up attempts.
+fn breaker_wait(hub: &Hub, work: &Work) -> Option<Duration> {
+    let (breach, ..) = work.sole.as_ref()?.breaker.look();
+    match breach {
+        crate::breaker::Breach::Closed => None,
+        crate::breaker::Breach::HalfOpen => Some(Duration::from_millis(200)),
+        crate::breaker::Breach::Open { until } => {
+            let left = until.since(hub.clock().now());
+            (!left.is_zero()).then(|| left.min(PAUSE))
+        }
+    }
+}

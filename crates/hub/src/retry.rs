@@ -1,0 +1,44 @@
+//! How long to wait before a delivery is tried again: exponential, with a ceiling and jitter.
+//! It computes; the waiting is the queue's, so that it survives a crash.
+
+use message::{Dice, Span};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::time::Duration;
+
+/// When and how often a failed delivery is tried again.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetryConfig {
+    /// How many deliveries in all, the first included; then the message becomes a dead letter. Default 8.
+    pub count: u32,
+    /// The wait after the first failure. Default 1s.
+    pub first: Span,
+    /// By how much each wait is longer than the one before. Default 2.
+    pub factor: f64,
+    /// The longest wait. Default 5m.
+    pub max: Span,
+    /// Which share of a wait is left to chance, 0 to 1, so that many failures do not come back at once. Default 0.5.
+    pub jitter: f64,
+}
+
+impl Default for RetryConfig {
+    fn default() -> RetryConfig {
+        RetryConfig { count: 8, first: Span::secs(1), factor: 2.0, max: Span::secs(300), jitter: 0.5 }
+    }
+}
+
+impl RetryConfig {
+    /// How long to wait after delivery number `attempt` (1 for the first) failed; `asked` is what the upstream asked for.
+    pub fn wait(&self, attempt: u32, asked: Option<Duration>, dice: &Dice) -> Duration {
+        let power = i32::try_from(attempt.saturating_sub(1).min(64)).unwrap_or(64);
+        let longest = self.max.0.as_secs_f64();
+        let wait = (self.first.0.as_secs_f64() * self.factor.max(1.0).powi(power)).min(longest);
+        let wait = dice.jitter(Duration::try_from_secs_f64(wait).unwrap_or(self.max.0), self.jitter);
+        // An upstream that names a time is believed, but not beyond an hour: it must not park a message for ever.
+        asked.map_or(wait, |asked| asked.min(Duration::from_secs(3600)).max(wait))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! A route, compiled: which addresses it listens to, its steps, its targets. Running one is pure: envelopes in, envelopes out.
+//! Delivering what comes out is the hub's; leasing from a queue is the pump's.
+
+use crate::config::{OnError, RouteConfig, TargetConfig};
+use crate::steps::{self, Condition, Flowing, Steps};
+use message::{Address, Code, Envelope, Fault, Kind, Misfit, Pattern};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One compiled route.
+pub(crate) struct Route {
+    pub(crate) config: RouteConfig,
+    pub(crate) name: Arc<str>,
+    pub(crate) from: Pattern,
+    steps: Steps,
+    targets: Vec<Target>,
+    pub(crate) on_error: Rescue,
+    pub(crate) counts: Arc<RouteCounts>,
+}
+
+struct Target {
+    to: Address,
+    when: Option<Condition>,
+    steps: Steps,
+}
+
+/// [`OnError`] with its address parsed.
+pub(crate) enum Rescue {
+    Refuse,
+    Skip,
+    Queue(Address),
+}
+
+/// What a route has done since the start; kept across reloads.
+#[derive(Default, Debug)]
+pub(crate) struct RouteCounts {
+    pub(crate) taken: AtomicU64,
+    pub(crate) filtered: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) delivered: AtomicU64,
+}
+
+/// What the dashboard and the metrics say of a route.
+#[derive(Clone, Debug)]
+pub struct RouteStats {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where its messages come from.
+    pub from: String,
+    /// Where they go.
+    pub to: Vec<String>,
+    /// The names of its steps.
+    pub steps: Vec<String>,
+    /// Messages that came in.
+    pub taken: u64,
+    /// Messages that a filter or condition kept from every target.
+    pub filtered: u64,
+    /// Messages that a step or target refused.
+    pub failed: u64,
+    /// Envelopes handed to targets.
+    pub delivered: u64,
+}
+
+impl Route {
+    pub(crate) fn compile(config: &RouteConfig, base: &Path, counts: Arc<RouteCounts>) -> Result<Route, Misfit> {
+        let from = parse_source(&config.from).map_err(|misfit| misfit.at("from"))?;
+        let steps = compile_steps(&config.steps, base)?;
+        if config.to.is_empty() {
+            return Err(Misfit::new("a route needs at least one target").at("to"));
+        }
+        let target = |(place, target): (usize, &TargetConfig)| {
+            Target::compile(target, base).map_err(|misfit| misfit.at(place).at("to"))
+        };
+        let targets = config.to.iter().enumerate().map(target).collect::<Result<Vec<_>, _>>()?;
+        if targets.iter().any(|target| from.matches(&target.to)) {
+            let what = format!("the route sends to {:?}, from where it takes: it would never end", config.from);
+            return Err(Misfit::new(what).at("to"));
+        }
+        let on_error = match &config.on_error {
+            OnError::Refuse => Rescue::Refuse,
+            OnError::Skip => Rescue::Skip,
+            OnError::Queue(queue) => {
+                let queue = queue.strip_prefix("queue/").unwrap_or(queue);
+                let address = Address::new(Kind::Queue, queue).map_err(|f| Misfit::new(f.detail()).at("on_error"))?;
+                Rescue::Queue(address)
+            }
+        };
+        Ok(Route { config: config.clone(), name: config.name.as_str().into(), from, steps, targets, on_error, counts })
+    }
+
+    /// Runs the steps on one envelope; what comes out goes to those addresses.
+    pub(crate) fn run(&self, envelope: Envelope, fan_out_max: usize) -> Result<Vec<Envelope>, Fault> {
+        self.counts.taken.fetch_add(1, Ordering::Relaxed);
+        let result = self.run_targets(envelope, fan_out_max);
+        match &result {
+            Err(_) => self.counts.failed.fetch_add(1, Ordering::Relaxed),
+            Ok(out) if out.is_empty() => self.counts.filtered.fetch_add(1, Ordering::Relaxed),
+            Ok(out) => self.counts.delivered.fetch_add(out.len() as u64, Ordering::Relaxed),
+        };
+        result.map_err(|fault| fault.within(&format!("route {}", self.name)))
+    }
+
+    fn run_targets(&self, envelope: Envelope, fan_out_max: usize) -> Result<Vec<Envelope>, Fault> {
+        let Some(flowing) = self.steps.run(Flowing::from(envelope))? else { return Ok(Vec::new()) };
+        let mut out = Vec::with_capacity(self.targets.len());
+        for target in &self.targets {
+            if let Some(when) = &target.when
+                && !when.test(&flowing)?
+            {
+                continue;
+            }
+            if out.len() >= fan_out_max {
+                let detail = format!("more than {fan_out_max} targets for one message");
+                return Err(Fault::new(Code::StepFailed, detail));
+            }
+            if let Some(done) = target.steps.run(flowing.clone())? {
+                let mut envelope = done.into_envelope()?;
+                envelope.address = target.to.clone();
+                out.push(envelope);
+            }
+        }
+        Ok(out)
+    }
+
+    /// The outlet that it delivers to, when that is all it does: then the outlet's breaker holds back the leasing too.
+    pub(crate) fn sole_outlet(&self) -> Option<&Address> {
+        match self.targets.as_slice() {
+            [only] if only.to.kind() == Kind::Out => Some(&only.to),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &Address> {
+        self.targets.iter().map(|target| &target.to)
+    }
+
+    pub(crate) fn stats(&self) -> RouteStats {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        RouteStats {
+            name: Arc::clone(&self.name),
+            from: self.config.from.clone(),
+            to: self.targets.iter().map(|target| target.to.to_string()).collect(),
+            steps: self.config.steps.iter().map(|step| step.name().to_owned()).collect(),
+            taken: load(&self.counts.taken),
+            filtered: load(&self.counts.filtered),
+            failed: load(&self.counts.failed),
+            delivered: load(&self.counts.delivered),
+        }
+    }
+}
+
+impl Target {
+    fn compile(config: &TargetConfig, base: &Path) -> Result<Target, Misfit> {
+        let to = Address::parse(&config.to).map_err(|fault| {
+            let word = config.to.split('/').next().unwrap_or("");
+            Misfit::new(fault.detail()).among(word, Kind::ALL.map(Kind::as_str)).at("to")
+        })?;
+        if !matches!(to.kind(), Kind::Topic | Kind::Queue | Kind::Stream | Kind::Out) {
+            let what = format!("{} cannot be the target of a route; topics, queues, streams and outlets can", to.kind().as_str());
+            return Err(Misfit::new(what).at("to"));
+        }
+        let when = config.when.as_deref().map(Condition::compile).transpose().map_err(|e| Misfit::new(e.to_string()).at("when"))?;
+        Ok(Target { to, when, steps: compile_steps(&config.steps, base)? })
+    }
+}
+
+fn compile_steps(configs: &[steps::StepConfig], base: &Path) -> Result<Steps, Misfit> {
+    steps::compile(configs, base).map_err(|error| Misfit::new(error.message).at(error.step).at("steps"))
+}
+
+fn parse_source(text: &str) -> Result<Pattern, Misfit> {
+    let from = Pattern::parse(text).map_err(|fault| {
+        let word = text.split('/').next().unwrap_or("");
+        Misfit::new(fault.detail()).among(word, Kind::ALL.map(Kind::as_str))
+    })?;
+    match from.kind() {
+        Some(Kind::Queue) if !from.is_exact() => Err(Misfit::new("a route takes from one queue, without wildcards")),
+        Some(Kind::Topic | Kind::Queue | Kind::Stream) => Ok(from),
+        _ => Err(Misfit::new(format!("a route cannot take from {text:?}; it can from topics, queues and streams"))),
+    }
+}

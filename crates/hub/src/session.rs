@@ -1,0 +1,336 @@
+//! A session: one client's way through the door. Everything a wing does for a client goes through these calls.
+//! It checks and records; where messages go is the hub's, how they are kept the broker's.
+
+use crate::hub::Hub;
+use crate::plan::Compiled;
+use crate::{Reply, Request};
+use access::{Grants, Identity, Outcome, Record};
+use broker::{Lease, Delivery, Mailbox, Message, Settlement, SubscribeOptions, Token};
+use message::{Address, Code, Envelope, Fault, Kind, Pattern, Principal, Receipt, Time, Verb};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// From where a session came.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// The protocol's name, as metrics and the audit trail know it.
+    pub protocol: &'static str,
+    /// The other end.
+    pub peer: SocketAddr,
+}
+
+/// One client's way through the door. Cloning gives another handle on the same session.
+///
+/// Invariant: nothing passes that the grants of the present configuration do not allow; a session that outlives a
+/// reload is held to the new ones from its next call on.
+#[derive(Clone)]
+pub struct Session {
+    hub: Hub,
+    identity: Arc<Identity>,
+    generation: u64,
+    origin: Origin,
+    /// The mailbox whose `no_local` filters must not get what this session publishes; 0 for none.
+    mailbox: u64,
+}
+
+impl Session {
+    pub(crate) fn new(hub: Hub, identity: Arc<Identity>, generation: u64, origin: Origin) -> Session {
+        Session { hub, identity, generation, origin, mailbox: 0 }
+    }
+
+    /// The hub that it goes through.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Who acts.
+    pub fn principal(&self) -> &Principal {
+        &self.identity.principal
+    }
+
+    /// From where.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// Names the mailbox of this client, so that its own filters with `no_local` do not get what it publishes.
+    pub fn set_mailbox(&mut self, mailbox: &Mailbox) {
+        self.mailbox = mailbox.id();
+    }
+
+    /// An empty envelope from this client to `address`.
+    pub fn envelope(&self, address: Address, body: impl Into<bytes::Bytes>) -> Envelope {
+        Envelope::new(address, body, self.hub.clock(), self.hub.dice())
+    }
+
+    /// Publishes. Resolves when every durable target has the message and, for topics, when subscribers who make
+    /// publishers wait have room or their time is up. What is ordered happens in the first poll, so that futures of
+    /// one session that are polled in order keep it; a topic without durable routes is ready then.
+    pub fn publish(&self, envelope: Envelope) -> impl Future<Output = Result<Receipt, Fault>> + Send + 'static + use<> {
+        let session = self.clone();
+        async move {
+            let began = session.hub.clock().now();
+            let address = envelope.address.clone();
+            let (id, trace) = (envelope.id.clone(), envelope.trace.as_ref().map(|trace| trace.trace_id));
+            let result = session.publish_unrecorded(envelope).await;
+            let compiled = session.hub.compiled();
+            if result.is_err() || compiled.config.audit.publishes {
+                session.record(Verb::Publish, &address, began, result.as_ref().err(), Some(id), trace);
+            }
+            result
+        }
+    }
+
+    async fn publish_unrecorded(&self, mut envelope: Envelope) -> Result<Receipt, Fault> {
+        {
+            let compiled = self.hub.compiled();
+            self.admit(&compiled, Verb::Publish, &envelope)?;
+        }
+        self.stamp(&mut envelope);
+        let counters = self.hub.counters();
+        counters.published.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        counters.published_bytes.fetch_add(envelope.body.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        self.hub.take(envelope, self.mailbox, 0).await
+    }
+
+    /// Asks an address that answers: a tool, a model, a prompt, a resource. The deadline is the envelope's, or the
+    /// configured one.
+    pub async fn request(&self, mut request: Request) -> Result<Reply, Fault> {
+        let began = self.hub.clock().now();
+        let instant = self.hub.instant();
+        let address = request.envelope.address.clone();
+        let (id, trace) = (request.envelope.id.clone(), request.envelope.trace.as_ref().map(|trace| trace.trace_id));
+        let admitted = {
+            let compiled = self.hub.compiled();
+            self.admit(&compiled, Verb::Call, &request.envelope)
+        };
+        let result = match admitted {
+            Err(fault) => Err(fault),
+            Ok(()) => {
+                self.stamp(&mut request.envelope);
+                self.ask(request).await
+            }
+        };
+        let took_us = u64::try_from(instant.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.hub.counters().call(&address, took_us, result.is_err());
+        self.record_took(Verb::Call, &address, began, took_us, result.as_ref().err(), Some(id), trace);
+        result
+    }
+
+    async fn ask(&self, request: Request) -> Result<Reply, Fault> {
+        let address = request.envelope.address.clone();
+        let Some(handler) = self.hub.handlers().find(address.kind()) else {
+            let detail = match address.kind() {
+                Kind::Topic | Kind::Queue | Kind::Stream | Kind::Out => {
+                    format!("{address} takes messages and does not answer; publish to it instead")
+                }
+                _ => format!("nothing answers for {address}"),
+            };
+            return Err(Fault::new(Code::UnknownAddress, detail));
+        };
+        let now = self.hub.clock().now();
+        let limit = Duration::from_millis(self.hub.compiled().config.limits.request_ms);
+        let left = request.envelope.deadline.map_or(limit, |deadline| deadline.since(now));
+        match tokio::time::timeout(left, handler.call(self.clone(), request)).await {
+            Ok(result) => result,
+            Err(_) => {
+                Err(Fault::new(Code::DeadlinePassed, format!("{address} did not answer within {} ms", left.as_millis())))
+            }
+        }
+    }
+
+    /// Adds a filter over topics to a mailbox made by [`Hub::mailbox`]. Whether it is a new one.
+    pub fn subscribe(&self, mailbox: &Mailbox, pattern: &Pattern, options: SubscribeOptions) -> Result<bool, Fault> {
+        let result = self.subscribe_unrecorded(mailbox, pattern, options);
+        if let Err(fault) = &result {
+            self.hub.counters().fault(fault);
+            self.record_text(Verb::Subscribe, pattern.to_string().into(), fault);
+        }
+        result
+    }
+
+    fn subscribe_unrecorded(&self, mailbox: &Mailbox, pattern: &Pattern, options: SubscribeOptions) -> Result<bool, Fault> {
+        if self.hub.tasks().is_draining() {
+            return Err(draining());
+        }
+        let compiled = self.hub.compiled();
+        if pattern.kind() != Some(Kind::Topic) {
+            return Err(Fault::new(Code::BadAddress, format!("{pattern} is no filter over topics")));
+        }
+        if !self.grants(&compiled)?.allows_pattern(Verb::Subscribe, pattern) {
+            return Err(self.forbidden(Verb::Subscribe, pattern));
+        }
+        let max = compiled.config.limits.subscriptions;
+        if mailbox.filters() >= max {
+            return Err(Fault::new(Code::TooManySubscriptions, format!("one client may have {max} subscriptions")));
+        }
+        self.hub.broker().subscribe(mailbox, pattern, options)
+    }
+
+    /// Takes a filter away; says whether the mailbox had it.
+    pub fn unsubscribe(&self, mailbox: &Mailbox, pattern: &Pattern, group: Option<&str>) -> bool {
+        self.hub.broker().unsubscribe(mailbox, pattern, group)
+    }
+
+    /// Leases messages from a queue, waiting for some as long as the lease says.
+    pub async fn lease(&self, queue: &Address, lease: Lease) -> Result<Vec<Delivery>, Fault> {
+        let allowed = self.allow(Verb::Consume, queue);
+        let result = match allowed {
+            Ok(()) => self.hub.broker().lease(queue, lease).await,
+            Err(fault) => Err(fault),
+        };
+        self.note(Verb::Consume, queue, result)
+    }
+
+    /// Settles a lease. Resolves when it is durable.
+    pub async fn settle(&self, queue: &Address, token: Token, settlement: Settlement) -> Result<(), Fault> {
+        let allowed = self.allow(Verb::Consume, queue);
+        let result = match allowed {
+            Ok(()) => self.hub.broker().settle(queue, token, settlement).await,
+            Err(fault) => Err(fault),
+        };
+        self.note(Verb::Consume, queue, result)
+    }
+
+    /// Whether the client may do this to that address now, with the fault to show when not.
+    pub fn allow(&self, verb: Verb, address: &Address) -> Result<(), Fault> {
+        let compiled = self.hub.compiled();
+        if self.grants(&compiled)?.allows(verb, address) { Ok(()) } else { Err(self.forbidden(verb, address)) }
+    }
+
+    /// Whether the client may: for filtering lists, where a refusal is no event.
+    pub fn may(&self, verb: Verb, address: &Address) -> bool {
+        let compiled = self.hub.compiled();
+        self.grants(&compiled).is_ok_and(|grants| grants.allows(verb, address))
+    }
+
+    /// Writes down something that a wing did or refused for this client: what passes through the calls above is
+    /// recorded there.
+    pub fn record_text(&self, verb: Verb, address: Arc<str>, fault: &Fault) {
+        self.hub.ledger().write(Record {
+            time: self.hub.clock().now(),
+            principal: Arc::clone(&self.identity.principal.name),
+            protocol: self.origin.protocol,
+            verb,
+            address,
+            id: None,
+            trace_id: None,
+            outcome: Outcome::Failed(fault.clone()),
+            took_us: 0,
+            usage: None,
+        });
+    }
+
+    /// Writes down a change that an operator made.
+    pub fn record_change(&self, address: &Address) {
+        self.record(Verb::Manage, address, self.hub.clock().now(), None, None, None);
+    }
+
+    fn note<T>(&self, verb: Verb, address: &Address, result: Result<T, Fault>) -> Result<T, Fault> {
+        if let Err(fault) = &result {
+            self.record(verb, address, self.hub.clock().now(), Some(fault), None, None);
+        }
+        result
+    }
+
+    fn record(
+        &self,
+        verb: Verb,
+        address: &Address,
+        began: Time,
+        fault: Option<&Fault>,
+        id: Option<message::Id>,
+        trace_id: Option<u128>,
+    ) {
+        let took = self.hub.clock().now().since(began).as_micros();
+        self.record_took(verb, address, began, u64::try_from(took).unwrap_or(u64::MAX), fault, id, trace_id);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the columns of one record")]
+    fn record_took(
+        &self,
+        verb: Verb,
+        address: &Address,
+        time: Time,
+        took_us: u64,
+        fault: Option<&Fault>,
+        id: Option<message::Id>,
+        trace_id: Option<u128>,
+    ) {
+        if let Some(fault) = fault {
+            self.hub.counters().fault(fault);
+        }
+        self.hub.ledger().write(Record {
+            time,
+            principal: Arc::clone(&self.identity.principal.name),
+            protocol: self.origin.protocol,
+            verb,
+            address: address.to_string().into(),
+            id,
+            trace_id,
+            outcome: fault.map_or(Outcome::Done, |fault| Outcome::Failed(fault.clone())),
+            took_us,
+            usage: None,
+        });
+    }
+
+    /// The checks that every message passes, in the order of their cost.
+    fn admit(&self, compiled: &Compiled, verb: Verb, envelope: &Envelope) -> Result<(), Fault> {
+        let limits = &compiled.config.limits;
+        if self.hub.tasks().is_draining() {
+            return Err(draining());
+        }
+        if envelope.body.len() > limits.message_bytes {
+            let detail = format!("the body has {} bytes; at most {} are allowed", envelope.body.len(), limits.message_bytes);
+            return Err(Fault::new(Code::TooLarge, detail));
+        }
+        if envelope.headers.len() > limits.headers {
+            let detail = format!("the message has {} headers; at most {} are allowed", envelope.headers.len(), limits.headers);
+            return Err(Fault::new(Code::Malformed, detail));
+        }
+        if !self.grants(compiled)?.allows(verb, &envelope.address) {
+            return Err(self.forbidden(verb, &envelope.address));
+        }
+        if envelope.address.kind() == Kind::Topic && envelope.address.name().starts_with('$') {
+            return Err(Fault::new(Code::Forbidden, format!("{} is written by the program itself", envelope.address)));
+        }
+        if let Some(deadline) = envelope.deadline
+            && deadline <= self.hub.clock().now()
+        {
+            return Err(Fault::new(Code::DeadlinePassed, format!("the deadline {deadline} lies in the past")));
+        }
+        Ok(())
+    }
+
+    fn stamp(&self, envelope: &mut Envelope) {
+        envelope.principal = Arc::clone(&self.identity.principal.name);
+        envelope.tenant = Arc::clone(&self.identity.principal.tenant);
+    }
+
+    /// The grants that hold now: those it came with, unless the configuration has changed since.
+    fn grants(&self, compiled: &Compiled) -> Result<Arc<Grants>, Fault> {
+        if compiled.generation == self.generation {
+            return Ok(Arc::clone(&self.identity.grants));
+        }
+        let name = &self.identity.principal.name;
+        compiled.access.named(name).map(|identity| Arc::clone(&identity.grants)).ok_or_else(|| {
+            Fault::new(Code::Unauthenticated, format!("the key {name:?} was taken out of the configuration"))
+        })
+    }
+
+    fn forbidden(&self, verb: Verb, what: impl std::fmt::Display) -> Fault {
+        let who = &self.identity.principal.name;
+        Fault::new(Code::Forbidden, format!("{who} may not {} {what}", verb.as_str()))
+    }
+}
+
+/// A message wrapped for the broker.
+pub(crate) fn wrap(envelope: Envelope, mailbox: u64) -> Arc<Message> {
+    Message::from_origin(envelope, mailbox)
+}
+
+pub(crate) fn draining() -> Fault {
+    Fault::new(Code::Draining, "the program is stopping and takes nothing new")
+}
