@@ -1,0 +1,4 @@
+//! The data API.
+
+mod intake;
+mod query;

@@ -1,0 +1,3 @@
+//! The outlet.
+
+mod sign;
