@@ -1,0 +1,88 @@
+//! What an operator may choose about one queue; each field's comment is its manual entry.
+//! Which queues there are is the hub's configuration.
+
+use message::Time;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::time::Duration;
+
+/// How one queue behaves.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueueOptions {
+    /// The most messages that may wait, be leased or be delayed; a further one is refused with TL0007.
+    /// Default 1,000,000: the index takes about 150 bytes of memory per message.
+    pub messages_max: u64,
+    /// The most bytes of those messages; beyond it as with `messages_max`. Default 4 GiB.
+    pub bytes_max: u64,
+    /// How often a message is delivered before it becomes a dead letter (TL0034). 0 means without end. Default 5.
+    pub deliveries_max: u32,
+    /// How long a lease holds when the consumer names no time, in milliseconds. Default 30,000.
+    pub hold_ms: u64,
+    /// The longest hold that a consumer may ask for, in milliseconds; longer ones are shortened. Default 12 hours.
+    pub hold_ms_max: u64,
+    /// The pause before the second delivery when the consumer names none, in milliseconds; it doubles with each
+    /// further one. Default 1,000.
+    pub retry_ms: u64,
+    /// The longest pause between deliveries, in milliseconds. Default 300,000.
+    pub retry_ms_max: u64,
+    /// Whether messages with the same key are delivered strictly one after the other: none is leased while an earlier
+    /// one of its key is leased or waits for its retry. Default false.
+    pub ordered: bool,
+    /// Whether messages of higher priority (0 to 9) are leased first. Default true; it costs nothing when all are equal.
+    pub prioritized: bool,
+    /// What happens to a message whose deadline passes while it waits. Default `dead_letter`.
+    pub expired: Expired,
+    /// How long the id of a message is remembered, in milliseconds: a message with the same id is not stored again,
+    /// and its publisher gets the receipt of the first. 0 switches it off. Default 0.
+    pub dedupe_ms: u64,
+    /// The most ids that are remembered; the oldest are forgotten first. Default 100,000, about 50 bytes each.
+    pub dedupe_max: usize,
+    /// The most dead letters that are kept; the oldest are dropped. Default 10,000.
+    pub dead_max: usize,
+}
+
+/// What happens to a message whose deadline has passed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Expired {
+    /// It becomes a dead letter with reason TL0009.
+    #[default]
+    DeadLetter,
+    /// It is dropped and counted.
+    Drop,
+}
+
+impl Default for QueueOptions {
+    fn default() -> QueueOptions {
+        QueueOptions {
+            messages_max: 1_000_000,
+            bytes_max: 4 << 30,
+            deliveries_max: 5,
+            hold_ms: 30_000,
+            hold_ms_max: 12 * 3_600_000,
+            retry_ms: 1_000,
+            retry_ms_max: 300_000,
+            ordered: false,
+            prioritized: true,
+            expired: Expired::DeadLetter,
+            dedupe_ms: 0,
+            dedupe_max: 100_000,
+            dead_max: 10_000,
+        }
+    }
+}
+
+impl QueueOptions {
+    /// Until when a lease that begins now holds.
+    pub(crate) fn held_until(&self, now: Time, hold: Option<Duration>) -> Time {
+        let hold = hold.unwrap_or(Duration::from_millis(self.hold_ms));
+        now.after(hold.clamp(Duration::from_millis(1), Duration::from_millis(self.hold_ms_max.max(1))))
+    }
+
+    /// The pause after delivery number `attempt` (from 1) failed.
+    pub(crate) fn pause(&self, attempt: u32) -> Duration {
+        let doubled = self.retry_ms.saturating_mul(1 << attempt.saturating_sub(1).min(32));
+        Duration::from_millis(doubled.min(self.retry_ms_max))
+    }
+}

@@ -1,0 +1,371 @@
+//! Streams: the store's log itself, plus a sparse index of times and bytes for reading from a moment and for retention.
+//! No consumer state: who read how far is kept by the reader.
+
+use crate::codec::{self, Reader};
+use crate::rates::Counters;
+use bytes::Bytes;
+use message::{Address, Envelope, Fault, Time};
+use parking_lot::Mutex;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Log, Table, Write};
+use tokio::sync::Notify;
+
+/// How one stream behaves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StreamOptions {
+    /// The most bytes that are kept; the oldest records go first, about 256 at a time. 0 means without end. Default 0.
+    pub bytes_max: u64,
+    /// How long records are kept, in milliseconds; they go about 256 at a time. 0 means forever. Default 0.
+    pub age_ms_max: u64,
+}
+
+/// Where a reader begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StartAt {
+    /// The oldest record that is kept.
+    Earliest,
+    /// Behind the newest: only what comes from now on.
+    Latest,
+    /// This offset, or the oldest that is kept when it is gone.
+    Offset(u64),
+    /// The first record that entered at this time or later.
+    Time(Time),
+}
+
+/// One record of a stream.
+#[derive(Clone, Debug)]
+pub struct StreamRecord {
+    /// Its offset: rises, never used twice.
+    pub offset: u64,
+    /// When it entered the stream.
+    pub time: Time,
+    /// The message.
+    pub envelope: Arc<Envelope>,
+}
+
+/// How a stream is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamStats {
+    /// The oldest offset that is kept.
+    pub head: u64,
+    /// The offset of the next record.
+    pub tail: u64,
+    /// Bytes from head to tail, as far as the index knows.
+    pub bytes: u64,
+    /// When the oldest record entered, as far as the index knows.
+    pub oldest: Option<Time>,
+    /// Messages appended since start.
+    pub messages_in: u64,
+    /// Messages read since start.
+    pub messages_out: u64,
+}
+
+/// Every how many records the index has a mark.
+const MARK_EVERY: u64 = 256;
+const READ_BYTES_MAX: usize = 4 << 20;
+const RECORD: u8 = b'S';
+
+/// One mark of the index: what is true of the record at `offset`.
+#[derive(Clone, Copy)]
+struct Mark {
+    offset: u64,
+    time: Time,
+    /// Bytes of all records before it since the stream was made.
+    bytes: u64,
+}
+
+#[derive(Default)]
+struct Index {
+    marks: VecDeque<Mark>,
+    /// Bytes of all records since the stream was made.
+    bytes: u64,
+    options: StreamOptions,
+}
+
+pub(crate) struct Stream {
+    name: String,
+    log: Arc<dyn Log>,
+    table: Arc<dyn Table>,
+    index: Mutex<Index>,
+    grown: Notify,
+    counters: Arc<Counters>,
+}
+
+impl Stream {
+    pub(crate) async fn open(
+        address: &Address,
+        log: Arc<dyn Log>,
+        table: Arc<dyn Table>,
+        options: Option<StreamOptions>,
+        counters: Arc<Counters>,
+    ) -> Result<Stream, Fault> {
+        let stream = Stream {
+            name: address.to_string(),
+            log,
+            table,
+            index: Mutex::default(),
+            grown: Notify::new(),
+            counters,
+        };
+        stream.load()?;
+        if let Some(options) = options {
+            stream.configure(options).await?;
+        }
+        Ok(stream)
+    }
+
+    /// Reads the marks, then the records behind the last of them.
+    fn load(&self) -> Result<(), Fault> {
+        let mut index = Index::default();
+        if let Some(bytes) = self.table.get(&self.options_key())? {
+            let mut reader = Reader::new(&bytes);
+            if let (Some(bytes_max), Some(age_ms_max)) = (reader.number(), reader.number()) {
+                index.options = StreamOptions { bytes_max, age_ms_max };
+            }
+        }
+        let prefix = self.mark_prefix();
+        let mut after: Option<Bytes> = None;
+        loop {
+            let page = self.table.scan(&prefix, after.as_deref(), 1_024)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            index.marks.extend(page.iter().filter_map(|(key, value)| {
+                let offset = u64::from_be_bytes(key.get(prefix.len()..)?.try_into().ok()?);
+                let mut reader = Reader::new(value);
+                let time = Time::from_millis(reader.number()?);
+                Some(Mark { offset, time, bytes: reader.number()? })
+            }));
+        }
+        let last = index.marks.back().copied();
+        index.bytes = last.map_or(0, |mark| mark.bytes);
+        let mut at = last.map_or_else(|| self.log.head(), |mark| mark.offset);
+        loop {
+            let records = self.log.read(at, 1_024, READ_BYTES_MAX)?;
+            let Some((newest, _)) = records.last() else { break };
+            at = newest + 1;
+            for (offset, record) in &records {
+                let time = read_time(record).unwrap_or_default();
+                if index.marks.back().is_none_or(|mark| mark.offset + MARK_EVERY <= *offset) {
+                    index.marks.push_back(Mark { offset: *offset, time, bytes: index.bytes });
+                }
+                index.bytes += record.len() as u64;
+            }
+        }
+        *self.index.lock() = index;
+        Ok(())
+    }
+
+    pub(crate) async fn configure(&self, options: StreamOptions) -> Result<(), Fault> {
+        let mut value = Vec::new();
+        codec::number(&mut value, options.bytes_max);
+        codec::number(&mut value, options.age_ms_max);
+        self.index.lock().options = options;
+        Ok(self.table.commit(vec![Write::put(self.options_key(), value)]).await?)
+    }
+
+    pub(crate) async fn append(&self, now: Time, envelope: &Envelope) -> Result<u64, Fault> {
+        let mut record = Vec::with_capacity(envelope.weight() + 80);
+        record.push(RECORD);
+        codec::number(&mut record, now.as_millis());
+        codec::encode_into(&mut record, envelope);
+        let len = record.len() as u64;
+        let offset = self.log.append(vec![record.into()]).await?.start;
+        self.counters.count_in(1);
+        let marked = self.count(now, offset, len);
+        self.grown.notify_waiters();
+        if let Some(mark) = marked {
+            self.mark(now, mark).await?;
+        }
+        Ok(offset)
+    }
+
+    /// Adds to the index; the mark that is due, if one is.
+    fn count(&self, now: Time, offset: u64, len: u64) -> Option<Mark> {
+        let mut index = self.index.lock();
+        let due = index.marks.back().is_none_or(|mark| mark.offset + MARK_EVERY <= offset);
+        let mark = Mark { offset, time: now, bytes: index.bytes };
+        index.bytes += len;
+        if due {
+            index.marks.push_back(mark);
+        }
+        due.then_some(mark)
+    }
+
+    /// Writes a mark and lets go of what retention no longer keeps.
+    async fn mark(&self, now: Time, mark: Mark) -> Result<(), Fault> {
+        let mut value = Vec::new();
+        codec::number(&mut value, mark.time.as_millis());
+        codec::number(&mut value, mark.bytes);
+        let mut writes = vec![Write::put(self.mark_key(mark.offset), value)];
+        let mut trim = None;
+        {
+            let mut index = self.index.lock();
+            let StreamOptions { bytes_max, age_ms_max } = index.options;
+            let oldest_kept = now.as_millis().saturating_sub(age_ms_max);
+            // A mark goes when the next one is beyond the bounds as well, so that too much is kept rather than too little.
+            while let Some(second) = index.marks.get(1).copied() {
+                let too_big = bytes_max > 0 && index.bytes.saturating_sub(second.bytes) >= bytes_max;
+                let too_old = age_ms_max > 0 && second.time.as_millis() < oldest_kept;
+                if !too_big && !too_old {
+                    break;
+                }
+                if let Some(first) = index.marks.pop_front() {
+                    writes.push(Write::remove(self.mark_key(first.offset)));
+                }
+                trim = Some(second.offset);
+            }
+        }
+        self.table.commit(writes).await?;
+        match trim {
+            Some(before) => Ok(self.log.trim(before)?),
+            None => Ok(()),
+        }
+    }
+
+    fn offset_of(&self, from: StartAt) -> Result<u64, Fault> {
+        Ok(match from {
+            StartAt::Earliest => self.log.head(),
+            StartAt::Latest => self.log.tail(),
+            StartAt::Offset(offset) => offset.max(self.log.head()),
+            StartAt::Time(time) => self.offset_at(time)?,
+        })
+    }
+
+    fn offset_at(&self, time: Time) -> Result<u64, Fault> {
+        let mut at = {
+            let index = self.index.lock();
+            let next = index.marks.partition_point(|mark| mark.time < time);
+            let mark = next.checked_sub(1).and_then(|place| index.marks.get(place));
+            mark.map_or_else(|| self.log.head(), |mark| mark.offset)
+        };
+        loop {
+            let records = self.log.read(at, 256, READ_BYTES_MAX)?;
+            let Some((newest, _)) = records.last() else { return Ok(at) };
+            let next = newest + 1;
+            for (offset, record) in &records {
+                if read_time(record).is_some_and(|have| have >= time) {
+                    return Ok(*offset);
+                }
+            }
+            at = next;
+        }
+    }
+
+    pub(crate) fn read(&self, from: StartAt, max: usize) -> Result<Vec<StreamRecord>, Fault> {
+        let mut at = self.offset_of(from)?;
+        self.read_at(&mut at, max)
+    }
+
+    /// Reads from `at` and moves it behind what was read. Records that nobody can decode are passed over.
+    fn read_at(&self, at: &mut u64, max: usize) -> Result<Vec<StreamRecord>, Fault> {
+        loop {
+            let records = self.log.read(*at, max.clamp(1, 10_000), READ_BYTES_MAX)?;
+            let Some((newest, _)) = records.last() else { return Ok(Vec::new()) };
+            *at = newest + 1;
+            let mut list = Vec::with_capacity(records.len());
+            for (offset, record) in &records {
+                match decode(*offset, record) {
+                    Some(record) => list.push(record),
+                    None => tracing::warn!(stream = %self.name, offset, "record is unreadable"),
+                }
+            }
+            if !list.is_empty() {
+                self.counters.count_out(list.len() as u64);
+                return Ok(list);
+            }
+        }
+    }
+
+    pub(crate) fn stats(&self) -> StreamStats {
+        let index = self.index.lock();
+        let (messages_in, messages_out) = self.counters.read();
+        let first = index.marks.front();
+        let (head, tail) = (self.log.head(), self.log.tail());
+        StreamStats {
+            head,
+            tail,
+            bytes: index.bytes.saturating_sub(first.map_or(0, |mark| mark.bytes)),
+            oldest: first.filter(|_| head < tail).map(|mark| mark.time),
+            messages_in,
+            messages_out,
+        }
+    }
+
+    /// Removes what the table holds about this stream.
+    pub(crate) async fn forget(&self) -> Result<(), Fault> {
+        let mut writes = vec![Write::remove(self.options_key())];
+        writes.extend(self.index.lock().marks.iter().map(|mark| Write::remove(self.mark_key(mark.offset))));
+        Ok(self.table.commit(writes).await?)
+    }
+
+    fn options_key(&self) -> Vec<u8> {
+        [b"options\0", self.name.as_bytes()].concat()
+    }
+
+    fn mark_prefix(&self) -> Vec<u8> {
+        [b"mark\0", self.name.as_bytes(), b"\0"].concat()
+    }
+
+    fn mark_key(&self, offset: u64) -> Vec<u8> {
+        [&self.mark_prefix(), &offset.to_be_bytes()[..]].concat()
+    }
+}
+
+fn read_time(record: &Bytes) -> Option<Time> {
+    let mut reader = Reader::new(record);
+    (reader.byte()? == RECORD).then_some(())?;
+    reader.number().map(Time::from_millis)
+}
+
+fn decode(offset: u64, record: &Bytes) -> Option<StreamRecord> {
+    let mut reader = Reader::new(record);
+    (reader.byte()? == RECORD).then_some(())?;
+    let time = Time::from_millis(reader.number()?);
+    let envelope = Arc::new(codec::decode_from(&mut reader)?);
+    Some(StreamRecord { offset, time, envelope })
+}
+
+/// Reads a stream in order and waits at its end.
+pub struct Follower {
+    stream: Arc<Stream>,
+    at: u64,
+}
+
+impl Follower {
+    pub(crate) fn new(stream: Arc<Stream>, from: StartAt) -> Result<Follower, Fault> {
+        let at = stream.offset_of(from)?;
+        Ok(Follower { stream, at })
+    }
+
+    /// The offset that comes next.
+    pub fn position(&self) -> u64 {
+        self.at
+    }
+
+    /// The next records, up to `max`; waits at most `wait` for the first. Empty when the time is up. Cancel safe.
+    pub async fn next(&mut self, max: usize, wait: Duration) -> Result<Vec<StreamRecord>, Fault> {
+        let stream = Arc::clone(&self.stream);
+        let some = async {
+            loop {
+                let grown = stream.grown.notified();
+                tokio::pin!(grown);
+                // Enabled before the look, so that an append in between is not missed.
+                grown.as_mut().enable();
+                let records = stream.read_at(&mut self.at, max)?;
+                if !records.is_empty() {
+                    return Ok(records);
+                }
+                grown.await;
+            }
+        };
+        tokio::time::timeout(wait, some).await.unwrap_or(Ok(Vec::new()))
+    }
+}
+
+#[cfg(test)]
+mod tests;
