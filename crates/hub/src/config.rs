@@ -60,6 +60,34 @@ pub struct QueueConfig {
     pub dead_letters: u64,
 }
 
+impl QueueConfig {
+    /// The broker's form of it.
+    pub(crate) fn options(&self) -> broker::QueueOptions {
+        let millis = |span: Span| u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX);
+        broker::QueueOptions {
+            messages_max: self.messages,
+            bytes_max: self.bytes.0,
+            deliveries_max: self.deliveries,
+            hold_ms: millis(self.hold),
+            ordered: self.ordered,
+            dedupe_ms: millis(self.dedupe),
+            dead_max: usize::try_from(self.dead_letters).unwrap_or(usize::MAX),
+            ..broker::QueueOptions::default()
+        }
+    }
+}
+
+impl StreamConfig {
+    /// The broker's form of it.
+    pub(crate) fn options(&self) -> broker::StreamOptions {
+        broker::StreamOptions {
+            bytes_max: self.bytes.0,
+            age_ms_max: u64::try_from(self.age.0.as_millis()).unwrap_or(u64::MAX),
+            ..broker::StreamOptions::default()
+        }
+    }
+}
+
 impl Default for QueueConfig {
     fn default() -> QueueConfig {
         QueueConfig {

@@ -2,7 +2,7 @@
 //! Who may do what is checked in the session before; what a protocol looks like is known in the wings only.
 
 use crate::audit;
-use crate::config::Config;
+use crate::config::{Config, QueueConfig};
 use crate::counters::Counters;
 use crate::handler::{Handler, Handlers};
 use crate::outlets::{self, OutletStats, Slots};
@@ -13,14 +13,14 @@ use crate::route::{Rescue, Route, RouteStats};
 use crate::session::{Origin, Session, wrap};
 use access::{Credential, Identity, Ledger};
 use arc_swap::ArcSwap;
-use broker::{Broker, Mailbox, MailboxOptions};
+use broker::{Broker, Mailbox, MailboxOptions, QueueOptions};
 use futures_util::future::{BoxFuture, try_join_all};
 use message::{Address, Clock, Code, Dice, Envelope, Fault, Kind, Limits, Misfit, Receipt};
 use net::{Client, Tasks};
-use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
 
 /// How many routes a message may pass one after the other: enough for any pipeline, and the end of any circle.
 const DEPTH_MAX: u32 = 8;
@@ -32,7 +32,7 @@ const OUTLET_QUEUE: &str = "$out/";
 /// What the hub is made of.
 pub struct Parts {
     /// Topics, queues and streams.
-    pub broker: Broker,
+    pub broker: Arc<Broker>,
     /// Where the audit trail is written.
     pub engine: Arc<dyn store::Engine>,
     /// The guarded client for everything that leaves.
@@ -93,35 +93,40 @@ impl Hub {
 
     /// Applies a configuration whole, or, on a misfit, not at all. What did not change goes on undisturbed: breakers keep
     /// their state, pumps their leases, routes their counts.
-    pub fn apply(&self, config: Config) -> Result<(), Misfit> {
+    pub async fn apply(&self, config: Config) -> Result<(), Misfit> {
         let inner = &self.0;
-        let mut applying = inner.applying.lock();
+        let mut applying = inner.applying.lock().await;
         let generation = inner.compiled.load().generation + 1;
         let compiled = Arc::new(Compiled::new(config, generation, &mut applying.tallies)?);
         let slots = outlets::build(self, &compiled.config, &inner.parts.outlet_kinds, &inner.slots.load())?;
-        self.declare(&compiled.config, &slots)?;
+        self.declare(&compiled.config, &slots).await?;
         inner.slots.store(Arc::new(slots));
         inner.compiled.store(Arc::clone(&compiled));
         applying.pumps.renew(self, &compiled, &inner.slots.load());
         Ok(())
     }
 
-    fn declare(&self, config: &Config, slots: &Slots) -> Result<(), Misfit> {
-        let broker = self.broker();
+    async fn declare(&self, config: &Config, slots: &Slots) -> Result<(), Misfit> {
         for (name, queue) in &config.queues {
-            let made = Address::new(Kind::Queue, name).and_then(|address| broker.declare(&address, queue.options()));
+            let made = self.declare_queue(Address::new(Kind::Queue, name), queue.options()).await;
             made.map_err(|fault| Misfit::new(fault.to_string()).at(name).at("queues"))?;
         }
         for (name, stream) in &config.streams {
-            let made = Address::new(Kind::Stream, name).and_then(|address| broker.declare_stream(&address, stream.options()));
+            let made = match Address::new(Kind::Stream, name) {
+                Ok(address) => self.broker().declare_stream(&address, Some(stream.options())).await,
+                Err(fault) => Err(fault),
+            };
             made.map_err(|fault| Misfit::new(fault.to_string()).at(name).at("streams"))?;
         }
         for name in slots.keys() {
-            let options = crate::config::QueueConfig::default().options();
-            let made = outlet_queue(name).and_then(|address| broker.declare(&address, options));
+            let made = self.declare_queue(outlet_queue(name), QueueConfig::default().options()).await;
             made.map_err(|fault| Misfit::new(fault.to_string()).at(name).at("outlets"))?;
         }
         Ok(())
+    }
+
+    async fn declare_queue(&self, address: Result<Address, Fault>, options: QueueOptions) -> Result<(), Fault> {
+        self.broker().declare(&address?, Some(options)).await
     }
 
     /// Who shows this credential; [`Code::Unauthenticated`] when nobody here does.
@@ -148,8 +153,8 @@ impl Hub {
         self.0.handlers.serve(kind, handler);
     }
 
-    /// A bounded mailbox for a client's filters; `None` takes the configured bound.
-    pub fn mailbox(&self, options: MailboxOptions) -> Mailbox {
+    /// A bounded mailbox for a client's filters.
+    pub fn mailbox(&self, options: MailboxOptions) -> Arc<Mailbox> {
         self.broker().mailbox(options)
     }
 
@@ -187,7 +192,7 @@ impl Hub {
             }
             Kind::Stream => {
                 let address = envelope.address.clone();
-                self.broker().append(&address, Arc::new(envelope)).await?;
+                self.broker().append(&address, &envelope).await?;
                 receipt.durable += 1;
             }
             Kind::Out => {
@@ -245,7 +250,7 @@ impl Hub {
                 if !self.compiled().config.queues_on_demand {
                     return Err(self.unknown(&address));
                 }
-                self.broker().declare(&address, crate::config::QueueConfig::default().options())?;
+                self.broker().declare(&address, Some(QueueConfig::default().options())).await?;
                 self.broker().enqueue(&address, envelope).await.map(drop)
             }
             other => other.map(drop),
@@ -270,7 +275,7 @@ impl Hub {
     }
 
     /// Topics, queues and streams. What clients do goes through a [`Session`]; this is for looking.
-    pub fn broker(&self) -> &Broker {
+    pub fn broker(&self) -> &Arc<Broker> {
         &self.0.parts.broker
     }
 

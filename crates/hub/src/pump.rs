@@ -7,7 +7,7 @@ use crate::plan::Compiled;
 use crate::retry::RetryConfig;
 use crate::route::Route;
 use arc_swap::ArcSwap;
-use broker::{Delivery, Failure, Lease, Settlement};
+use broker::{Delivery, Lease, Settlement};
 use message::{Address, Code, Envelope, Fault, Kind};
 use net::CancellationToken;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ const OUTLET_WORKERS: u32 = 8;
 
 /// The pumps that run now, by a name that says what they serve.
 #[derive(Default)]
-pub(crate) struct Pumps(BTreeMap<String, Pump>);
+pub(crate) struct Pumps(BTreeMap<Arc<str>, Pump>);
 
 struct Pump {
     stop: CancellationToken,
@@ -43,13 +43,13 @@ struct Work {
     sole: Option<Arc<Slot>>,
     retry: RetryConfig,
     timeout: Duration,
-    name: String,
+    name: Arc<str>,
 }
 
 impl Pumps {
     /// Starts, stops and changes pumps to what the configuration says.
     pub(crate) fn renew(&mut self, hub: &Hub, compiled: &Compiled, slots: &Slots) {
-        let mut wanted: BTreeMap<String, (Address, u32, Work)> = BTreeMap::new();
+        let mut wanted: BTreeMap<Arc<str>, (Address, u32, Work)> = BTreeMap::new();
         for route in compiled.pumped() {
             let Ok(queue) = Address::new(Kind::Queue, route.from.filter()) else { continue };
             let sole = route.sole_outlet().and_then(|out| slots.get(out.name())).cloned();
@@ -58,9 +58,9 @@ impl Pumps {
                 sole,
                 retry: route.config.retry.clone(),
                 timeout: route.config.timeout.0,
-                name: format!("route/{}", route.name),
+                name: format!("route/{}", route.name).into(),
             };
-            wanted.insert(work.name.clone(), (queue, route.config.concurrency.clamp(1, 256), work));
+            wanted.insert(Arc::clone(&work.name), (queue, route.config.concurrency.clamp(1, 256), work));
         }
         for (name, slot) in slots {
             let Ok(queue) = outlet_queue(name) else { continue };
@@ -69,9 +69,9 @@ impl Pumps {
                 sole: Some(Arc::clone(slot)),
                 retry: slot.config.retry.clone(),
                 timeout: Duration::from_secs(30),
-                name: format!("out/{name}"),
+                name: format!("out/{name}").into(),
             };
-            wanted.insert(work.name.clone(), (queue, OUTLET_WORKERS, work));
+            wanted.insert(Arc::clone(&work.name), (queue, OUTLET_WORKERS, work));
         }
         self.0.retain(|name, pump| {
             let same = wanted.get(name).is_some_and(|(queue, workers, _)| *queue == pump.queue && *workers == pump.workers);
@@ -117,7 +117,7 @@ impl Worker {
                 self.pause(wait).await;
                 continue;
             }
-            let lease = Lease::new(1).wait(LEASE_WAIT).hold(work.timeout + HOLD_MARGIN).consumer(&work.name);
+            let lease = Lease::new(Arc::clone(&work.name), 1).waiting(LEASE_WAIT).holding(work.timeout + HOLD_MARGIN);
             let leased = tokio::select! {
                 () = self.stop.cancelled() => break,
                 leased = self.hub.broker().lease(&self.queue, lease) => leased,
@@ -156,11 +156,10 @@ impl Worker {
                 let id = &delivery.envelope.id;
                 tracing::warn!(pump = %work.name, %id, attempt, %fault, "a delivery failed");
                 let wait = work.retry.wait(attempt, fault.retry_in(), self.hub.dice());
-                let failure = Failure::new(&fault, took);
                 if fault.may_retry() && attempt < work.retry.count {
-                    Settlement::Retry { delay: Some(wait), failure: Some(failure) }
+                    Settlement::Retry { delay: Some(wait), error: fault, took: Some(took) }
                 } else {
-                    Settlement::Reject { failure: Some(failure) }
+                    Settlement::Reject { error: fault }
                 }
             }
         };

@@ -5,7 +5,7 @@ use crate::hub::Hub;
 use crate::plan::Compiled;
 use crate::{Reply, Request};
 use access::{Grants, Identity, Outcome, Record};
-use broker::{Lease, Delivery, Mailbox, Message, Settlement, SubscribeOptions, Token};
+use broker::{Delivery, Lease, Mailbox, Message, Settled, Settlement, SubscribeOptions, Token};
 use message::{Address, Code, Envelope, Fault, Kind, Pattern, Principal, Receipt, Time, Verb};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -142,7 +142,7 @@ impl Session {
     }
 
     /// Adds a filter over topics to a mailbox made by [`Hub::mailbox`]. Whether it is a new one.
-    pub fn subscribe(&self, mailbox: &Mailbox, pattern: &Pattern, options: SubscribeOptions) -> Result<bool, Fault> {
+    pub fn subscribe(&self, mailbox: &Mailbox, pattern: &Pattern, options: &SubscribeOptions) -> Result<bool, Fault> {
         let result = self.subscribe_unrecorded(mailbox, pattern, options);
         if let Err(fault) = &result {
             self.hub.counters().fault(fault);
@@ -151,7 +151,7 @@ impl Session {
         result
     }
 
-    fn subscribe_unrecorded(&self, mailbox: &Mailbox, pattern: &Pattern, options: SubscribeOptions) -> Result<bool, Fault> {
+    fn subscribe_unrecorded(&self, mailbox: &Mailbox, pattern: &Pattern, options: &SubscribeOptions) -> Result<bool, Fault> {
         if self.hub.tasks().is_draining() {
             return Err(draining());
         }
@@ -185,7 +185,7 @@ impl Session {
     }
 
     /// Settles a lease. Resolves when it is durable.
-    pub async fn settle(&self, queue: &Address, token: Token, settlement: Settlement) -> Result<(), Fault> {
+    pub async fn settle(&self, queue: &Address, token: Token, settlement: Settlement) -> Result<Settled, Fault> {
         let allowed = self.allow(Verb::Consume, queue);
         let result = match allowed {
             Ok(()) => self.hub.broker().settle(queue, token, settlement).await,
