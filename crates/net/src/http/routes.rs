@@ -1,0 +1,305 @@
+//! The table of paths: literals, `{name}` for one level and `{*rest}` for all that follow, each with its methods.
+//! No regular expressions, no middleware: what every request needs is done by the handler's own crate.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use foldhash::HashMap;
+use http::{HeaderValue, Method, StatusCode, header};
+use message::{Code, Fault};
+use smallvec::SmallVec;
+
+use super::call::percent_decode;
+use super::{Answering, Call, Params, Request, Response, problem};
+use crate::registry::ConnInfo;
+
+/// What answers calls.
+pub type Handler = Arc<dyn Fn(Call) -> Answering + Send + Sync>;
+
+/// What may come out of a handler: a response, or a fault that becomes a problem document.
+pub trait Answer {
+    /// The response.
+    fn answer(self) -> Response;
+}
+
+impl Answer for Response {
+    fn answer(self) -> Response {
+        self
+    }
+}
+
+impl Answer for Fault {
+    fn answer(self) -> Response {
+        problem(&self)
+    }
+}
+
+impl<T: Answer, E: Answer> Answer for Result<T, E> {
+    fn answer(self) -> Response {
+        match self {
+            Ok(value) => value.answer(),
+            Err(error) => error.answer(),
+        }
+    }
+}
+
+/// Makes a handler of an async function.
+pub fn handler<F, R>(function: F) -> Handler
+where
+    F: Fn(Call) -> R + Send + Sync + 'static,
+    R: Future<Output: Answer> + Send + 'static,
+{
+    Arc::new(move |call| {
+        let answering = function(call);
+        Box::pin(async move { answering.await.answer() })
+    })
+}
+
+/// Paths and methods and who answers them.
+///
+/// Of several templates that match, a literal level wins over `{name}`, and that over `{*rest}`. A HEAD request takes
+/// the GET handler when there is none of its own; OPTIONS is answered with `Allow` unless a handler has it.
+#[derive(Clone, Default)]
+pub struct Routes {
+    exact: HashMap<Box<str>, Leaf>,
+    root: Node,
+    fallback: Option<Handler>,
+    twice: Vec<String>,
+}
+
+#[derive(Clone, Default)]
+struct Node {
+    literals: HashMap<Box<str>, Node>,
+    one: Option<Box<(Arc<str>, Node)>>,
+    rest: Option<(Arc<str>, Leaf)>,
+    leaf: Option<Leaf>,
+}
+
+#[derive(Clone)]
+struct Leaf {
+    template: Arc<str>,
+    /// None: every method.
+    methods: SmallVec<[(Option<Method>, Handler); 2]>,
+}
+
+impl Leaf {
+    fn new(template: &str) -> Leaf {
+        Leaf { template: Arc::from(template), methods: SmallVec::new() }
+    }
+
+    fn handler(&self, method: &Method) -> Option<&Handler> {
+        let find = |wanted: &Method| {
+            self.methods.iter().find(|(known, _)| known.as_ref() == Some(wanted)).map(|(_, handler)| handler)
+        };
+        find(method)
+            .or_else(|| if method == Method::HEAD { find(&Method::GET) } else { None })
+            .or_else(|| self.methods.iter().find(|(known, _)| known.is_none()).map(|(_, handler)| handler))
+    }
+
+    fn allow(&self) -> String {
+        let mut names: Vec<&str> =
+            self.methods.iter().filter_map(|(method, _)| method.as_ref().map(Method::as_str)).collect();
+        if names.contains(&"GET") && !names.contains(&"HEAD") {
+            names.push("HEAD");
+        }
+        names.push("OPTIONS");
+        names.sort_unstable();
+        names.join(", ")
+    }
+}
+
+impl Routes {
+    /// An empty table: every path is unknown.
+    pub fn new() -> Routes {
+        Routes::default()
+    }
+
+    /// Answers `method` at the paths of `template`.
+    pub fn on(&mut self, method: Method, template: &str, handler: Handler) -> &mut Routes {
+        self.insert(Some(method), template, handler)
+    }
+
+    /// Answers every method that has no handler of its own there.
+    pub fn any(&mut self, template: &str, handler: Handler) -> &mut Routes {
+        self.insert(None, template, handler)
+    }
+
+    /// Answers GET, and HEAD with it.
+    pub fn get(&mut self, template: &str, handler: Handler) -> &mut Routes {
+        self.on(Method::GET, template, handler)
+    }
+
+    /// Answers POST.
+    pub fn post(&mut self, template: &str, handler: Handler) -> &mut Routes {
+        self.on(Method::POST, template, handler)
+    }
+
+    /// Answers PUT.
+    pub fn put(&mut self, template: &str, handler: Handler) -> &mut Routes {
+        self.on(Method::PUT, template, handler)
+    }
+
+    /// Answers DELETE.
+    pub fn delete(&mut self, template: &str, handler: Handler) -> &mut Routes {
+        self.on(Method::DELETE, template, handler)
+    }
+
+    /// Answers what no template matches.
+    pub fn fallback(&mut self, handler: Handler) -> &mut Routes {
+        self.fallback = Some(handler);
+        self
+    }
+
+    /// Method and template of everything that was set twice; the later one holds. Empty in a program without mistakes.
+    pub fn conflicts(&self) -> &[String] {
+        &self.twice
+    }
+
+    /// All method and template pairs, sorted; `*` stands for every method.
+    pub fn list(&self) -> Vec<(String, String)> {
+        let mut all = Vec::new();
+        let mut add = |leaf: &Leaf| {
+            for (method, _) in &leaf.methods {
+                let method = method.as_ref().map_or("*", Method::as_str);
+                all.push((leaf.template.to_string(), method.to_owned()));
+            }
+        };
+        self.exact.values().for_each(&mut add);
+        self.root.each(&mut add);
+        all.sort();
+        all
+    }
+
+    fn insert(&mut self, method: Option<Method>, template: &str, handler: Handler) -> &mut Routes {
+        let leaf = if template.contains('{') {
+            self.root.leaf_at(template)
+        } else {
+            self.exact.entry(Box::from(template)).or_insert_with(|| Leaf::new(template))
+        };
+        if let Some(place) = leaf.methods.iter_mut().find(|(known, _)| *known == method) {
+            place.1 = handler;
+            self.twice.push(format!("{} {template}", method.as_ref().map_or("*", Method::as_str)));
+        } else {
+            leaf.methods.push((method, handler));
+        }
+        self
+    }
+
+    /// Finds the handler and calls it. What nothing matches is a problem document: 404, or 405 with `Allow`.
+    pub fn call(&self, request: Request, conn: &Arc<ConnInfo>) -> Answering {
+        let path = request.uri().path();
+        let mut params = Params::default();
+        let exact = self.exact.get(path);
+        let found = exact.or_else(|| self.root.find(path.strip_prefix('/').unwrap_or(path), &mut params));
+        if let Some(leaf) = found {
+            if let Some(handler) = leaf.handler(request.method()) {
+                let route = Arc::clone(&leaf.template);
+                return handler(Call { request, params, route, conn: Arc::clone(conn) });
+            }
+            return ready(refuse_method(leaf, request.method()));
+        }
+        if let Some(handler) = &self.fallback {
+            return handler(Call {
+                request,
+                params: Params::default(),
+                route: star(),
+                conn: Arc::clone(conn),
+            });
+        }
+        ready(problem(&Fault::new(Code::UnknownAddress, format!("nothing at {path}"))))
+    }
+}
+
+fn star() -> Arc<str> {
+    static STAR: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| Arc::from("*"));
+    Arc::clone(&STAR)
+}
+
+fn ready(response: Response) -> Answering {
+    Box::pin(std::future::ready(response))
+}
+
+fn refuse_method(leaf: &Leaf, method: &Method) -> Response {
+    let mut response = if method == Method::OPTIONS {
+        super::empty(StatusCode::NO_CONTENT)
+    } else {
+        problem(&Fault::new(
+            Code::MethodNotAllowed,
+            format!("{method} is not served at {}, but {} is", leaf.template, leaf.allow()),
+        ))
+    };
+    if let Ok(allow) = HeaderValue::try_from(leaf.allow()) {
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
+    response
+}
+
+impl Node {
+    fn leaf_at(&mut self, template: &str) -> &mut Leaf {
+        let mut node = self;
+        for level in template.strip_prefix('/').unwrap_or(template).split('/') {
+            let inside = level.strip_prefix('{').and_then(|level| level.strip_suffix('}'));
+            match inside {
+                Some(name) if name.starts_with('*') => {
+                    let name = name.trim_start_matches('*');
+                    return &mut node.rest.get_or_insert_with(|| (Arc::from(name), Leaf::new(template))).1;
+                }
+                Some(name) => {
+                    node =
+                        &mut node.one.get_or_insert_with(|| Box::new((Arc::from(name), Node::default()))).1;
+                }
+                None => node = node.literals.entry(Box::from(level)).or_default(),
+            }
+        }
+        node.leaf.get_or_insert_with(|| Leaf::new(template))
+    }
+
+    fn find(&self, path: &str, params: &mut Params) -> Option<&Leaf> {
+        let (level, after) = match path.split_once('/') {
+            Some((level, after)) => (level, Some(after)),
+            None => (path, None),
+        };
+        let decoded = percent_decode(level);
+        if let Some(node) = self.literals.get(&*decoded)
+            && let Some(leaf) = node.under(after, params)
+        {
+            return Some(leaf);
+        }
+        if let Some(one) = &self.one
+            && !level.is_empty()
+        {
+            let held = params.0.len();
+            params.0.push((Arc::clone(&one.0), decoded.into_owned()));
+            if let Some(leaf) = one.1.under(after, params) {
+                return Some(leaf);
+            }
+            params.0.truncate(held);
+        }
+        let (name, leaf) = self.rest.as_ref()?;
+        params.0.push((Arc::clone(name), percent_decode(path).into_owned()));
+        Some(leaf)
+    }
+
+    fn under(&self, after: Option<&str>, params: &mut Params) -> Option<&Leaf> {
+        match after {
+            Some(after) => self.find(after, params),
+            None => self.leaf.as_ref(),
+        }
+    }
+
+    fn each(&self, visit: &mut impl FnMut(&Leaf)) {
+        self.leaf.iter().for_each(&mut *visit);
+        self.rest.iter().for_each(|(_, leaf)| visit(leaf));
+        self.literals.values().for_each(|node| node.each(visit));
+        self.one.iter().for_each(|one| one.1.each(visit));
+    }
+}
+
+impl std::fmt::Debug for Routes {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_list().entries(self.list()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

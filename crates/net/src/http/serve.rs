@@ -1,0 +1,197 @@
+//! The HTTP server on one connection: HTTP/1.1 with keep-alive, upgrades and pipelining, and HTTP/2 with and without TLS.
+//! Which of the two is told by the first bytes; there is no upgrade from 1.1 to 2 (RFC 9113 removed it).
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use http::{HeaderValue, Version, header};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use message::{Code, Fault};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{Body, Response, Routes, problem};
+use crate::conn::{Conn, Peeked};
+use crate::listen::Sniff;
+use crate::registry::ConnInfo;
+use crate::tasks::{Executor, Tasks, panic_text};
+
+/// The start of every HTTP/2 connection (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Limits of the HTTP server.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// How long a connection may take to send the head of its next request, in milliseconds, the idle time between
+    /// two requests included; then it is closed. Default 75,000, longer than the pools of common clients keep theirs.
+    pub head_ms: u64,
+    /// The most headers of a request; more are answered with 431. Default 100.
+    pub headers: usize,
+    /// The largest head of a request in bytes; a larger one is answered with 431. Default 64 KiB.
+    pub head_bytes: usize,
+    /// The most requests of one HTTP/2 connection that are under way at once; further ones wait. Default 256.
+    pub streams: u32,
+    /// The window of one HTTP/2 stream in bytes: how much of a body may be under way unread. Default 256 KiB.
+    pub stream_window_bytes: u32,
+    /// After how much silence an HTTP/2 connection is asked whether it lives, in milliseconds; after as long again
+    /// without an answer it is closed. Default 30,000.
+    pub ping_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            head_ms: 75_000,
+            headers: 100,
+            head_bytes: 64 << 10,
+            streams: 256,
+            stream_window_bytes: 256 << 10,
+            ping_ms: 30_000,
+        }
+    }
+}
+
+/// Whether a connection starts like HTTP/1 or HTTP/2: a method of capital letters and a space, or the preface.
+pub fn sniff(bytes: &[u8]) -> Sniff {
+    /// Longer than any registered method that a client sends here (`UPDATEREDIRECTREF` is the longest, 17).
+    const METHOD_BYTES_MAX: usize = 20;
+    let method = bytes.iter().take_while(|byte| byte.is_ascii_uppercase() || **byte == b'-').count();
+    match bytes.get(method) {
+        None if method <= METHOD_BYTES_MAX => Sniff::More,
+        Some(b' ') if (3..=METHOD_BYTES_MAX).contains(&method) => {
+            // `MSH|` and the like are long gone by now; what follows a method is a path, a URL, `*` or a host.
+            match bytes.get(method + 1) {
+                None => Sniff::More,
+                Some(byte)
+                    if *byte == b'/' || *byte == b'*' || byte.is_ascii_alphanumeric() || *byte == b'[' =>
+                {
+                    Sniff::Yes
+                }
+                Some(_) => Sniff::No,
+            }
+        }
+        _ => Sniff::No,
+    }
+}
+
+/// Serves the connection until it ends. When the program drains, the requests under way are finished first.
+pub async fn serve(mut conn: Conn, routes: Arc<Routes>, settings: Arc<Settings>, tasks: Tasks) {
+    let Some(second) = speaks_http2(&mut conn, &settings).await else { return };
+    let info = Arc::clone(conn.info());
+    let metrics = info.metrics();
+    let of_service = Arc::clone(&info);
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        if let Some(metrics) = &metrics {
+            metrics.http_requests.fetch_add(1, Ordering::Relaxed);
+        }
+        answer(request, Arc::clone(&routes), Arc::clone(&of_service))
+    });
+    let draining = tasks.draining();
+    let io = TokioIo::new(conn);
+    let ended = if second {
+        info.set_protocol("http/2");
+        let executor = Executor { tasks: tasks.clone(), name: "http/2 stream", waited_for: true };
+        let mut connection = pin!(second_builder(executor, &settings).serve_connection(io, service));
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => ended,
+            () = draining.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    } else {
+        info.set_protocol("http/1.1");
+        let mut connection = pin!(first_builder(&settings).serve_connection(io, service).with_upgrades());
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => ended,
+            () = draining.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(peer = %info.peer(), %error, "http connection ended early");
+    }
+}
+
+/// None: the peer left or said nothing in time.
+async fn speaks_http2(conn: &mut Conn, settings: &Settings) -> Option<bool> {
+    let until = tokio::time::Instant::now() + Duration::from_millis(settings.head_ms);
+    loop {
+        let seen = conn.peeked();
+        let common = seen.iter().zip(PREFACE).take_while(|(seen, wanted)| seen == wanted).count();
+        if common == PREFACE.len() {
+            return Some(true);
+        }
+        if common < seen.len() {
+            return Some(false);
+        }
+        match tokio::time::timeout_at(until, conn.peek_more()).await {
+            Ok(Ok(Peeked::Bytes(_))) => {}
+            Ok(Ok(Peeked::End) | Err(_)) | Err(_) => return None,
+        }
+    }
+}
+
+fn first_builder(settings: &Settings) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(settings.head_ms))
+        .max_headers(settings.headers)
+        .max_header_size(settings.head_bytes)
+        .pipeline_flush(true);
+    builder
+}
+
+fn second_builder(executor: Executor, settings: &Settings) -> http2::Builder<Executor> {
+    let mut builder = http2::Builder::new(executor);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(settings.streams)
+        .max_header_list_size(u32::try_from(settings.head_bytes).unwrap_or(u32::MAX))
+        .initial_stream_window_size(settings.stream_window_bytes)
+        .initial_connection_window_size(settings.stream_window_bytes.saturating_mul(4))
+        .keep_alive_interval(Duration::from_millis(settings.ping_ms))
+        .keep_alive_timeout(Duration::from_millis(settings.ping_ms));
+    builder
+}
+
+async fn answer(
+    request: http::Request<Incoming>,
+    routes: Arc<Routes>,
+    info: Arc<ConnInfo>,
+) -> Result<Response, Infallible> {
+    let old = request.version() < Version::HTTP_2;
+    let request = request.map(Body::incoming);
+    let has_body = !http_body::Body::is_end_stream(request.body());
+    let answering = AssertUnwindSafe(async { routes.call(request, &info).await }).catch_unwind();
+    let mut response = answering.await.unwrap_or_else(|panic| {
+        tracing::error!(peer = %info.peer(), panic = %panic_text(&*panic), "handler panicked");
+        problem(&Fault::new(Code::Internal, "the handler of this request failed"))
+    });
+    // A refusal may leave the rest of the body unread. The client must see that the connection ends here, and must
+    // get the answer although it is still sending.
+    if old && has_body && response.status().as_u16() >= 400 {
+        info.linger();
+        if response.status() == http::StatusCode::PAYLOAD_TOO_LARGE {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,20 @@
+//! The only crate that opens a socket: listeners, protocol detection, TLS, HTTP, WebSocket, egress, named tasks, draining.
+//! It knows no message, no queue and no policy of access; what is spoken over a connection belongs to the wings.
+#![warn(missing_docs)]
+
+mod client;
+mod conn;
+pub mod http;
+mod listen;
+mod registry;
+pub mod sse;
+mod tasks;
+pub mod tls;
+pub mod ws;
+
+pub use client::{Cidr, Client, Egress, Options, Settings, strip_hop_by_hop};
+pub use conn::{Conn, Peeked};
+pub use listen::{Door, Listener, Serve, Sniff, Sniffer};
+pub use registry::{ConnInfo, ConnState, Connections, Counts, Metrics};
+pub use tasks::{Task, Tasks};
+pub use tokio_util::sync::CancellationToken;

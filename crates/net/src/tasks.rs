@@ -1,0 +1,220 @@
+//! Named tasks: every piece of concurrent work has a name, is waited for when the program stops, and may panic alone.
+//! It does not restart what ended: a loop that must live on handles its own errors.
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use foldhash::HashMap;
+use futures_util::FutureExt;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+type Name = Cow<'static, str>;
+
+/// The tasks of the program. Cloning gives another handle to the same set.
+///
+/// Invariant: a task is in the set from before it first runs until after it ended, so that an empty set means that
+/// nothing runs any more.
+#[derive(Clone, Default)]
+pub struct Tasks(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    running: Mutex<HashMap<u64, Running>>,
+    next: AtomicU64,
+    panics: AtomicU64,
+    draining: CancellationToken,
+    /// Told each time when a task that is waited for has ended.
+    ended: Notify,
+}
+
+struct Running {
+    name: Name,
+    /// Whether shutdown waits for it. Background work is only aborted, at the very end.
+    waited_for: bool,
+    /// None between the entry in the set and the spawn.
+    abort: Option<AbortHandle>,
+}
+
+/// A task that was spawned. Dropping it leaves the task running.
+#[derive(Debug)]
+pub struct Task(JoinHandle<()>);
+
+impl Task {
+    /// Ends the task at its next await.
+    pub fn abort(&self) {
+        self.0.abort();
+    }
+
+    /// Whether it has ended, by whatever way.
+    pub fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+
+    /// Waits until it has ended, by whatever way. Cancel safe.
+    pub async fn ended(&mut self) {
+        // The error says that it was aborted: that is an end too. Panics were logged where they were caught.
+        drop((&mut self.0).await);
+    }
+}
+
+impl Tasks {
+    /// An empty set.
+    pub fn new() -> Tasks {
+        Tasks::default()
+    }
+
+    /// Runs `future`. At shutdown it is waited for: whoever loops watches [`Tasks::draining`].
+    /// A panic is logged, counted and ends only this task.
+    pub fn spawn<F>(&self, name: impl Into<Name>, future: F) -> Task
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.run(name.into(), true, future)
+    }
+
+    /// Runs `future` as background work, such as a watch on a file: shutdown does not wait for it but aborts it after
+    /// everything else has ended.
+    pub fn background<F>(&self, name: impl Into<Name>, future: F) -> Task
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.run(name.into(), false, future)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+    fn run<F>(&self, name: Name, waited_for: bool, future: F) -> Task
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let id = self.0.next.fetch_add(1, Ordering::Relaxed);
+        self.0.running.lock().insert(id, Running { name, waited_for, abort: None });
+        // Made before the spawn and dropped with the future, so that a task that is aborted leaves the set as well.
+        let leave = Leave { tasks: Arc::clone(&self.0), id };
+        let handle = tokio::spawn(async move {
+            let leave = leave;
+            if let Err(panic) = AssertUnwindSafe(future).catch_unwind().await {
+                leave.tasks.panics.fetch_add(1, Ordering::Relaxed);
+                let name =
+                    leave.tasks.running.lock().get(&id).map(|task| task.name.clone()).unwrap_or_default();
+                tracing::error!(task = %name, panic = %panic_text(&*panic), "task panicked");
+            }
+        });
+        if let Some(task) = self.0.running.lock().get_mut(&id) {
+            task.abort = Some(handle.abort_handle());
+        }
+        Task(handle)
+    }
+
+    /// Cancelled when the program begins to stop: take nothing new, finish what is under way.
+    pub fn draining(&self) -> CancellationToken {
+        self.0.draining.clone()
+    }
+
+    /// Whether the program is stopping.
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.is_cancelled()
+    }
+
+    /// How many tasks have panicked.
+    pub fn panics(&self) -> u64 {
+        self.0.panics.load(Ordering::Relaxed)
+    }
+
+    /// How many tasks run now, background ones included.
+    pub fn running(&self) -> usize {
+        self.0.running.lock().len()
+    }
+
+    /// Announces the end, waits at most `deadline` for the tasks, then aborts the rest.
+    /// Returns the names of those that had to be aborted, sorted; background work is not among them.
+    pub async fn shutdown(&self, deadline: Duration) -> Vec<String> {
+        self.0.draining.cancel();
+        // A timeout is no error here: the names of who was left say it.
+        let in_time = tokio::time::timeout(deadline, self.all_ended()).await.is_ok();
+        let mut left = Vec::new();
+        for task in self.0.running.lock().values() {
+            if task.waited_for && !in_time {
+                left.push(task.name.to_string());
+            }
+            if let Some(abort) = &task.abort {
+                abort.abort();
+            }
+        }
+        left.sort();
+        if !left.is_empty() {
+            tracing::warn!(tasks = ?left, deadline_ms = deadline.as_millis(), "tasks aborted at the deadline");
+        }
+        left
+    }
+
+    async fn all_ended(&self) {
+        loop {
+            let ended = self.0.ended.notified();
+            tokio::pin!(ended);
+            // Enabled before the look, so that an end between the look and the wait is not missed.
+            ended.as_mut().enable();
+            if !self.0.running.lock().values().any(|task| task.waited_for) {
+                return;
+            }
+            ended.await;
+        }
+    }
+}
+
+impl std::fmt::Debug for Tasks {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Tasks").field("running", &self.running()).finish_non_exhaustive()
+    }
+}
+
+/// What hyper needs to run the streams of an HTTP/2 connection and the client's connections as named tasks.
+#[derive(Clone, Debug)]
+pub(crate) struct Executor {
+    pub(crate) tasks: Tasks,
+    pub(crate) name: &'static str,
+    pub(crate) waited_for: bool,
+}
+
+impl<F> hyper::rt::Executor<F> for Executor
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.tasks.run(Cow::Borrowed(self.name), self.waited_for, future);
+    }
+}
+
+struct Leave {
+    tasks: Arc<Inner>,
+    id: u64,
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        let left = self.tasks.running.lock().remove(&self.id);
+        if left.is_some_and(|task| task.waited_for) && self.tasks.draining.is_cancelled() {
+            self.tasks.ended.notify_waiters();
+        }
+    }
+}
+
+/// The words of a panic, as far as there are any.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    if let Some(text) = panic.downcast_ref::<&'static str>() {
+        text
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text
+    } else {
+        "no message"
+    }
+}
+
+#[cfg(test)]
+mod tests;

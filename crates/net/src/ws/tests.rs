@@ -1,0 +1,2 @@
+//! Tests of the file beside.
+//! They need no network beyond this machine.
