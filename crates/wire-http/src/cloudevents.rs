@@ -19,8 +19,10 @@ mod binary;
 mod structured;
 
 pub use binary::{is_binary, read_binary, write_binary};
+pub(crate) use structured::Data;
 pub use structured::{
     BATCH_EVENTS_MAX, BATCH_TYPE, STRUCTURED_TYPE, read_batch, read_structured, write_batch, write_structured,
+    write_structured_with,
 };
 
 use crate::text;

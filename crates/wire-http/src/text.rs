@@ -47,6 +47,24 @@ pub(crate) fn push_percent(out: &mut String, byte: u8) {
     }
 }
 
+/// What a header can hold of any text, as CloudEvents' HTTP binding says it (§3.1.3.2): space, quotation mark, percent
+/// sign and everything outside U+0021–U+007E become `%XX` of their UTF-8.
+pub(crate) fn header_text(text: &str) -> Cow<'_, str> {
+    let plain = |b: u8| b.is_ascii_graphic() && b != b'"' && b != b'%';
+    if text.bytes().all(plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for byte in text.bytes() {
+        if plain(byte) {
+            out.push(char::from(byte));
+        } else {
+            push_percent(&mut out, byte);
+        }
+    }
+    Cow::Owned(out)
+}
+
 /// Keeps what may stand in a path (RFC 3986 unreserved and `/`), encodes the rest.
 pub(crate) fn percent_encode_path(text: &str) -> Cow<'_, str> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'/');

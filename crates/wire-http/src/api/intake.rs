@@ -1,7 +1,7 @@
 //! From an HTTP request to envelopes: raw bodies, CloudEvents in three forms, and the `tl-` headers.
 //! A raw body is never looked into; where it goes is the path's word.
 
-use super::query::{Query, bad, read_flag, read_span, unknown};
+use crate::strict::{Query, bad, read_flag, read_span, unknown};
 use crate::cloudevents::{self, BATCH_TYPE, STRUCTURED_TYPE};
 use crate::text;
 use bytes::Bytes;
@@ -27,6 +27,7 @@ const HEADERS: &[&str] = &[
 ];
 
 /// What a request carried.
+#[expect(clippy::large_enum_variant, reason = "the large variant is the usual one, and it lives for one call")]
 pub(crate) enum Intake {
     One(Envelope),
     Many(Vec<Envelope>),

@@ -49,7 +49,7 @@ pub fn read_binary(
 pub fn write_binary(envelope: &Envelope, headers: &mut HeaderMap) {
     each_attribute(envelope, &mut |name, value| {
         let value = match value {
-            Value::Text(text) => HeaderValue::from_str(&encode(text)),
+            Value::Text(value) => HeaderValue::from_str(&text::header_text(value)),
             Value::Number(number) => Ok(HeaderValue::from(number)),
             Value::Flag(flag) => Ok(HeaderValue::from_static(if flag { "true" } else { "false" })),
         };
@@ -62,23 +62,6 @@ pub fn write_binary(envelope: &Envelope, headers: &mut HeaderMap) {
     if let Some(kind) = kind {
         headers.insert(CONTENT_TYPE, kind);
     }
-}
-
-/// §3.1.3.2: space, quotation mark, percent sign and everything outside U+0021–U+007E become `%XX` of their UTF-8.
-fn encode(text: &str) -> Cow<'_, str> {
-    let plain = |b: u8| b.is_ascii_graphic() && b != b'"' && b != b'%';
-    if text.bytes().all(plain) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len() + 16);
-    for byte in text.bytes() {
-        if plain(byte) {
-            out.push(char::from(byte));
-        } else {
-            text::push_percent(&mut out, byte);
-        }
-    }
-    Cow::Owned(out)
 }
 
 /// The way back; a value in quotation marks, which older senders write, is unquoted first.

@@ -62,6 +62,12 @@ pub fn read_batch(
 /// JSON data stands as `data` in its own bytes, text as a string, all other bytes as `data_base64`. A body without a
 /// content type is written as JSON when it is an object or an array, as `text/plain` when it is UTF-8.
 pub fn write_structured(envelope: &Envelope, out: &mut Vec<u8>) {
+    write_structured_with(envelope, &[], out);
+}
+
+/// As [`write_structured`] with further extension attributes, whose names keep the naming rule and are not the
+/// envelope's own.
+pub fn write_structured_with(envelope: &Envelope, more: &[(&str, &str)], out: &mut Vec<u8>) {
     out.reserve(envelope.body.len() + 320);
     out.push(b'{');
     let mut first = true;
@@ -79,6 +85,12 @@ pub fn write_structured(envelope: &Envelope, out: &mut Vec<u8>) {
             Value::Flag(flag) => out.extend_from_slice(if flag { b"true" } else { b"false" }),
         }
     });
+    for (name, value) in more {
+        out.extend_from_slice(b",\"");
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"\":");
+        text::json_string(out, value);
+    }
     let data = Data::of(envelope);
     if let Some(kind) = envelope.content_type.as_deref().or(data.content_type()) {
         out.extend_from_slice(b",\"datacontenttype\":");
@@ -115,8 +127,8 @@ pub fn write_batch<'e>(envelopes: impl IntoIterator<Item = &'e Envelope>, out: &
     out.push(b']');
 }
 
-/// How a body stands in a JSON event.
-enum Data<'e> {
+/// How a body stands in JSON.
+pub(crate) enum Data<'e> {
     None,
     Json(&'e str),
     /// A string, and whether its content type has to be said because the envelope has none.
@@ -125,7 +137,7 @@ enum Data<'e> {
 }
 
 impl<'e> Data<'e> {
-    fn of(envelope: &'e Envelope) -> Data<'e> {
+    pub(crate) fn of(envelope: &'e Envelope) -> Data<'e> {
         let body: &[u8] = &envelope.body;
         if body.is_empty() {
             return Data::None;

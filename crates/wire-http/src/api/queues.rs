@@ -1,0 +1,215 @@
+//! Queues over HTTP: enqueue, lease, settle, look.
+//! Dead letters, replay and purge are the admin API's; consuming over WebSocket is `queue_socket`'s.
+
+use crate::strict::{self, Query, bad};
+use super::{WAIT_MAX, accepts, allowed, consumer, enter, json, shapes};
+use crate::cloudevents::BATCH_TYPE;
+use broker::{Delivery, Lease, Settled, Settlement, Token};
+use http::StatusCode;
+use hub::{Hub, Session};
+use message::{Address, Code, Fault, Kind, Span, Verb};
+use net::http::{Call, Response, respond};
+use serde::Deserialize;
+
+/// The most messages of one lease and of one peek.
+pub(crate) const MESSAGES_MAX: u64 = 1000;
+/// The largest body of a request that only says what to do: a thousand settlements fit.
+const ORDER_BYTES_MAX: usize = 256 << 10;
+
+/// `POST /api/queues/{queue}`.
+pub(crate) async fn enqueue(hub: Hub, call: Call) -> Result<Response, Fault> {
+    super::publish(hub, call, Kind::Queue, "queue").await
+}
+
+/// `POST /api/queues/{queue}/lease`.
+pub(crate) async fn lease(hub: Hub, mut call: Call) -> Result<Response, Fault> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Order {
+        #[serde(default = "one")]
+        max: u64,
+        wait: Option<Span>,
+        hold: Option<Span>,
+    }
+    let (session, queue) = begin(&hub, &call)?;
+    let order: Order = strict::json(&call.body(ORDER_BYTES_MAX).await?)?;
+    let max = Some(order.max).filter(|max| (1..=MESSAGES_MAX).contains(max));
+    let max = max.ok_or_else(|| bad(format!("max is {}; it is a whole number from 1 to {MESSAGES_MAX}", order.max)))?;
+    let wait = order.wait.map_or(std::time::Duration::ZERO, |wait| wait.0);
+    if wait > WAIT_MAX {
+        return Err(bad(format!("wait is {}; at most {} is waited", Span(wait), Span(WAIT_MAX))));
+    }
+    let mut lease = Lease::new(consumer(&session), usize::try_from(max).unwrap_or(1)).waiting(wait);
+    if let Some(hold) = order.hold {
+        lease = lease.holding(hold.0);
+    }
+    let draining = hub.tasks().draining();
+    let deliveries = tokio::select! {
+        biased;
+        deliveries = session.lease(&queue, lease) => deliveries?,
+        // Who waits for work is told at once that there is none here any more.
+        () = draining.cancelled() => Vec::new(),
+    };
+    Ok(answer(&call, &deliveries))
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn answer(call: &Call, deliveries: &[Delivery]) -> Response {
+    let weight: usize = deliveries.iter().map(|delivery| delivery.envelope.body.len() + 400).sum();
+    let mut out = Vec::with_capacity(weight + 32);
+    if accepts(call.request.headers(), BATCH_TYPE) {
+        shapes::array(&mut out, deliveries, shapes::delivery_event);
+        return respond(StatusCode::OK, BATCH_TYPE, out);
+    }
+    let mut object = shapes::Object::open(&mut out);
+    shapes::array(object.member("deliveries"), deliveries, shapes::delivery);
+    object.close();
+    json(StatusCode::OK, out)
+}
+
+/// What a consumer says about one delivery.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Order {
+    pub(crate) action: Action,
+    pub(crate) delay: Option<Span>,
+    pub(crate) error: Option<String>,
+    pub(crate) hold: Option<Span>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Action {
+    Ack,
+    Retry,
+    Reject,
+    Extend,
+    Release,
+}
+
+impl Order {
+    /// The settlement that is meant; a member that the action has no use for is refused, for it would be silently lost.
+    pub(crate) fn settlement(self) -> Result<Settlement, Fault> {
+        let failed = matches!(self.action, Action::Retry | Action::Reject);
+        for (name, given, fits) in [
+            ("delay", self.delay.is_some(), self.action == Action::Retry),
+            ("error", self.error.is_some(), failed),
+            ("hold", self.hold.is_some(), self.action == Action::Extend),
+        ] {
+            if given && !fits {
+                return Err(bad(format!("{name} says nothing about this action")));
+            }
+        }
+        let why = |code| Fault::new(code, self.error.unwrap_or_else(|| "the consumer gave no reason".to_owned()));
+        Ok(match self.action {
+            Action::Ack => Settlement::Ack,
+            Action::Retry => Settlement::Retry {
+                delay: self.delay.map(|delay| delay.0),
+                error: why(Code::UpstreamFailed),
+                took: None,
+            },
+            Action::Reject => Settlement::Reject { error: why(Code::UpstreamRefused) },
+            Action::Extend => Settlement::Extend { hold: self.hold.map(|hold| hold.0) },
+            Action::Release => Settlement::Release,
+        })
+    }
+}
+
+/// `POST /api/queues/{queue}/leases/{token}`.
+pub(crate) async fn settle(hub: Hub, mut call: Call) -> Result<Response, Fault> {
+    let (session, queue) = begin(&hub, &call)?;
+    let token: Token = call.param("token").parse()?;
+    let order: Order = strict::json(&call.body(ORDER_BYTES_MAX).await?)?;
+    let settled = session.settle(&queue, token, order.settlement()?).await?;
+    let mut out = Vec::with_capacity(64);
+    let mut object = shapes::Object::open(&mut out);
+    shapes::settled(&mut object, settled);
+    object.close();
+    Ok(json(StatusCode::OK, out))
+}
+
+/// `POST /api/queues/{queue}/settle`: several at once, each with its own result.
+pub(crate) async fn settle_many(hub: Hub, mut call: Call) -> Result<Response, Fault> {
+    let (session, queue) = begin(&hub, &call)?;
+    let items: Vec<Item> = strict::json(&call.body(ORDER_BYTES_MAX).await?)?;
+    if items.len() > usize::try_from(MESSAGES_MAX).unwrap_or(usize::MAX) {
+        return Err(bad(format!("{} settlements were sent; at most {MESSAGES_MAX} are taken", items.len())));
+    }
+    let settling = items.into_iter().map(|item| {
+        let (session, queue) = (&session, &queue);
+        async move {
+            let token = item.token.clone();
+            (token, settle_one(session, queue, item).await)
+        }
+    });
+    let results = futures_util::future::join_all(settling).await;
+    let mut out = Vec::with_capacity(64 * results.len() + 2);
+    shapes::array(&mut out, &results, |out, (token, result)| {
+        let mut object = shapes::Object::open(out);
+        object.text("token", token);
+        match result {
+            Ok(settled) => shapes::settled(&mut object, *settled),
+            Err(fault) => shapes::fault(object.member("fault"), fault),
+        }
+        object.close();
+    });
+    Ok(json(StatusCode::OK, out))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Item {
+    token: String,
+    action: Action,
+    delay: Option<Span>,
+    error: Option<String>,
+    hold: Option<Span>,
+}
+
+async fn settle_one(session: &Session, queue: &Address, item: Item) -> Result<Settled, Fault> {
+    let token: Token = item.token.parse()?;
+    let order = Order { action: item.action, delay: item.delay, error: item.error, hold: item.hold };
+    session.settle(queue, token, order.settlement()?).await
+}
+
+/// `GET /api/queues/{queue}`.
+pub(crate) async fn stats(hub: Hub, call: Call) -> Result<Response, Fault> {
+    let (session, queue) = begin(&hub, &call)?;
+    allowed(&session, Verb::Inspect, &queue)?;
+    let stats = hub.broker().stats(&queue).await.map_err(|fault| nearest(&hub, &queue, fault))?;
+    let mut out = Vec::with_capacity(512);
+    shapes::queue_stats(&mut out, queue.name(), &stats, hub.clock().now());
+    Ok(json(StatusCode::OK, out))
+}
+
+/// `GET /api/queues/{queue}/peek`.
+pub(crate) async fn peek(hub: Hub, call: Call) -> Result<Response, Fault> {
+    let session = enter(&hub, &call)?;
+    let query = Query::read(call.request.uri().query(), &["after", "max"])?;
+    let queue = Address::new(Kind::Queue, call.param("queue"))?;
+    allowed(&session, Verb::Inspect, &queue)?;
+    let after = query.number("after", 0..=u64::MAX)?;
+    let max = query.number("max", 1..=MESSAGES_MAX)?.unwrap_or(20);
+    let messages = hub.broker().peek(&queue, after, usize::try_from(max).unwrap_or(20)).await;
+    let messages = messages.map_err(|fault| nearest(&hub, &queue, fault))?;
+    let mut out = Vec::new();
+    let mut object = shapes::Object::open(&mut out);
+    shapes::array(object.member("messages"), &messages, shapes::peeked);
+    object.close();
+    Ok(json(StatusCode::OK, out))
+}
+
+/// Who calls and which queue they mean; these paths have no query.
+fn begin(hub: &Hub, call: &Call) -> Result<(Session, Address), Fault> {
+    let session = enter(hub, call)?;
+    Query::read(call.request.uri().query(), &[])?;
+    Ok((session, Address::new(Kind::Queue, call.param("queue"))?))
+}
+
+/// The hub knows what there is instead.
+pub(crate) fn nearest(hub: &Hub, address: &Address, fault: Fault) -> Fault {
+    if fault.code() == Code::UnknownAddress { hub.unknown(address) } else { fault }
+}
