@@ -168,6 +168,13 @@ impl Conn {
         }
     }
 
+    /// Whether bytes wait to be read; takes those that do, for nobody will want them any more.
+    fn has_unread(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut scrap = [0_u8; 4096];
+        let mut buf = ReadBuf::new(&mut scrap);
+        matches!(self.poll_io_read(cx, &mut buf), Poll::Ready(Ok(())) if !buf.filled().is_empty())
+    }
+
     /// Reads and forgets until the peer is done, so that no unread bytes turn our close into a reset that takes
     /// the answer from the peer's receive buffer (RFC 9112 §9.6).
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -303,7 +310,7 @@ impl AsyncWrite for Conn {
         let this = &mut *self;
         if this.linger.is_none() {
             ready!(this.poll_io_shutdown(cx))?;
-            if !this.info.lingers() {
+            if !this.info.lingers() && !this.has_unread(cx) {
                 return Poll::Ready(Ok(()));
             }
             this.linger = Some(Linger { until: Box::pin(tokio::time::sleep(LINGER)), bytes: 0 });

@@ -9,6 +9,8 @@ mod listen;
 mod registry;
 pub mod sse;
 mod tasks;
+#[cfg(test)]
+mod testing;
 pub mod tls;
 pub mod ws;
 

@@ -209,7 +209,10 @@ impl Parser {
                 self.data.push_str(value);
             }
             "event" => value.clone_into(&mut self.event),
-            "id" if !value.contains('\0') => self.last_id = Some(value.to_owned()),
+            "id" if !value.contains('\0') => {
+                // An empty id takes the last one back (§9.2.6: no Last-Event-ID is sent then).
+                self.last_id = (!value.is_empty()).then(|| value.to_owned());
+            }
             "retry" if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {
                 self.retry = value.parse().ok().map(Duration::from_millis);
             }

@@ -27,10 +27,12 @@ pub struct Tasks(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     running: Mutex<HashMap<u64, Running>>,
+    /// How many of them shutdown waits for.
+    waited_for: AtomicU64,
     next: AtomicU64,
     panics: AtomicU64,
     draining: CancellationToken,
-    /// Told each time when a task that is waited for has ended.
+    /// Told when the last task that is waited for has ended.
     ended: Notify,
 }
 
@@ -95,6 +97,7 @@ impl Tasks {
     {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         self.0.running.lock().insert(id, Running { name, waited_for, abort: None });
+        self.0.waited_for.fetch_add(u64::from(waited_for), Ordering::AcqRel);
         // Made before the spawn and dropped with the future, so that a task that is aborted leaves the set as well.
         let leave = Leave { tasks: Arc::clone(&self.0), id };
         let handle = tokio::spawn(async move {
@@ -160,7 +163,7 @@ impl Tasks {
             tokio::pin!(ended);
             // Enabled before the look, so that an end between the look and the wait is not missed.
             ended.as_mut().enable();
-            if !self.0.running.lock().values().any(|task| task.waited_for) {
+            if self.0.waited_for.load(Ordering::Acquire) == 0 {
                 return;
             }
             ended.await;
@@ -199,7 +202,9 @@ struct Leave {
 impl Drop for Leave {
     fn drop(&mut self) {
         let left = self.tasks.running.lock().remove(&self.id);
-        if left.is_some_and(|task| task.waited_for) && self.tasks.draining.is_cancelled() {
+        if left.is_some_and(|task| task.waited_for)
+            && self.tasks.waited_for.fetch_sub(1, Ordering::AcqRel) == 1
+        {
             self.tasks.ended.notify_waiters();
         }
     }

@@ -224,3 +224,6 @@ pub(crate) fn describe(common: &rustls::CommonState, server_name: Option<&str>) 
             .unwrap_or_default(),
     }
 }
+
+#[cfg(test)]
+mod tests;
