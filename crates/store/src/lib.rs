@@ -8,13 +8,17 @@
 #![warn(missing_docs)]
 
 mod completion;
+mod embedded;
 mod error;
 mod health;
 mod memory;
 mod options;
+#[cfg(any(test, feature = "suite"))]
+pub mod suite;
 mod traits;
 
 pub use completion::{Appending, Committing, Completion};
+pub use embedded::{Embedded, open};
 pub use error::Error;
 pub use health::{Damage, Health};
 pub use memory::{Faults, Memory};

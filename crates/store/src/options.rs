@@ -33,6 +33,9 @@ pub struct Options {
     /// Used segments that are kept for reuse instead of deleted. Default 4: writing over a file is cheaper than making
     /// one, and four absorb a burst.
     pub spare_segments_max: usize,
+    /// Bytes that the segments may take on disk; appends beyond are refused with "no space is left" until enough is
+    /// trimmed. Default 0: as much as the disk has. Tables are not counted.
+    pub disk_bytes_max: u64,
     /// Bytes that may wait for the disk before further appends are refused as busy. Default 256 MiB; the
     /// limits of sessions and queues keep it from being reached unless the disk stands still.
     pub waiting_bytes_max: u64,
@@ -48,6 +51,7 @@ impl Default for Options {
             durability: Durability::Fsync,
             segment_bytes: 16 << 20,
             spare_segments_max: 4,
+            disk_bytes_max: 0,
             waiting_bytes_max: 256 << 20,
             buffered_sync_ms: 200,
             table_cache_bytes: 8 << 20,

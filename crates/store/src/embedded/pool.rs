@@ -1,0 +1,250 @@
+//! The thread that prepares segments ahead of the writer and takes back those that nobody needs.
+//! It never touches a segment that holds records which somebody may still read.
+//!
+//! A segment's file is written full before it is used, so that a commit changes neither its size nor its extents and
+//! costs one write of data to the device. In the life of a segment:
+//!
+//! ```text
+//!   new-….tmp (zeros) ─┐
+//!                      ├─ header written, synced ─> <id>.segment, directory synced ─> ready ─> written ─> sealed
+//!   spare-….tmp <──────┴───────── renamed when all lanes have trimmed past it <───────────────────────────┘
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use message::{Clock, Time};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use super::format::SegmentHeader;
+use super::segment::{self, Segment};
+use crate::{Error, Options};
+
+/// After a failure to make a segment, the writer is refused at once for this long instead of filling the disk again.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+pub(super) struct Pool {
+    dir: PathBuf,
+    segment_bytes: u64,
+    spares_max: usize,
+    disk_bytes_max: u64,
+    clock: Clock,
+    state: Mutex<State>,
+    /// Something to do for the thread.
+    work: Condvar,
+    /// Something came of it.
+    news: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    wanted: bool,
+    ready: Option<Arc<Segment>>,
+    spares: Vec<PathBuf>,
+    retired: Vec<PathBuf>,
+    next_id: u64,
+    /// Segment files there are, whatever their state.
+    files: u64,
+    failed: Option<(Error, Time)>,
+    closing: bool,
+}
+
+impl Pool {
+    /// `files` counts the segments in use; `spares` may be used for new ones.
+    pub(super) fn new(
+        dir: &Path,
+        options: &Options,
+        clock: Clock,
+        next_id: u64,
+        files: u64,
+        spares: Vec<PathBuf>,
+    ) -> Pool {
+        let files = files + spares.len() as u64;
+        Pool {
+            dir: dir.to_owned(),
+            segment_bytes: options.segment_bytes,
+            spares_max: options.spare_segments_max,
+            disk_bytes_max: options.disk_bytes_max,
+            clock,
+            state: Mutex::new(State { next_id, files, spares, ..State::default() }),
+            work: Condvar::new(),
+            news: Condvar::new(),
+        }
+    }
+
+    /// Bytes of all segment files.
+    pub(super) fn bytes(&self) -> u64 {
+        self.state.lock().files * self.segment_bytes
+    }
+
+    /// Has the next segment made in the background.
+    pub(super) fn want(&self) {
+        let mut state = self.state.lock();
+        if state.ready.is_none() && !state.wanted && !self.refuses(&state) {
+            state.wanted = true;
+            self.work.notify_one();
+        }
+    }
+
+    /// The next segment, waiting for it when it is not ready.
+    pub(super) fn take(&self) -> Result<Arc<Segment>, Error> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(ready) = state.ready.take() {
+                return Ok(ready);
+            }
+            if state.closing {
+                return Err(Error::Closed);
+            }
+            if !state.wanted {
+                if let Some((error, _)) = state.failed.as_ref().filter(|_| self.refuses(&state)) {
+                    return Err(error.clone());
+                }
+                state.wanted = true;
+                self.work.notify_one();
+            }
+            self.news.wait(&mut state);
+        }
+    }
+
+    /// Gives back a segment that nobody reads any more and whose records are durably trimmed.
+    pub(super) fn retire(&self, segment: &Segment) {
+        segment.release();
+        let mut state = self.state.lock();
+        state.retired.push(segment.path.clone());
+        state.failed = None;
+        self.work.notify_one();
+    }
+
+    pub(super) fn close(&self) {
+        self.state.lock().closing = true;
+        self.work.notify_all();
+        self.news.notify_all();
+    }
+
+    fn refuses(&self, state: &State) -> bool {
+        state.failed.as_ref().is_some_and(|(_, since)| self.clock.now().since(*since) < RETRY_AFTER)
+    }
+
+    /// The thread's work, until it is closed.
+    pub(super) fn run(&self) {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(path) = state.retired.pop() {
+                let keeps = state.spares.len() < self.spares_max;
+                match MutexGuard::unlocked(&mut state, || self.put_away(&path, keeps)) {
+                    Some(spare) => state.spares.push(spare),
+                    None => state.files = state.files.saturating_sub(1),
+                }
+            } else if state.closing {
+                return;
+            } else if state.wanted {
+                let (id, spare) = (state.next_id, state.spares.pop());
+                state.next_id += 1;
+                let files = state.files;
+                let made = MutexGuard::unlocked(&mut state, || self.make(id, spare.as_deref(), files));
+                state.wanted = false;
+                if spare.is_none() && made.is_ok() {
+                    state.files += 1;
+                }
+                match made {
+                    Ok(segment) => {
+                        state.failed = None;
+                        state.ready = Some(Arc::new(segment));
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "no segment could be prepared");
+                        state.failed = Some((error, self.clock.now()));
+                    }
+                }
+                self.news.notify_all();
+            } else {
+                self.work.wait(&mut state);
+            }
+        }
+    }
+
+    /// Keeps a retired file as a spare, or deletes it.
+    fn put_away(&self, path: &Path, keeps: bool) -> Option<PathBuf> {
+        let spare = path.with_extension("spare.tmp");
+        if keeps && fs::rename(path, &spare).is_ok() {
+            // Before its header changes its old name must be gone, or a crash would leave a header that
+            // contradicts the name.
+            if segment::sync_dir(&self.dir).is_ok() {
+                return Some(spare);
+            }
+        }
+        for path in [path, &spare] {
+            if let Err(error) = fs::remove_file(path)
+                && error.kind() != ErrorKind::NotFound
+            {
+                tracing::warn!(path = %path.display(), %error, "a used segment could not be deleted");
+            }
+        }
+        None
+    }
+
+    fn make(&self, id: u64, spare: Option<&Path>, files: u64) -> Result<Segment, Error> {
+        let salt = getrandom::u64().map_err(|error| {
+            Error::io("cannot draw a segment's salt", std::io::Error::other(error.to_string()))
+        })?;
+        let header = SegmentHeader { id, salt, size: self.segment_bytes };
+        let path = segment::path_of(&self.dir, id);
+        if let Some(spare) = spare {
+            match self.reuse(spare, &path, &header) {
+                Ok(file) => return Ok(Segment::new(header, path, Some(file))),
+                Err(error) => tracing::warn!(%error, "a spare segment could not be reused"),
+            }
+        }
+        if self.disk_bytes_max != 0 && (files + 1).saturating_mul(self.segment_bytes) > self.disk_bytes_max {
+            return Err(Error::DiskFull { path: self.dir.clone() });
+        }
+        let file = create(&self.dir, &path, &header).map_err(|error| self.failed(&path, error))?;
+        Ok(Segment::new(header, path, Some(file)))
+    }
+
+    fn reuse(&self, spare: &Path, path: &Path, header: &SegmentHeader) -> Result<File, Error> {
+        let file = segment::open(spare)?;
+        let done = segment::write_header(&file, header)
+            .and_then(|()| file.sync_data())
+            .and_then(|()| fs::rename(spare, path));
+        done.map_err(|error| self.failed(path, error))?;
+        segment::sync_dir(&self.dir)?;
+        Ok(file)
+    }
+
+    fn failed(&self, path: &Path, error: std::io::Error) -> Error {
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::DiskFull { path: self.dir.clone() },
+            _ => Error::io(format!("cannot make {}", path.display()), error),
+        }
+    }
+}
+
+/// A new file, written full of zeros so that its blocks exist, under its name only when it is whole.
+fn create(dir: &Path, path: &Path, header: &SegmentHeader) -> std::io::Result<File> {
+    const STEP: usize = 1 << 20;
+    let draft = path.with_extension("new.tmp");
+    let made = (|| {
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&draft)?;
+        let zeros = vec![0u8; STEP];
+        let mut left = header.size;
+        while left > 0 {
+            let step = usize::try_from(left).unwrap_or(STEP).min(STEP);
+            file.write_all(zeros.get(..step).unwrap_or(&zeros))?;
+            left -= step as u64;
+        }
+        segment::write_header(&file, header)?;
+        file.sync_all()?;
+        fs::rename(&draft, path)?;
+        File::open(dir)?.sync_all()?;
+        Ok(file)
+    })();
+    if made.is_err() && fs::remove_file(&draft).is_err() {
+        tracing::debug!(path = %draft.display(), "nothing to clean up");
+    }
+    made
+}

@@ -1,0 +1,402 @@
+//! The one thread that writes records: it gathers whatever waits, writes it in one piece, syncs once, answers all.
+//! It is the only one that moves sequences, offsets and segments on, so none of that needs a lock.
+//!
+//! Commits need no timer: while one is on its way to the disk, the next one gathers.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use message::{Clock, Time};
+
+use super::core::{Answer, Core, Job};
+use super::format::{self, Header, Kind, PAGE, RECORDS_START, RosterEntry, size_of_record};
+use super::lane::{Lane, Spot};
+use super::segment::Segment;
+use crate::{Durability, Error};
+
+/// A commit is sent off when it has grown to this; more would only make the first ones wait.
+const COMMIT_BYTES: usize = 1 << 20;
+/// Payload of one roster record.
+const ROSTER_BYTES: usize = 64 << 10;
+/// With `buffered`, records after which a sync is forced, so that `unsynced` fits in its field.
+const UNSYNCED_MAX: u64 = 1 << 30;
+
+/// Room that only trims, rosters and removals may use, so that a full disk can be freed. A sixteenth of a small segment.
+pub(super) fn reserve(segment_bytes: u64) -> u64 {
+    (segment_bytes / 16).min(64 << 10)
+}
+
+/// The largest append that fits in a segment beside the roster of all lanes.
+pub(super) fn append_bytes_max(segment_bytes: u64) -> u64 {
+    (segment_bytes - 2 * PAGE) / 4 * 3 - reserve(segment_bytes)
+}
+
+/// The bytes that the roster of all lanes may take.
+pub(super) fn roster_bytes_max(segment_bytes: u64) -> u64 {
+    (segment_bytes - 2 * PAGE) / 4 - PAGE
+}
+
+/// Where writing goes on.
+pub(super) struct Position {
+    pub(super) segment: Option<Arc<Segment>>,
+    /// The next byte to be written.
+    pub(super) at: u64,
+    /// What stands before it in its page.
+    pub(super) page: Vec<u8>,
+    pub(super) sequence: u64,
+}
+
+pub(super) struct Writer {
+    core: Arc<Core>,
+    durability: Durability,
+    sync_every: Duration,
+    clock: Clock,
+    /// All lanes that the log knows of.
+    lanes: BTreeMap<u32, Arc<Lane>>,
+    segment: Option<Arc<Segment>>,
+    /// What is to be written at `base`: first what already stands in that page, so that only whole pages are written
+    /// and no page of a recycled file need be read.
+    buffer: Vec<u8>,
+    base: u64,
+    written: usize,
+    sequence: u64,
+    /// All sequences below are synced.
+    synced: u64,
+    synced_at: Time,
+    batch: Vec<Done>,
+    spots: Vec<Spot>,
+}
+
+/// What is to be told when the commit is durable.
+enum Done {
+    Append { lane: Arc<Lane>, first: u64, spots: Range<usize>, bytes: u64, done: Answer<Range<u64>> },
+    Trim { lane: Arc<Lane>, before: u64 },
+    Remove { lane: Arc<Lane>, done: Answer<()> },
+}
+
+impl Writer {
+    pub(super) fn new(
+        core: Arc<Core>,
+        options: &crate::Options,
+        clock: Clock,
+        lanes: BTreeMap<u32, Arc<Lane>>,
+        position: Position,
+    ) -> Writer {
+        Writer {
+            core,
+            durability: options.durability,
+            sync_every: Duration::from_millis(options.buffered_sync_ms.max(1)),
+            synced_at: clock.now(),
+            clock,
+            lanes,
+            segment: position.segment,
+            base: position.at - position.page.len() as u64,
+            written: position.page.len(),
+            buffer: position.page,
+            sequence: position.sequence,
+            synced: position.sequence,
+            batch: Vec::new(),
+            spots: Vec::new(),
+        }
+    }
+
+    /// The thread's work, until the store is closed.
+    pub(super) fn run(mut self) {
+        let mut jobs = Vec::new();
+        if self.segment.is_some() && self.position() == RECORDS_START {
+            self.start_segment();
+        }
+        self.reclaim();
+        loop {
+            let patience = (self.synced < self.sequence).then_some(self.sync_every);
+            let goes_on = self.core.take_jobs(&mut jobs, patience);
+            for job in jobs.drain(..) {
+                self.take(job);
+            }
+            self.commit();
+            if self.synced < self.sequence && self.is_sync_due() {
+                self.sync_late();
+            }
+            if !goes_on {
+                return self.finish();
+            }
+        }
+    }
+
+    fn take(&mut self, job: Job) {
+        if let Err(error) = self.core.notes.check_sound() {
+            return self.refuse(job, error);
+        }
+        match job {
+            Job::Append { lane, records, bytes, done } => self.take_append(lane, &records, bytes, done),
+            Job::Declare { lane } => {
+                self.lanes.insert(lane.id, lane.clone());
+                // Should it not fit, the roster at the start of the next segment will name the lane.
+                if self.make_room(0, true).is_ok() {
+                    self.write_roster(std::iter::once(&lane));
+                }
+            }
+            Job::Trim { lane } => {
+                let before = lane.head();
+                if before > lane.head_written.load(Ordering::Acquire) && self.make_room(0, false).is_ok() {
+                    lane.head_written.store(before, Ordering::Release);
+                    self.write(Header::new(Kind::Trim, lane.id, before), &[]);
+                    self.batch.push(Done::Trim { lane, before });
+                }
+            }
+            Job::Remove { lane, done } => match self.make_room(0, false) {
+                Ok(()) => {
+                    self.lanes.remove(&lane.id);
+                    self.write(Header::new(Kind::Remove, lane.id, 0), &[]);
+                    self.batch.push(Done::Remove { lane, done });
+                }
+                Err(error) => answer(done, Err(error)),
+            },
+        }
+    }
+
+    fn refuse(&self, job: Job, error: Error) {
+        match job {
+            Job::Append { bytes, done, .. } => {
+                self.core.no_longer_waiting(bytes);
+                answer(done, Err(error));
+            }
+            Job::Remove { done, .. } => answer(done, Err(error)),
+            Job::Declare { .. } | Job::Trim { .. } => {}
+        }
+    }
+
+    fn take_append(&mut self, lane: Arc<Lane>, records: &[Bytes], bytes: u64, done: Answer<Range<u64>>) {
+        let size = records.iter().map(|record| size_of_record(record.len() as u64)).sum();
+        if let Err(error) = self.make_room(size, true) {
+            self.core.no_longer_waiting(bytes);
+            return answer(done, Err(error));
+        }
+        let first = lane.next.load(Ordering::Acquire);
+        let spots = self.spots.len();
+        for (index, record) in records.iter().enumerate() {
+            let mut header = Header::new(Kind::Data, lane.id, first + index as u64);
+            header.more = index + 1 < records.len();
+            let at = u32::try_from(self.position()).unwrap_or(u32::MAX);
+            self.spots.push(Spot { at, length: u32::try_from(record.len()).unwrap_or(u32::MAX) });
+            self.write(header, record);
+        }
+        lane.next.store(first + records.len() as u64, Ordering::Release);
+        let spots = spots..self.spots.len();
+        self.batch.push(Done::Append { lane, first, spots, bytes, done });
+        if self.buffer.len() >= COMMIT_BYTES {
+            self.commit();
+        }
+    }
+
+    fn position(&self) -> u64 {
+        self.base + self.buffer.len() as u64
+    }
+
+    fn write(&mut self, mut header: Header, payload: &[u8]) {
+        let Some(segment) = &self.segment else { return };
+        header.sequence = self.sequence;
+        header.unsynced = u32::try_from(self.sequence - self.synced).unwrap_or(u32::MAX);
+        format::encode(&mut self.buffer, &header, payload, segment.header.seed());
+        self.sequence += 1;
+    }
+
+    fn write_roster<'a>(&mut self, lanes: impl Iterator<Item = &'a Arc<Lane>>) {
+        let mut payload = Vec::new();
+        for lane in lanes {
+            let head = lane.head();
+            if lane.head_written.fetch_max(head, Ordering::AcqRel) < head {
+                self.batch.push(Done::Trim { lane: lane.clone(), before: head });
+            }
+            let next = lane.next.load(Ordering::Acquire);
+            RosterEntry { lane: lane.id, head, next, name: lane.name.to_string() }.encode(&mut payload);
+            if payload.len() >= ROSTER_BYTES {
+                self.write(Header::new(Kind::Roster, 0, 0), &payload);
+                payload.clear();
+            }
+        }
+        if !payload.is_empty() {
+            self.write(Header::new(Kind::Roster, 0, 0), &payload);
+        }
+    }
+
+    /// Sees to it that `size` bytes of records fit in the segment, in the next one if need be. `reserved`: the last bytes of a
+    /// segment are not for this.
+    fn make_room(&mut self, size: u64, reserved: bool) -> Result<(), Error> {
+        const SMALL: u64 = 1024;
+        if let Some(segment) = &self.segment {
+            let held = if reserved { reserve(segment.header.size) } else { 0 };
+            if self.position() + size + SMALL + held <= segment.records_end() {
+                return Ok(());
+            }
+        }
+        self.roll()
+    }
+
+    /// Goes on in a new segment. Everything in the old one is synced first, so that a hole in it is known to be damage.
+    fn roll(&mut self) -> Result<(), Error> {
+        self.commit();
+        if self.synced < self.sequence {
+            self.sync_late();
+        }
+        self.core.notes.check_sound()?;
+        let next = match self.core.pool.take() {
+            Ok(next) => next,
+            Err(error) => {
+                self.core.notes.full.store(matches!(error, Error::DiskFull { .. }), Ordering::Release);
+                return Err(error);
+            }
+        };
+        self.core.notes.full.store(false, Ordering::Release);
+        self.core.segments.lock().push_back(next.clone());
+        if let Some(sealed) = self.segment.replace(next) {
+            self.core.files.opened(&sealed);
+        }
+        self.base = RECORDS_START;
+        self.buffer.clear();
+        self.written = 0;
+        self.start_segment();
+        self.reclaim();
+        Ok(())
+    }
+
+    /// A segment starts with what is known of all lanes, so that older ones can go.
+    fn start_segment(&mut self) {
+        let lanes = std::mem::take(&mut self.lanes);
+        self.write_roster(lanes.values());
+        self.lanes = lanes;
+    }
+
+    /// Writes and syncs what was gathered, and answers everybody.
+    fn commit(&mut self) {
+        if self.buffer.len() == self.written {
+            return self.finish_batch(Ok(()));
+        }
+        let result = self.write_pages();
+        let result = result.map_err(|error| self.core.notes.poison(&error));
+        self.finish_batch(result);
+        if let Some(segment) = &self.segment
+            && self.position() > segment.records_end() / 2
+        {
+            self.core.pool.want();
+        }
+    }
+
+    fn write_pages(&mut self) -> Result<(), Error> {
+        let segment = self.segment.as_ref().ok_or(Error::Closed)?;
+        let length = self.buffer.len();
+        let page = usize::try_from(PAGE).unwrap_or(4096);
+        self.buffer.resize(length.next_multiple_of(page), 0);
+        segment.write(&self.buffer, self.base)?;
+        if self.durability == Durability::Fsync {
+            segment.sync()?;
+            self.synced = self.sequence;
+            self.synced_at = self.clock.now();
+        }
+        let whole = length / page * page;
+        self.buffer.truncate(length);
+        self.buffer.drain(..whole);
+        if self.buffer.capacity() > 4 * COMMIT_BYTES {
+            self.buffer.shrink_to(COMMIT_BYTES);
+        }
+        self.base += whole as u64;
+        self.written = self.buffer.len();
+        Ok(())
+    }
+
+    /// Readers see the records before their writers are told, so that who was told can read.
+    fn finish_batch(&mut self, result: Result<(), Error>) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let (mut bytes, mut trimmed) = (0, false);
+        if let (Ok(()), Some(segment)) = (&result, &self.segment) {
+            self.core.notes.commits.fetch_add(1, Ordering::Relaxed);
+            self.core.notes.records.fetch_add(self.spots.len() as u64, Ordering::Relaxed);
+            for done in &self.batch {
+                match done {
+                    Done::Append { lane, first, spots, .. } => {
+                        let spots = self.spots.get(spots.clone()).unwrap_or_default();
+                        if !spots.is_empty() {
+                            lane.publish(segment, *first, spots);
+                        }
+                    }
+                    Done::Trim { lane, before } => {
+                        lane.forget(*before);
+                        trimmed = true;
+                    }
+                    Done::Remove { lane, .. } => {
+                        lane.forget(u64::MAX);
+                        trimmed = true;
+                    }
+                }
+            }
+        }
+        for done in self.batch.drain(..) {
+            match done {
+                Done::Append { first, spots, bytes: size, done, .. } => {
+                    bytes += size;
+                    answer(done, result.clone().map(|()| first..first + spots.len() as u64));
+                }
+                Done::Remove { done, .. } => answer(done, result.clone()),
+                Done::Trim { .. } => {}
+            }
+        }
+        self.spots.clear();
+        self.core.no_longer_waiting(bytes);
+        if trimmed {
+            self.reclaim();
+        }
+    }
+
+    /// Gives back the oldest segments as long as no lane's index and no reader holds them.
+    fn reclaim(&self) {
+        let mut segments = self.core.segments.lock();
+        while segments.len() > 1
+            && segments.front().is_some_and(|segment| Arc::strong_count(segment) == 1)
+            && let Some(segment) = segments.pop_front()
+        {
+            self.core.pool.retire(&segment);
+        }
+    }
+
+    fn is_sync_due(&self) -> bool {
+        self.clock.now().since(self.synced_at) >= self.sync_every
+            || self.sequence - self.synced > UNSYNCED_MAX
+    }
+
+    /// The sync that `buffered` puts off.
+    fn sync_late(&mut self) {
+        let Some(segment) = self.segment.as_ref().filter(|_| self.core.notes.check_sound().is_ok()) else {
+            self.synced = self.sequence;
+            return;
+        };
+        if let Err(error) = segment.sync() {
+            self.core.notes.poison(&error);
+        }
+        self.synced = self.sequence;
+        self.synced_at = self.clock.now();
+    }
+
+    /// Leaves word that everything was synced, so that the next start can tell damage at the very end from a torn write.
+    fn finish(mut self) {
+        if self.synced < self.sequence {
+            self.sync_late();
+        }
+        if self.core.notes.check_sound().is_ok() && self.segment.is_some() && self.make_room(0, false).is_ok()
+        {
+            self.durability = Durability::Fsync;
+            self.write(Header::new(Kind::Close, 0, 0), &[]);
+            self.commit();
+        }
+    }
+}
+
+/// Whoever no longer waits need not be told.
+fn answer<T>(done: Answer<T>, result: Result<T, Error>) {
+    drop(done.send(result));
+}
