@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use http::Version;
 use http::header::{self, HeaderMap, HeaderName};
 use http::uri::{Authority, Scheme};
 use hyper_util::client::legacy;
@@ -133,12 +134,14 @@ impl Client {
     /// `EgressForbidden` for a destination that may not be called, `UpstreamDown` naming host and port when it cannot
     /// be reached, `DeadlinePassed`, `UpstreamProtocol` when the answer is no HTTP, `BadRequest` for a URL that is no
     /// absolute `http` or `https` one, and whatever fault the request's body had.
-    pub async fn request(&self, request: Request, options: Options) -> Result<Response, Fault> {
+    pub async fn request(&self, mut request: Request, options: Options) -> Result<Response, Fault> {
         let Some(authority) = request.uri().authority().cloned() else {
             return Err(Fault::new(Code::BadRequest, format!("not an absolute URL: {}", request.uri())));
         };
         self.0.metrics.egress_requests.fetch_add(1, Ordering::Relaxed);
         let started = options.whole.map(|_| Instant::now());
+        // The version is that of the connection to come, not of the one that a passed-on request came by.
+        *request.version_mut() = Version::HTTP_11;
         let secure = request.uri().scheme() == Some(&Scheme::HTTPS);
         let sent = self.0.pool.request(request);
         let answered = match options.deadline {
@@ -154,7 +157,7 @@ impl Client {
         match answered {
             Ok(response) => {
                 let until = started.zip(options.whole).map(|(started, whole)| started + whole);
-                Ok(response.map(|incoming| Body::reply(incoming, options.silence, until, authority)))
+                Ok(response.map(|incoming| Body::timed(incoming, options.silence, until, Some(authority))))
             }
             Err(error) => Err(fault_of(&error, &authority, secure)),
         }

@@ -18,12 +18,15 @@ use crate::registry::{ConnInfo, Place};
 use crate::tls::TlsInfo;
 use crate::ws;
 
+/// How long a peer may take none of what is written to it.
+const STALL: Duration = Duration::from_secs(60);
 /// How long a lingering close reads on, and how many bytes at most.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: u64 = 64 << 20;
 
 /// A connection, accepted or dialled: `AsyncRead + AsyncWrite + Unpin + Send`.
 ///
+/// A peer that takes none of what is written to it for a minute is given up with `TimedOut`.
 /// An accepted one holds its place in the connection budget until it is dropped, whoever owns it by then.
 #[derive(Debug)]
 pub struct Conn {
@@ -32,6 +35,8 @@ pub struct Conn {
     replay: Bytes,
     info: Arc<ConnInfo>,
     linger: Option<Linger>,
+    /// Runs while a write waits.
+    stall: Option<Pin<Box<Sleep>>>,
     place: Option<Place>,
 }
 
@@ -62,12 +67,19 @@ impl Conn {
     /// An accepted socket with its place in the budget.
     pub(crate) fn accepted(stream: TcpStream, place: Place) -> Conn {
         let info = Arc::clone(place.info());
-        Conn { io: Io::Tcp(stream), replay: Bytes::new(), info, linger: None, place: Some(place) }
+        Conn {
+            io: Io::Tcp(stream),
+            replay: Bytes::new(),
+            info,
+            linger: None,
+            stall: None,
+            place: Some(place),
+        }
     }
 
     /// A socket that we dialled.
     pub(crate) fn dialled(stream: TcpStream, info: Arc<ConnInfo>) -> Conn {
-        Conn { io: Io::Tcp(stream), replay: Bytes::new(), info, linger: None, place: None }
+        Conn { io: Io::Tcp(stream), replay: Bytes::new(), info, linger: None, stall: None, place: None }
     }
 
     /// A WebSocket as a byte stream, so that a protocol runs over it with the code that it has for TCP.
@@ -75,7 +87,7 @@ impl Conn {
     pub fn from_ws(socket: ws::Socket) -> Conn {
         let info = Arc::clone(socket.info());
         let io = Io::Ws(Box::new(ws::ByteStream::new(socket)));
-        Conn { io, replay: Bytes::new(), info, linger: None, place: None }
+        Conn { io, replay: Bytes::new(), info, linger: None, stall: None, place: None }
     }
 
     /// What is known about it; lives on in the list as long as the connection does.
@@ -149,7 +161,7 @@ impl Conn {
         place: Option<Place>,
     ) -> Conn {
         info.set_tls(tls);
-        Conn { io: Io::Tls(Box::new(stream)), replay: Bytes::new(), info, linger: None, place }
+        Conn { io: Io::Tls(Box::new(stream)), replay: Bytes::new(), info, linger: None, stall: None, place }
     }
 
     fn poll_io_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -203,12 +215,28 @@ impl Conn {
         io::Error::new(io::ErrorKind::ConnectionAborted, "closed by an operator")
     }
 
-    fn wrote(&self, result: &Poll<io::Result<usize>>, cx: &Context<'_>) {
-        match result {
-            Poll::Ready(Ok(bytes)) if !matches!(self.io, Io::Ws(_)) => self.info.add_out(*bytes),
-            Poll::Ready(_) => {}
-            Poll::Pending => self.info.wait_write(cx.waker()),
+    /// A write or flush waits: ready with the error when it has waited too long or the connection is to close.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        self.info.wait_write(cx.waker());
+        if self.info.is_closed() {
+            return Poll::Ready(Conn::closed());
         }
+        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL)));
+        ready!(stall.as_mut().poll(cx));
+        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the peer reads nothing"))
+    }
+
+    fn wrote(&mut self, result: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Poll::Ready(result) = result else { return self.poll_stalled(cx).map(Err) };
+        if self.stall.is_some() {
+            self.stall = None;
+        }
+        if let Ok(bytes) = result
+            && !matches!(self.io, Io::Ws(_))
+        {
+            self.info.add_out(bytes);
+        }
+        Poll::Ready(result)
     }
 }
 
@@ -268,8 +296,7 @@ impl AsyncWrite for Conn {
             Io::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
             Io::Ws(stream) => Pin::new(stream).poll_write(cx, buf),
         };
-        this.wrote(&result, cx);
-        result
+        this.wrote(result, cx)
     }
 
     fn poll_write_vectored(
@@ -286,8 +313,7 @@ impl AsyncWrite for Conn {
             Io::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Io::Ws(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         };
-        this.wrote(&result, cx);
-        result
+        this.wrote(result, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -299,11 +325,16 @@ impl AsyncWrite for Conn {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
-            Io::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+        let this = &mut *self;
+        let result = match &mut this.io {
+            // A plain socket has nothing to flush.
+            Io::Tcp(_) => return Poll::Ready(Ok(())),
             Io::Tls(stream) => Pin::new(stream).poll_flush(cx),
             Io::Ws(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        };
+        let Poll::Ready(result) = result else { return this.poll_stalled(cx).map(Err) };
+        this.stall = None;
+        Poll::Ready(result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use message::{Code, Fault};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -145,8 +145,11 @@ fn admit(door: &Arc<Door>, stream: TcpStream, peer: SocketAddr) {
         tracing::debug!(%peer, code = %Code::TooManyConnections, max = door.connections.max(), "connection refused");
         return;
     };
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "TCP_NODELAY refused");
+    // A peer that vanished without a word gives its place back after two minutes.
+    let alive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+    let set = stream.set_nodelay(true).and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&alive));
+    if let Err(error) = set {
+        tracing::debug!(%peer, %error, "socket options refused");
     }
     let conn = Conn::accepted(stream, place);
     let inside = Arc::clone(door);

@@ -1,7 +1,7 @@
 //! Tests of the egress client against our own server and against peers that misbehave, over real sockets.
 //! The judgements themselves are tested beside `guard.rs`.
 
-use http::{Request as HttpRequest, Version};
+use http::Request as HttpRequest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -52,6 +52,7 @@ async fn reuses_connections_and_streams_both_ways() {
     let client = trusting();
     for number in 0..5 {
         let request = HttpRequest::post(format!("http://{}/echo", server.address))
+            .version(if number % 2 == 0 { Version::HTTP_2 } else { Version::HTTP_10 })
             .body(Body::full(number.to_string()))
             .unwrap();
         let response = soon(client.request(request, Options::default())).await.unwrap();

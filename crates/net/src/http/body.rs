@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use http::HeaderMap;
+use http::uri::Authority;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use message::{Code, Fault};
@@ -25,22 +26,22 @@ type Item = Result<Frame<Bytes>, Fault>;
 enum Kind {
     Empty,
     Full(Bytes),
-    Incoming(Incoming),
-    Reply(Box<Reply>),
+    Timed(Box<Timed>),
     Channel(mpsc::Receiver<Item>),
     // The mutex is never locked, only asked for its content by `get_mut`: it makes a stream that is not `Sync` so.
     Boxed(Mutex<Pin<Box<dyn http_body::Body<Data = Bytes, Error = Fault> + Send>>>),
 }
 
-/// An upstream's body under its deadlines.
-struct Reply {
+/// A body from the wire under its deadlines.
+struct Timed {
     incoming: Incoming,
     silence: Option<Duration>,
     whole: Option<Instant>,
     // Made at the first wait: a small body comes with its head and needs no timer.
     timer: Option<Pin<Box<Sleep>>>,
     waiting: bool,
-    upstream: http::uri::Authority,
+    /// None: it is a client's request.
+    upstream: Option<Authority>,
 }
 
 impl Body {
@@ -78,23 +79,22 @@ impl Body {
         (Sender(sender), Body(Kind::Channel(receiver)))
     }
 
-    pub(crate) fn incoming(incoming: Incoming) -> Body {
-        if http_body::Body::is_end_stream(&incoming) { Body::empty() } else { Body(Kind::Incoming(incoming)) }
+    /// A request's body, which may not be silent for longer than `silence`.
+    pub(crate) fn incoming(incoming: Incoming, silence: Duration) -> Body {
+        Body::timed(incoming, Some(silence), None, None)
     }
 
-    pub(crate) fn reply(
+    /// The body of an upstream's answer.
+    pub(crate) fn timed(
         incoming: Incoming,
         silence: Option<Duration>,
         whole: Option<Instant>,
-        upstream: http::uri::Authority,
+        upstream: Option<Authority>,
     ) -> Body {
         if http_body::Body::is_end_stream(&incoming) {
             return Body::empty();
         }
-        if silence.is_none() && whole.is_none() {
-            return Body(Kind::Incoming(incoming));
-        }
-        Body(Kind::Reply(Box::new(Reply { incoming, silence, whole, timer: None, waiting: false, upstream })))
+        Body(Kind::Timed(Box::new(Timed { incoming, silence, whole, timer: None, waiting: false, upstream })))
     }
 
     /// The next piece; None at the end. Trailers are skipped. Cancel safe.
@@ -174,8 +174,7 @@ impl fmt::Debug for Body {
         let kind = match &self.0 {
             Kind::Empty => "empty",
             Kind::Full(bytes) => return write!(out, "Body({} bytes)", bytes.len()),
-            Kind::Incoming(_) => "incoming",
-            Kind::Reply(_) => "reply",
+            Kind::Timed(_) => "incoming",
             Kind::Channel(_) => "channel",
             Kind::Boxed(_) => "stream",
         };
@@ -195,10 +194,7 @@ impl http_body::Body for Body {
                 self.0 = Kind::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Kind::Incoming(incoming) => {
-                Pin::new(incoming).poll_frame(cx).map_err(|error| broken(&error, None))
-            }
-            Kind::Reply(reply) => reply.poll_frame(cx),
+            Kind::Timed(timed) => timed.poll_frame(cx),
             Kind::Channel(receiver) => receiver.poll_recv(cx),
             Kind::Boxed(body) => body.get_mut().as_mut().poll_frame(cx),
         }
@@ -208,8 +204,7 @@ impl http_body::Body for Body {
         match &self.0 {
             Kind::Empty => true,
             Kind::Full(_) | Kind::Channel(_) | Kind::Boxed(_) => false,
-            Kind::Incoming(incoming) => incoming.is_end_stream(),
-            Kind::Reply(reply) => reply.incoming.is_end_stream(),
+            Kind::Timed(timed) => timed.incoming.is_end_stream(),
         }
     }
 
@@ -217,20 +212,19 @@ impl http_body::Body for Body {
         match &self.0 {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Incoming(incoming) => incoming.size_hint(),
-            Kind::Reply(reply) => reply.incoming.size_hint(),
+            Kind::Timed(timed) => timed.incoming.size_hint(),
             Kind::Channel(_) => SizeHint::default(),
             Kind::Boxed(body) => body.try_lock().map_or_else(SizeHint::default, |body| body.size_hint()),
         }
     }
 }
 
-impl Reply {
+impl Timed {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Item>> {
         match http_body::Body::poll_frame(Pin::new(&mut self.incoming), cx) {
             Poll::Ready(frame) => {
                 self.waiting = false;
-                Poll::Ready(frame.map(|frame| frame.map_err(|error| broken(&error, Some(&self.upstream)))))
+                Poll::Ready(frame.map(|frame| frame.map_err(|error| broken(&error, self.upstream.as_ref()))))
             }
             Poll::Pending => self.poll_deadline(cx),
         }
@@ -248,18 +242,22 @@ impl Reply {
         }
         let Some(timer) = &mut self.timer else { return Poll::Pending };
         std::task::ready!(timer.as_mut().poll(cx));
-        let what = if self.whole.is_some_and(|whole| Instant::now() >= whole) {
-            "did not finish its answer in time".to_owned()
-        } else {
-            format!("sent nothing for {} ms", self.silence.unwrap_or_default().as_millis())
+        let silence = self.silence.unwrap_or_default().as_millis();
+        let fault = match &self.upstream {
+            None => Fault::new(Code::IdleTimeout, format!("the body stopped for {silence} ms")),
+            Some(upstream) if self.whole.is_some_and(|whole| Instant::now() >= whole) => {
+                Fault::new(Code::DeadlinePassed, format!("{upstream} did not finish its answer in time"))
+            }
+            Some(upstream) => {
+                Fault::new(Code::DeadlinePassed, format!("{upstream} sent nothing for {silence} ms"))
+            }
         };
-        let fault = Fault::new(Code::DeadlinePassed, format!("{} {what}", self.upstream));
         Poll::Ready(Some(Err(fault)))
     }
 }
 
 /// What a break in the middle of a body is called: the upstream's doing when we read from one, else the client's.
-fn broken(error: &hyper::Error, upstream: Option<&http::uri::Authority>) -> Fault {
+fn broken(error: &hyper::Error, upstream: Option<&Authority>) -> Fault {
     match upstream {
         Some(name) => Fault::new(Code::UpstreamFailed, format!("{name} broke off its answer: {error}")),
         None => Fault::new(Code::Malformed, format!("the body broke off: {error}")),

@@ -57,8 +57,9 @@ where
 
 /// Paths and methods and who answers them.
 ///
-/// Of several templates that match, a literal level wins over `{name}`, and that over `{*rest}`. A HEAD request takes
-/// the GET handler when there is none of its own; OPTIONS is answered with `Allow` unless a handler has it.
+/// Of several templates that fit path and method, a literal level wins over `{name}`, and that over `{*rest}`, which
+/// may be empty. A HEAD request takes the GET handler when there is none of its own; OPTIONS is answered with `Allow`
+/// unless a handler has it.
 #[derive(Clone, Default)]
 pub struct Routes {
     exact: HashMap<Box<str>, Leaf>,
@@ -188,14 +189,14 @@ impl Routes {
     /// Finds the handler and calls it. What nothing matches is a problem document: 404, or 405 with `Allow`.
     pub fn call(&self, request: Request, conn: &Arc<ConnInfo>) -> Answering {
         let path = request.uri().path();
-        let mut params = Params::default();
-        let exact = self.exact.get(path);
-        let found = exact.or_else(|| self.root.find(path.strip_prefix('/').unwrap_or(path), &mut params));
-        if let Some(leaf) = found {
-            if let Some(handler) = leaf.handler(request.method()) {
-                let route = Arc::clone(&leaf.template);
-                return handler(Call { request, params, route, conn: Arc::clone(conn) });
-            }
+        let mut search = Search { method: request.method(), params: Params::default(), refused: None };
+        let exact = self.exact.get(path).and_then(|leaf| search.handler(leaf));
+        let found = exact.or_else(|| self.root.find(path.strip_prefix('/').unwrap_or(path), &mut search));
+        if let Some((leaf, handler)) = found {
+            let (route, params) = (Arc::clone(&leaf.template), search.params);
+            return handler(Call { request, params, route, conn: Arc::clone(conn) });
+        }
+        if let Some(leaf) = search.refused {
             return ready(refuse_method(leaf, request.method()));
         }
         if let Some(handler) = &self.fallback {
@@ -207,6 +208,24 @@ impl Routes {
             });
         }
         ready(problem(&Fault::new(Code::UnknownAddress, format!("nothing at {path}"))))
+    }
+}
+
+/// What a search has found on its way.
+struct Search<'r, 'm> {
+    method: &'m Method,
+    params: Params,
+    /// The first template that fits the path but not the method.
+    refused: Option<&'r Leaf>,
+}
+
+impl<'r> Search<'r, '_> {
+    fn handler(&mut self, leaf: &'r Leaf) -> Option<(&'r Leaf, &'r Handler)> {
+        let found = leaf.handler(self.method);
+        if found.is_none() {
+            self.refused.get_or_insert(leaf);
+        }
+        found.map(|handler| (leaf, handler))
     }
 }
 
@@ -254,36 +273,41 @@ impl Node {
         node.leaf.get_or_insert_with(|| Leaf::new(template))
     }
 
-    fn find(&self, path: &str, params: &mut Params) -> Option<&Leaf> {
+    fn find<'r>(&'r self, path: &str, search: &mut Search<'r, '_>) -> Option<(&'r Leaf, &'r Handler)> {
         let (level, after) = match path.split_once('/') {
             Some((level, after)) => (level, Some(after)),
             None => (path, None),
         };
         let decoded = percent_decode(level);
         if let Some(node) = self.literals.get(&*decoded)
-            && let Some(leaf) = node.under(after, params)
+            && let Some(found) = node.under(after, search)
         {
-            return Some(leaf);
+            return Some(found);
         }
+        let held = search.params.0.len();
         if let Some(one) = &self.one
             && !level.is_empty()
         {
-            let held = params.0.len();
-            params.0.push((Arc::clone(&one.0), decoded.into_owned()));
-            if let Some(leaf) = one.1.under(after, params) {
-                return Some(leaf);
+            search.params.0.push((Arc::clone(&one.0), decoded.into_owned()));
+            if let Some(found) = one.1.under(after, search) {
+                return Some(found);
             }
-            params.0.truncate(held);
+            search.params.0.truncate(held);
         }
         let (name, leaf) = self.rest.as_ref()?;
-        params.0.push((Arc::clone(name), percent_decode(path).into_owned()));
-        Some(leaf)
+        let found = search.handler(leaf)?;
+        search.params.0.push((Arc::clone(name), percent_decode(path).into_owned()));
+        Some(found)
     }
 
-    fn under(&self, after: Option<&str>, params: &mut Params) -> Option<&Leaf> {
+    fn under<'r>(
+        &'r self,
+        after: Option<&str>,
+        search: &mut Search<'r, '_>,
+    ) -> Option<(&'r Leaf, &'r Handler)> {
         match after {
-            Some(after) => self.find(after, params),
-            None => self.leaf.as_ref(),
+            Some(after) => self.find(after, search),
+            None => self.leaf.as_ref().and_then(|leaf| search.handler(leaf)),
         }
     }
 

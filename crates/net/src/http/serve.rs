@@ -18,7 +18,7 @@ use message::{Code, Fault};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Body, Response, Routes, problem};
+use super::{Body, Request, Response, Routes, problem};
 use crate::conn::{Conn, Peeked};
 use crate::listen::Sniff;
 use crate::registry::ConnInfo;
@@ -34,6 +34,8 @@ pub struct Settings {
     /// How long a connection may take to send the head of its next request, in milliseconds, the idle time between
     /// two requests included; then it is closed. Default 75,000, longer than the pools of common clients keep theirs.
     pub head_ms: u64,
+    /// How long the body of a request may stop coming, in milliseconds; then TL0038. Default 60,000.
+    pub body_ms: u64,
     /// The most headers of a request; more are answered with 431. Default 100.
     pub headers: usize,
     /// The largest head of a request in bytes; a larger one is answered with 431. Default 64 KiB.
@@ -51,6 +53,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             head_ms: 75_000,
+            body_ms: 60_000,
             headers: 100,
             head_bytes: 64 << 10,
             streams: 256,
@@ -89,10 +92,12 @@ pub async fn serve(mut conn: Conn, routes: Arc<Routes>, settings: Arc<Settings>,
     let info = Arc::clone(conn.info());
     let metrics = info.metrics();
     let of_service = Arc::clone(&info);
+    let silence = Duration::from_millis(settings.body_ms);
     let service = service_fn(move |request: http::Request<Incoming>| {
         if let Some(metrics) = &metrics {
             metrics.http_requests.fetch_add(1, Ordering::Relaxed);
         }
+        let request = request.map(|body| Body::incoming(body, silence));
         answer(request, Arc::clone(&routes), Arc::clone(&of_service))
     });
     let draining = tasks.draining();
@@ -169,13 +174,8 @@ fn second_builder(executor: Executor, settings: &Settings) -> http2::Builder<Exe
     builder
 }
 
-async fn answer(
-    request: http::Request<Incoming>,
-    routes: Arc<Routes>,
-    info: Arc<ConnInfo>,
-) -> Result<Response, Infallible> {
+async fn answer(request: Request, routes: Arc<Routes>, info: Arc<ConnInfo>) -> Result<Response, Infallible> {
     let old = request.version() < Version::HTTP_2;
-    let request = request.map(Body::incoming);
     let has_body = !http_body::Body::is_end_stream(request.body());
     let answering = AssertUnwindSafe(async { routes.call(request, &info).await }).catch_unwind();
     let mut response = answering.await.unwrap_or_else(|panic| {

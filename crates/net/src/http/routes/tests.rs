@@ -49,6 +49,7 @@ async fn finds_the_closest_template() {
     check("POST", "/api/topics/", 200, "topic=").await;
     check("PATCH", "/v1/chat/completions", 200, "rest=chat/completions").await;
     check("GET", "/v1/models", 200, "list").await;
+    check("POST", "/v1/models", 200, "models /v1/{*rest} rest=models").await;
     check("GET", "/a/1/b", 200, "xb /a/{x}/b x=1").await;
     check("GET", "/a/1/c", 200, "a /a/{*rest} rest=1/c").await;
     check("GET", "/%61/1/b", 200, "xb").await;

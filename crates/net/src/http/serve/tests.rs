@@ -189,17 +189,19 @@ async fn a_head_over_its_limits_is_a_431() {
 }
 
 #[tokio::test]
-async fn a_slow_head_is_closed() {
+async fn a_slow_head_is_closed_and_a_slow_body_refused() {
     let tasks = Tasks::new();
     let mut sniffer = testing::http_sniffer(routes(), &tasks);
     let (routes, of_serve) = (Arc::new(routes()), tasks.clone());
-    let settings = Arc::new(Settings { head_ms: 60, ..Settings::default() });
+    let settings = Arc::new(Settings { head_ms: 60, body_ms: 60, ..Settings::default() });
     sniffer.serve = Arc::new(move |conn| {
         Box::pin(serve(conn, Arc::clone(&routes), Arc::clone(&settings), of_serve.clone()))
     });
     let server = testing::open(testing::door(vec![sniffer], &tasks));
     let got = raw(&server, b"GET /hello HTTP/1.1\r\nHost: x\r\n").await;
     assert!(!got.contains("world"), "{got}");
+    let got = raw(&server, b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf").await;
+    assert!(got.starts_with("HTTP/1.1 408 ") && got.contains("TL0038"), "{got}");
 }
 
 #[tokio::test]
@@ -216,7 +218,10 @@ async fn http_2_by_prior_knowledge() {
         async move {
             let response = sent.await.unwrap();
             assert_eq!(response.version(), Version::HTTP_2);
-            assert_eq!(Body::incoming(response.into_body()).collect(10).await.unwrap(), number.to_string());
+            assert_eq!(
+                Body::incoming(response.into_body(), Duration::from_secs(5)).collect(10).await.unwrap(),
+                number.to_string()
+            );
         }
     });
     soon(futures_util::future::join_all(calls)).await;
