@@ -2,3 +2,14 @@
 //! What a message may do, where it goes and who may read it is the hub's business, not decided here.
 
 pub mod codec;
+mod config;
+mod inlet;
+mod reason;
+mod topic;
+mod translate;
+
+pub use config::Config;
+pub use inlet::MQTT;
+
+/// The protocols of this wing.
+pub const ALL: &[&hub::Protocol] = &[&MQTT];

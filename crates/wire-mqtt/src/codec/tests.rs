@@ -205,7 +205,7 @@ proptest! {
         let place = place.index(out.len());
         out[place] = byte;
         if let Ok(Some(packet)) = decode(&mut out, Version::V5, MAX) {
-            prop_assert!(!format!("{packet:?}").is_empty());
+            prop_assert!(!matches!(packet, Packet::Connect(_)) || out.is_empty());
         }
     }
 }

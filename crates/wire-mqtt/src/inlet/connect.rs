@@ -1,0 +1,295 @@
+//! The beginning of a connection: CONNECT read, judged and answered (§3.1, §3.2).
+//! What happens afterwards is the connection's.
+
+use super::Shared;
+use super::connection::{Connection, Peer};
+use super::session::{Key, Session};
+use super::will::Testament;
+use crate::codec::{Connack, Connect, Error, Name, Packet, Properties, Value, Version, decode, encode};
+use crate::{reason, topic};
+use broker::{MailboxOptions, Overflow, Retained, SubscribeOptions};
+use bytes::{Buf, BytesMut};
+use hub::{Credential, Origin};
+use message::{Code, Fault, Verb};
+use net::CancellationToken;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Longer client ids than this are refused: they are keys in a table.
+const CLIENT_ID_BYTES_MAX: usize = 256;
+/// How much a packet may have beside the body of the largest message: topic, properties.
+pub(super) const BESIDE_BODY_BYTES: usize = 64 << 10;
+/// How long the peer may take to take our refusal.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// A CONNECT that is answered with a refusal.
+struct Refusal {
+    v5: u8,
+    v3: u8,
+    fault: Fault,
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Refusal {
+        let codes = reason::of(fault.code());
+        Refusal { v5: codes.connack, v3: codes.connack_v3, fault }
+    }
+}
+
+fn refusal(v5: u8, v3: u8, code: Code, why: impl Into<String>) -> Refusal {
+    Refusal { v5, v3, fault: Fault::new(code, why) }
+}
+
+/// Serves one connection from its first byte to its last.
+pub(super) async fn serve(shared: Arc<Shared>, mut conn: net::Conn) {
+    conn.set_protocol("mqtt");
+    let packet_max = shared.hub.limits().message_bytes.saturating_add(BESIDE_BODY_BYTES);
+    let mut read = BytesMut::new();
+    let patience = shared.config.load().connect_timeout.0;
+    let first = tokio::time::timeout(patience, read_connect(&mut conn, &mut read, packet_max)).await;
+    let connect = match first {
+        Ok(Ok(Some(connect))) => connect,
+        Ok(Ok(None)) => return,
+        Ok(Err(error)) => return refuse_bytes(&shared, conn, &error).await,
+        Err(_) => {
+            shared.hub.counters().fault(&Fault::new(Code::IdleTimeout, "no CONNECT came"));
+            return;
+        }
+    };
+    let version = connect.version();
+    let stop = shared.hub.tasks().draining().child_token();
+    match admit(&shared, &conn, *connect, &stop, packet_max).await {
+        Ok(admitted) => {
+            let Admitted { peer, connack, door, key, session, will } = admitted;
+            let connection = Connection::new(shared, conn, read, stop, peer, door, session);
+            Box::pin(connection.run(connack, key, will)).await;
+        }
+        Err(Refusal { v5, v3, fault }) => {
+            let connack = match version {
+                Version::V3 => {
+                    Connack { session_present: false, code: v3, properties: Properties::default() }
+                }
+                Version::V5 => {
+                    let properties = Properties::default()
+                        .with(Name::ReasonString, Value::Text(reason::text(&fault).as_str().into()));
+                    Connack { session_present: false, code: v5, properties }
+                }
+            };
+            let mut out = BytesMut::new();
+            encode(&Packet::Connack(connack), version, &mut out);
+            goodbye(conn, &out).await;
+        }
+    }
+}
+
+async fn read_connect(
+    conn: &mut net::Conn,
+    read: &mut BytesMut,
+    packet_max: usize,
+) -> Result<Option<Box<Connect>>, Error> {
+    loop {
+        // The version is not known yet; V3 is the one without surprises in the fixed header.
+        match decode(read, Version::V3, packet_max)? {
+            Some(Packet::Connect(connect)) => return Ok(Some(connect)),
+            Some(_) => return Err(Error::protocol("3.1", "the first packet is not a CONNECT")),
+            None => {}
+        }
+        if read.first().is_some_and(|byte| *byte != 0x10) {
+            return Err(Error::protocol("3.1", "the first packet is not a CONNECT"));
+        }
+        match conn.read_buf(read).await {
+            Ok(0) | Err(_) => return Ok(None),
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Bytes that are no CONNECT get no answer, for nothing says that the peer speaks MQTT at all (§4.13.1); a level
+/// that is not spoken gets the one that its version has for it (§3.1.2.2).
+async fn refuse_bytes(shared: &Shared, conn: net::Conn, error: &Error) {
+    shared.hub.counters().fault(&reason::fault_of(error));
+    match error {
+        Error::Version(level) if *level < 5 => goodbye(conn, &[0x20, 2, 0, 1]).await,
+        Error::Version(_) => goodbye(conn, &[0x20, 3, 0, 0x84, 0]).await,
+        _ => goodbye(conn, &[]).await,
+    }
+}
+
+async fn goodbye(mut conn: net::Conn, mut bytes: &[u8]) {
+    let said = async {
+        while bytes.has_remaining() && conn.write_buf(&mut bytes).await.is_ok_and(|written| written > 0) {}
+        conn.shutdown().await
+    };
+    // Whether the peer took it or not, the connection ends.
+    drop(tokio::time::timeout(GOODBYE, said).await);
+}
+
+struct Admitted {
+    peer: Peer,
+    connack: Connack,
+    door: hub::Session,
+    key: (Key, u64),
+    session: Box<Session>,
+    will: Option<Box<Testament>>,
+}
+
+async fn admit(
+    shared: &Arc<Shared>,
+    conn: &net::Conn,
+    connect: Connect,
+    stop: &CancellationToken,
+    packet_max: usize,
+) -> Result<Admitted, Refusal> {
+    let v5 = connect.version() == Version::V5;
+    if connect.properties.text(Name::AuthMethod).is_some() {
+        return Err(refusal(
+            0x8c,
+            5,
+            Code::Unauthenticated,
+            "extended authentication is not offered (MQTT 5 §4.12)",
+        ));
+    }
+    let id = connect.client_id.as_str();
+    if id.len() > CLIENT_ID_BYTES_MAX || id.chars().any(char::is_control) {
+        let why = format!("a client id has at most {CLIENT_ID_BYTES_MAX} bytes and no control characters");
+        return Err(refusal(0x85, 2, Code::BadRequest, why));
+    }
+    if id.is_empty() && !v5 && !connect.clean {
+        let why = "an empty client id needs a clean session (MQTT 3.1.1 §3.1.3.1)";
+        return Err(refusal(0x85, 2, Code::BadRequest, why));
+    }
+    let identity = shared.hub.authenticate(credential(&connect), conn.peer())?;
+    conn.info().set_principal(&identity.principal.name);
+    let mut door = shared.hub.open(identity, Origin { protocol: "mqtt", peer: conn.peer() });
+    if let Some(will) = &connect.will {
+        door.allow(Verb::Publish, &topic::address(will.topic.as_str())?)?;
+    }
+    let assigned = id.is_empty().then(|| {
+        let dice = shared.hub.dice();
+        format!("auto-{:016x}{:016x}", dice.roll(), dice.roll())
+    });
+    let key = Key {
+        tenant: Arc::clone(&door.principal().tenant),
+        principal: Arc::clone(&door.principal().name),
+        client_id: assigned.as_deref().unwrap_or(id).into(),
+    };
+    let owner = shared.owners.fetch_add(1, Ordering::Relaxed);
+    let config = shared.config.load_full();
+    let entry = shared.sessions.enter(&key, owner, stop, connect.clean, config.sessions).await?;
+    if let Some(will) = entry.will {
+        shared.hub.tasks().spawn("mqtt will", will.publish());
+    }
+    let wished = match (v5, connect.clean) {
+        (true, _) => connect.properties.number(Name::SessionExpiry).unwrap_or(0),
+        (false, true) => 0,
+        (false, false) => u32::MAX,
+    };
+    let session_present = entry.session.is_some();
+    let mut session = entry.session.unwrap_or_else(|| Box::new(fresh(shared, v5)));
+    let expiry_max = u32::try_from(config.session_expiry.0.as_secs()).unwrap_or(u32::MAX);
+    session.expiry_s = wished.min(expiry_max);
+    door.set_mailbox(&session.mailbox);
+    recheck(&door, &mut session);
+    let peer = peer(shared, &connect, packet_max);
+    let properties = if v5 {
+        answer(&connect, &peer, assigned.as_deref(), (session.expiry_s != wished).then_some(session.expiry_s))
+    } else {
+        Properties::default()
+    };
+    let connack = Connack { session_present, code: 0, properties };
+    let will = connect.will.map(|will| Box::new(Testament { door: door.clone(), will }));
+    Ok(Admitted { peer, connack, door, key: (key, owner), session, will })
+}
+
+/// The password is the API key, and the user empty or the key's name; a user alone is taken for the key itself, as
+/// clients of hosted brokers send their tokens.
+fn credential(connect: &Connect) -> Credential<'_> {
+    let user = connect.username.as_ref().map(|user| user.as_str()).unwrap_or_default();
+    match &connect.password {
+        Some(password) if !password.is_empty() => Credential::Password { user, password },
+        _ if !user.is_empty() => Credential::Key(user.as_bytes()),
+        _ => Credential::None,
+    }
+}
+
+fn fresh(shared: &Shared, v5: bool) -> Session {
+    let mailbox = shared.hub.mailbox(MailboxOptions {
+        messages: shared.hub.limits().mailbox,
+        overflow: Overflow::DropOldest,
+        // §3.3.4: a message that several filters match may come once or once for each. v5 needs each for its
+        // subscription identifier; v3 clients fare best with one.
+        once: !v5,
+        ..MailboxOptions::default()
+    });
+    Session::new(mailbox, 0)
+}
+
+/// Rights may have changed while the client was away: what it may no longer read is taken from the session.
+fn recheck(door: &hub::Session, session: &mut Session) {
+    let mut lost = Vec::new();
+    for (filter, sub) in session.subs() {
+        let options = SubscribeOptions {
+            tag: sub.tag,
+            rank: sub.how.qos.bits(),
+            group: sub.group.clone(),
+            no_local: sub.no_local,
+            retained: Retained::Never,
+        };
+        match door.subscribe(&session.mailbox, &sub.pattern, &options) {
+            Err(fault) if fault.code() != Code::TooManySubscriptions => lost.push(filter.clone()),
+            _ => {}
+        }
+    }
+    for filter in lost {
+        if let Some(sub) = session.remove(&filter) {
+            door.unsubscribe(&session.mailbox, &sub.pattern, sub.group.as_deref());
+        }
+    }
+}
+
+/// What the client said about itself, as far as the connection needs it.
+fn peer(shared: &Shared, connect: &Connect, packet_max: usize) -> Peer {
+    let config = shared.config.load();
+    let number = |name| connect.properties.number(name).and_then(|value| u16::try_from(value).ok());
+    let in_flight = u16::try_from(shared.hub.limits().in_flight).unwrap_or(u16::MAX).max(1);
+    Peer {
+        version: connect.version(),
+        keep_alive: Duration::from_secs(u64::from(connect.keep_alive_s)),
+        window_out: usize::from(
+            number(Name::ReceiveMax).unwrap_or(u16::MAX).min(config.in_flight_out).max(1),
+        ),
+        window_in: usize::from(in_flight),
+        packet_max_out: connect
+            .properties
+            .number(Name::PacketMax)
+            .and_then(|max| usize::try_from(max).ok())
+            .unwrap_or(usize::MAX),
+        packet_max_in: packet_max,
+        aliases_out: number(Name::TopicAliasMax).unwrap_or(0).min(config.topic_aliases),
+        aliases_in: if connect.version() == Version::V5 { config.topic_aliases } else { 0 },
+        wants_reasons: connect.properties.number(Name::RequestProblemInfo) != Some(0),
+        may_expire: connect.properties.number(Name::SessionExpiry).unwrap_or(0) > 0,
+    }
+}
+
+/// The properties of an accepting CONNACK (§3.2.2.3): what differs from the defaults.
+fn answer(connect: &Connect, peer: &Peer, assigned: Option<&str>, expiry_s: Option<u32>) -> Properties {
+    let short = |value: usize| Value::Short(u16::try_from(value).unwrap_or(u16::MAX));
+    let mut properties = Properties::default()
+        .with(Name::ReceiveMax, short(peer.window_in))
+        .with(Name::PacketMax, Value::Long(u32::try_from(peer.packet_max_in).unwrap_or(u32::MAX)))
+        .with(Name::TopicAliasMax, Value::Short(peer.aliases_in));
+    if let Some(expiry_s) = expiry_s {
+        properties = properties.with(Name::SessionExpiry, Value::Long(expiry_s));
+    }
+    if let Some(assigned) = assigned {
+        properties = properties.with(Name::AssignedClientId, Value::Text(assigned.into()));
+    }
+    let id = assigned.unwrap_or_else(|| connect.client_id.as_str());
+    if connect.properties.number(Name::RequestResponseInfo) == Some(1) && !id.contains(['+', '#']) {
+        properties = properties.with(Name::ResponseInfo, Value::Text(format!("reply/{id}").as_str().into()));
+    }
+    properties
+}

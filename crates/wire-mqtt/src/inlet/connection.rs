@@ -1,0 +1,417 @@
+//! One connection after its CONNECT: a single task that reads, publishes, delivers, acknowledges and writes.
+//! No lock is held across an await, no timer is set per message, and whatever one wake-up brings is written at once.
+
+use super::Shared;
+use super::output::Output;
+use super::session::{Key, Session};
+use super::will::Testament;
+use crate::codec::{Connack, Disconnect, Name, Packet, Properties, Qos, Text, Type, Value, Version, decode};
+use crate::reason;
+use broker::Delivered;
+use bytes::BytesMut;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesOrdered;
+use message::{Address, Code, Fault, Receipt};
+use net::CancellationToken;
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, Sleep};
+use tokio_util::io::poll_read_buf;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+/// More unwritten bytes than this, and the mailbox is left to fill (and to drop its oldest).
+const OUT_BYTES_HIGH: usize = 256 << 10;
+/// Messages taken from the mailbox at a time.
+const BATCH: usize = 128;
+/// Publishes handled before other tasks get their turn, so that a flood is delivered as it comes in.
+const PUBLISHES_IN_A_ROW: u32 = 32;
+/// The read buffer grows from the first to the second as long as reads fill it.
+const READ_BYTES: (usize, usize) = (2 << 10, 64 << 10);
+/// How often a connection without keep alive looks whether its peer takes what is written.
+const TICK: Duration = Duration::from_secs(30);
+/// How long a connection that ends waits for what it began: receipts of publishes, then the peer.
+const LAST_RECEIPTS: Duration = Duration::from_secs(3);
+const LAST_WRITE: Duration = Duration::from_secs(2);
+
+/// What the client said about itself in CONNECT, and what we told it.
+pub(super) struct Peer {
+    pub version: Version,
+    /// Zero when it promised nothing.
+    pub keep_alive: Duration,
+    /// Unfinished QoS 1 and 2 messages towards it.
+    pub window_out: usize,
+    /// And from it.
+    pub window_in: usize,
+    pub packet_max_out: usize,
+    pub packet_max_in: usize,
+    pub aliases_out: u16,
+    pub aliases_in: u16,
+    pub wants_reasons: bool,
+    /// Whether CONNECT asked for a session that outlives the connection (§3.14.2.2.2).
+    pub may_expire: bool,
+}
+
+/// Why a connection ends.
+pub(super) enum End {
+    /// The client said goodbye.
+    Left,
+    /// The client said goodbye and wants its will published.
+    LeftWithWill,
+    /// The transport ended.
+    Gone,
+    /// We end it: v5 is told the reason.
+    Refused { reason: u8, fault: Fault },
+}
+
+impl End {
+    pub(super) fn refused(reason: u8, code: Code, why: impl Into<String>) -> End {
+        End::Refused { reason, fault: Fault::new(code, why) }
+    }
+}
+
+/// What became of a publish of this client.
+pub(super) struct Done {
+    pub id: u16,
+    pub qos: Qos,
+    pub retain: bool,
+    pub result: Result<Receipt, Fault>,
+}
+
+pub(super) struct Connection {
+    pub(super) shared: Arc<Shared>,
+    conn: net::Conn,
+    read: BytesMut,
+    read_want: usize,
+    pub(super) out: Output,
+    pub(super) peer: Peer,
+    pub(super) door: hub::Session,
+    pub(super) session: Box<Session>,
+    /// Publishes of this client whose receipts are not there yet, in their order (§4.6).
+    pub(super) pending: FuturesOrdered<BoxFuture<'static, Done>>,
+    pub(super) batch: Vec<Delivered>,
+    /// How many at the end of `session.sent` were not sent over this connection yet.
+    pub(super) unsent: usize,
+    pub(super) aliases_in: HashMap<u16, Text>,
+    pub(super) aliases_out: HashMap<Arc<str>, u16>,
+    pub(super) scratch: BytesMut,
+    /// The topic published to last, with the address it means: most clients publish to few.
+    pub(super) last_topic: Option<(Text, Address)>,
+    in_a_row: u32,
+    heard: Instant,
+    wrote: bool,
+    timer: Pin<Box<Sleep>>,
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+enum Event {
+    Read,
+    Receipt(Done),
+    Mail,
+    Tick,
+    Stop,
+    Gone,
+}
+
+impl Connection {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        conn: net::Conn,
+        read: BytesMut,
+        stop: CancellationToken,
+        peer: Peer,
+        door: hub::Session,
+        session: Box<Session>,
+    ) -> Connection {
+        let tick = tick(&peer);
+        Connection {
+            shared,
+            conn,
+            read,
+            read_want: READ_BYTES.0,
+            out: Output::default(),
+            peer,
+            door,
+            session,
+            pending: FuturesOrdered::new(),
+            batch: Vec::new(),
+            unsent: 0,
+            aliases_in: HashMap::new(),
+            aliases_out: HashMap::new(),
+            scratch: BytesMut::new(),
+            last_topic: None,
+            in_a_row: 0,
+            heard: Instant::now(),
+            wrote: true,
+            timer: Box::pin(tokio::time::sleep(tick)),
+            stop: Box::pin(stop.cancelled_owned()),
+        }
+    }
+
+    /// Answers the CONNECT and serves until one side has enough; then the session goes where it belongs.
+    pub(super) async fn run(
+        mut self,
+        connack: Connack,
+        (key, owner): (Key, u64),
+        will: Option<Box<Testament>>,
+    ) {
+        // Dropped on every way out, also when the task is aborted: the next connection must not wait for us.
+        let mut place = Place { shared: Arc::clone(&self.shared), key, owner, left: false };
+        self.out.packet(&Packet::Connack(connack), self.peer.version);
+        self.resume();
+        let end = match self.serve().await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        };
+        self.finish(&end).await;
+        let Connection { session, shared, conn, .. } = self;
+        drop(conn);
+        let keep = Duration::from_secs(u64::from(session.expiry_s));
+        let will = will.filter(|_| !matches!(end, End::Left));
+        let waits = will.as_ref().map(|will| will.delay().min(keep)).filter(|delay| !delay.is_zero());
+        let due = shared.hub.clock().now().after(waits.unwrap_or_default());
+        match (will, waits) {
+            (Some(will), Some(_)) => place.leave(session, keep, Some((will, due))),
+            (will, _) => {
+                place.leave(session, keep, None);
+                if let Some(will) = will {
+                    will.publish().await;
+                }
+            }
+        }
+    }
+
+    async fn serve(&mut self) -> Result<std::convert::Infallible, End> {
+        loop {
+            self.take_packets().await?;
+            self.deliver();
+            match poll_fn(|cx| self.poll_event(cx)).await {
+                Event::Read | Event::Mail => {}
+                Event::Receipt(done) => self.on_receipt(done)?,
+                Event::Tick => self.on_tick()?,
+                Event::Gone => return Err(End::Gone),
+                Event::Stop if self.shared.hub.tasks().is_draining() => {
+                    return Err(End::refused(0x8b, Code::Draining, "the server is stopping"));
+                }
+                Event::Stop => {
+                    return Err(End::refused(
+                        0x8e,
+                        Code::UnknownSession,
+                        "another connection took the session over",
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Handles every whole packet that was read, as long as receipts keep up.
+    async fn take_packets(&mut self) -> Result<(), End> {
+        while self.pending.len() < self.peer.window_in {
+            match decode(&mut self.read, self.peer.version, self.peer.packet_max_in) {
+                Ok(Some(packet)) => self.on_packet(packet).await?,
+                Ok(None) => break,
+                Err(error) => {
+                    return Err(End::Refused {
+                        reason: reason::of_error(&error),
+                        fault: reason::fault_of(&error),
+                    });
+                }
+            }
+        }
+        self.in_a_row = 0;
+        Ok(())
+    }
+
+    async fn on_packet(&mut self, packet: Packet) -> Result<(), End> {
+        let version = self.peer.version;
+        match packet {
+            Packet::Publish(publish) => {
+                self.on_publish(publish).await?;
+                self.in_a_row += 1;
+                if self.in_a_row >= PUBLISHES_IN_A_ROW {
+                    self.in_a_row = 0;
+                    tokio::task::yield_now().await;
+                }
+            }
+            Packet::Puback(ack) => self.on_puback(ack.id),
+            Packet::Pubrec(ack) => self.on_pubrec(ack.id, ack.reason),
+            Packet::Pubrel(ack) => {
+                // §4.3.3: forgotten only now, so that a repeated PUBLISH is not taken twice.
+                let known = self.session.received.remove(&ack.id).is_some();
+                self.out.ack(Type::Pubcomp, ack.id, if known { 0 } else { 0x92 }, version);
+            }
+            Packet::Pubcomp(ack) => self.on_pubcomp(ack.id),
+            Packet::Subscribe(subscribe) => self.on_subscribe(&subscribe)?,
+            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(&unsubscribe),
+            Packet::Pingreq => self.out.packet(&Packet::Pingresp, version),
+            Packet::Disconnect(goodbye) => return Err(self.on_disconnect(&goodbye)),
+            Packet::Connect(_) => return Err(protocol("a second CONNECT (MQTT 5 §3.1)")),
+            Packet::Auth(_) => return Err(protocol("AUTH without extended authentication (MQTT 5 §4.12)")),
+            Packet::Connack(_) | Packet::Suback(_) | Packet::Unsuback(_) | Packet::Pingresp => {
+                return Err(protocol("a packet that only a server sends (MQTT 5 §2.1.2)"));
+            }
+        }
+        Ok(())
+    }
+
+    fn on_disconnect(&mut self, goodbye: &Disconnect) -> End {
+        if let Some(expiry_s) = goodbye.properties.number(Name::SessionExpiry) {
+            if expiry_s > 0 && !self.peer.may_expire {
+                return protocol("DISCONNECT wants a session kept that CONNECT did not (MQTT 5 §3.14.2.2.2)");
+            }
+            let max = self.shared.config.load().session_expiry.0.as_secs();
+            self.session.expiry_s = expiry_s.min(u32::try_from(max).unwrap_or(u32::MAX));
+        }
+        // §3.14.4: every reason but 0x00 leaves the will in force.
+        if goodbye.reason == 0 { End::Left } else { End::LeftWithWill }
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if !self.out.is_done()
+            && matches!(self.out.poll_write(&mut self.conn, cx, &mut self.wrote), Poll::Ready(Err(_)))
+        {
+            return Poll::Ready(Event::Gone);
+        }
+        if self.stop.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Event::Stop);
+        }
+        if !self.pending.is_empty()
+            && let Poll::Ready(Some(done)) = self.pending.poll_next_unpin(cx)
+        {
+            return Poll::Ready(Event::Receipt(done));
+        }
+        if self.pending.len() < self.peer.window_in
+            && let Poll::Ready(read) = self.poll_read(cx)
+        {
+            return Poll::Ready(read);
+        }
+        if let Some(max) = self.room()
+            && self.session.mailbox.poll_recv_many(cx, &mut self.batch, max).is_ready()
+        {
+            return Poll::Ready(Event::Mail);
+        }
+        self.timer.as_mut().poll(cx).map(|()| Event::Tick)
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        self.read.reserve(self.read_want);
+        let room = self.read.capacity() - self.read.len();
+        match poll_read_buf(Pin::new(&mut self.conn), cx, &mut self.read) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Event::Gone),
+            Poll::Ready(Ok(read)) => {
+                self.read_want =
+                    if read == room { (self.read_want * 2).min(READ_BYTES.1) } else { READ_BYTES.0 };
+                self.heard = Instant::now();
+                Poll::Ready(Event::Read)
+            }
+        }
+    }
+
+    /// How many messages may be taken from the mailbox now; `None` for none.
+    pub(super) fn room(&self) -> Option<usize> {
+        let window = self.peer.window_out.saturating_sub(self.session.sent.len());
+        let open = self.unsent == 0 && self.batch.is_empty() && self.out.len() < OUT_BYTES_HIGH;
+        Some(window.min(BATCH)).filter(|room| open && *room > 0)
+    }
+
+    /// Keep alive (§3.1.2.10) and peers that do not read.
+    fn on_tick(&mut self) -> Result<(), End> {
+        let allowed = self.peer.keep_alive.mul_f64(1.5);
+        if !allowed.is_zero() && self.heard.elapsed() >= allowed {
+            let why =
+                format!("nothing was heard for {} s, one and a half times the keep alive", allowed.as_secs());
+            return Err(End::refused(0x8d, Code::IdleTimeout, why));
+        }
+        if !self.out.is_done() && !self.wrote {
+            return Err(End::refused(
+                0x8d,
+                Code::IdleTimeout,
+                "the client does not read what is written to it",
+            ));
+        }
+        self.wrote = false;
+        let mut next = tick(&self.peer);
+        if !allowed.is_zero() {
+            next = next.min(allowed.saturating_sub(self.heard.elapsed()).max(Duration::from_millis(1)));
+        }
+        if !self.out.is_done() {
+            next = next.min(self.shared.config.load().write_timeout.0.max(Duration::from_millis(1)));
+        }
+        self.timer.as_mut().reset(Instant::now() + next);
+        Ok(())
+    }
+
+    /// Waits for what the client was not told yet, tells a v5 client why it ends, and closes.
+    async fn finish(&mut self, end: &End) {
+        let receipts = async {
+            while let Some(done) = self.pending.next().await {
+                if self.on_receipt(done).is_err() {
+                    break;
+                }
+            }
+        };
+        // A publish that is not taken by then goes on being taken or not; its client was told nothing.
+        drop(tokio::time::timeout(LAST_RECEIPTS, receipts).await);
+        if let End::Refused { reason, fault } = end {
+            self.shared.hub.counters().fault(fault);
+            if self.peer.version == Version::V5 {
+                let text = Value::Text(reason::text(fault).as_str().into());
+                let properties = Properties::default().with(Name::ReasonString, text);
+                self.out.packet(&Packet::Disconnect(Disconnect { reason: *reason, properties }), Version::V5);
+            }
+        }
+        if matches!(end, End::Gone) {
+            return;
+        }
+        let last = async {
+            let mut progress = false;
+            let Connection { out, conn, .. } = self;
+            poll_fn(|cx| out.poll_write(conn, cx, &mut progress)).await?;
+            conn.shutdown().await
+        };
+        // Whether the peer takes it or not, the connection ends.
+        drop(tokio::time::timeout(LAST_WRITE, last).await);
+    }
+}
+
+fn tick(peer: &Peer) -> Duration {
+    if peer.keep_alive.is_zero() { TICK } else { peer.keep_alive.mul_f64(1.5).min(TICK) }
+}
+
+fn protocol(why: &str) -> End {
+    End::refused(0x82, Code::Malformed, why)
+}
+
+/// The connection's hold on its session in the table of all.
+struct Place {
+    shared: Arc<Shared>,
+    key: Key,
+    owner: u64,
+    left: bool,
+}
+
+impl Place {
+    fn leave(
+        &mut self,
+        session: Box<Session>,
+        keep: Duration,
+        will: Option<(Box<Testament>, message::Time)>,
+    ) {
+        self.left = true;
+        self.shared.sessions.leave(&self.key, self.owner, Some(session), keep, will);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.left {
+            self.shared.sessions.leave(&self.key, self.owner, None, Duration::ZERO, None);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! PUBLISH packets to envelopes and back: what each property becomes, so that nothing a client said is lost.
+//! No I/O; who may publish what is decided by the hub.
+//!
+//! | MQTT 5 | envelope |
+//! | --- | --- |
+//! | topic, payload, RETAIN | `address`, `body`, `retain` |
+//! | QoS 0, 2 | header `mqtt-qos`; QoS 1 is what every envelope without that header has |
+//! | message expiry interval | `deadline` |
+//! | content type, response topic | `content_type`, `reply_to` |
+//! | correlation data | header `correlation-id` when it is text, else `mqtt-correlation` in base64 |
+//! | payload format indicator 1 | header `mqtt-payload-format: 1` |
+//! | user properties `traceparent`, `tracestate` | `trace` |
+//! | other user properties, in order | headers; their names are folded to lower case |
+
+use crate::codec::{Name, Properties, Property, Qos, Text, Value, put_bytes};
+use crate::topic;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::{BufMut, Bytes, BytesMut};
+use message::{Clock, Code, Envelope, Fault, Time, Trace};
+use std::time::Duration;
+
+const QOS: &str = "mqtt-qos";
+const FORMAT: &str = "mqtt-payload-format";
+const CORRELATION: &str = "mqtt-correlation";
+const CORRELATION_TEXT: &str = "correlation-id";
+/// Bodies of retained messages up to this size are copied, so that one small value does not keep a read buffer alive.
+const COPY_BYTES_MAX: usize = 4096;
+
+/// Puts what a PUBLISH or a will says beside topic and payload into `envelope`.
+pub(crate) fn fill(
+    envelope: &mut Envelope,
+    qos: Qos,
+    retain: bool,
+    properties: &Properties,
+    clock: &Clock,
+) -> Result<(), Fault> {
+    envelope.retain = retain;
+    if retain && envelope.body.len() <= COPY_BYTES_MAX {
+        envelope.body = Bytes::copy_from_slice(&envelope.body);
+    }
+    match qos {
+        Qos::Zero => envelope.headers.push(QOS, "0"),
+        Qos::One => {}
+        Qos::Two => envelope.headers.push(QOS, "2"),
+    }
+    if properties.0.is_empty() {
+        return Ok(());
+    }
+    let mut traceparent = None;
+    let mut tracestate = None;
+    for Property { name, value } in &properties.0 {
+        match (name, value) {
+            (Name::MessageExpiry, Value::Long(seconds)) => {
+                envelope.deadline = Some(clock.now().after(Duration::from_secs(u64::from(*seconds))));
+            }
+            (Name::ContentType, Value::Text(text)) => envelope.content_type = Some(text.as_str().into()),
+            (Name::ResponseTopic, Value::Text(text)) => {
+                envelope.reply_to = Some(topic::address(text.as_str())?)
+            }
+            (Name::CorrelationData, Value::Binary(data)) => match std::str::from_utf8(data) {
+                Ok(text) if !text.chars().any(char::is_control) => {
+                    envelope.headers.push(CORRELATION_TEXT, text)
+                }
+                _ => envelope.headers.push(CORRELATION, &BASE64.encode(data)),
+            },
+            (Name::PayloadFormat, Value::Byte(1)) => {
+                if std::str::from_utf8(&envelope.body).is_err() {
+                    let why =
+                        "the payload format indicator says UTF-8, but the payload is not (MQTT 5 §3.3.2.3.2)";
+                    return Err(Fault::new(Code::DecodeFailed, why));
+                }
+                envelope.headers.push(FORMAT, "1");
+            }
+            (Name::User, Value::Pair(name, value)) => match name.as_str() {
+                "traceparent" => traceparent = Some(value),
+                "tracestate" => tracestate = Some(value),
+                QOS | FORMAT | CORRELATION => {}
+                other => envelope.headers.push(other, value.as_str()),
+            },
+            _ => {}
+        }
+    }
+    if let Some(parent) = traceparent {
+        envelope.trace = Trace::parse(parent.as_str(), tracestate.map(Text::as_str));
+        if envelope.trace.is_none() {
+            envelope.headers.push("traceparent", parent.as_str());
+        }
+    }
+    Ok(())
+}
+
+/// With which QoS the publisher sent it; messages that came by other protocols count as QoS 1.
+pub(crate) fn published_qos(envelope: &Envelope) -> Qos {
+    match envelope.headers.get(QOS) {
+        Some("0") => Qos::Zero,
+        Some("2") => Qos::Two,
+        _ => Qos::One,
+    }
+}
+
+/// The whole seconds left until `deadline`, rounded up; `None` when it has passed (§3.3.2.3.3).
+pub(crate) fn seconds_left(deadline: Time, now: Time) -> Option<u32> {
+    let left = deadline.as_millis().checked_sub(now.as_millis()).filter(|left| *left > 0)?;
+    Some(u32::try_from(left.div_ceil(1000)).unwrap_or(u32::MAX))
+}
+
+/// Writes the properties that every subscriber of this message gets, without expiry, alias and subscription ids.
+pub(crate) fn put_shared_properties(envelope: &Envelope, out: &mut BytesMut) {
+    if let Some(text) = envelope.content_type.as_deref().filter(|text| fits(text)) {
+        put_name(out, Name::ContentType);
+        put_bytes(out, text.as_bytes());
+    }
+    if let Some(reply_to) = envelope.reply_to.as_ref().and_then(topic::name) {
+        put_name(out, Name::ResponseTopic);
+        put_bytes(out, reply_to.as_bytes());
+    }
+    if let Some(trace) = &envelope.trace {
+        put_user(out, "traceparent", &trace.to_string());
+        if let Some(state) = &trace.state {
+            put_user(out, "tracestate", state);
+        }
+    }
+    for (name, value) in envelope.headers.iter() {
+        match name {
+            QOS => {}
+            FORMAT => {
+                put_name(out, Name::PayloadFormat);
+                out.put_u8(1);
+            }
+            CORRELATION_TEXT if fits(value) => {
+                put_name(out, Name::CorrelationData);
+                put_bytes(out, value.as_bytes());
+            }
+            CORRELATION => {
+                if let Some(data) = BASE64.decode(value).ok().filter(|data| u16::try_from(data.len()).is_ok())
+                {
+                    put_name(out, Name::CorrelationData);
+                    put_bytes(out, &data);
+                }
+            }
+            _ => put_user(out, name, value),
+        }
+    }
+}
+
+/// Writes the message expiry interval that is left.
+pub(crate) fn put_expiry(out: &mut BytesMut, seconds: u32) {
+    put_name(out, Name::MessageExpiry);
+    out.put_u32(seconds);
+}
+
+pub(crate) fn put_name(out: &mut BytesMut, name: Name) {
+    out.put_u8(name as u8);
+}
+
+/// A header that MQTT cannot say (over 65,535 bytes, or with U+0000) is left out.
+fn put_user(out: &mut BytesMut, name: &str, value: &str) {
+    if fits(name) && fits(value) {
+        put_name(out, Name::User);
+        put_bytes(out, name.as_bytes());
+        put_bytes(out, value.as_bytes());
+    }
+}
+
+fn fits(text: &str) -> bool {
+    u16::try_from(text.len()).is_ok() && !text.contains('\0')
+}
+
+#[cfg(test)]
+mod tests;

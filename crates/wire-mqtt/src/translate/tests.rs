@@ -1,0 +1,87 @@
+//! What a PUBLISH says survives the way through an envelope.
+
+use super::*;
+use crate::codec::{Packet, PublishHead, Version, decode, put_publish_head};
+use message::{Address, Dice};
+
+fn through(properties: Properties, qos: Qos, body: &'static [u8]) -> (Envelope, Properties) {
+    let (clock, dice) = (Clock::manual(Time::from_millis(1_000_000)), Dice::seeded(1));
+    let mut envelope =
+        Envelope::new(Address::parse("topic/a/b").unwrap(), Bytes::from_static(body), &clock, &dice);
+    fill(&mut envelope, qos, false, &properties, &clock).unwrap();
+    let mut written = BytesMut::new();
+    put_shared_properties(&envelope, &mut written);
+    let head = PublishHead {
+        dup: false,
+        qos: Qos::Zero,
+        retain: false,
+        topic: "a/b",
+        id: 0,
+        properties: Some(&written),
+    };
+    let mut out = BytesMut::new();
+    put_publish_head(&mut out, &head, body.len());
+    out.extend_from_slice(body);
+    let Ok(Some(Packet::Publish(publish))) = decode(&mut out, Version::V5, 1 << 20) else {
+        panic!("no PUBLISH")
+    };
+    (envelope, publish.properties)
+}
+
+fn pair(name: &str, value: &str) -> Value {
+    Value::Pair(name.into(), value.into())
+}
+
+#[test]
+fn properties_come_back() {
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let sent = Properties::default()
+        .with(Name::ContentType, Value::Text("application/json".into()))
+        .with(Name::ResponseTopic, Value::Text("$queue/answers".into()))
+        .with(Name::CorrelationData, Value::Binary(Bytes::from_static(b"\x00\xffbin")))
+        .with(Name::PayloadFormat, Value::Byte(1))
+        .with(Name::User, pair("b", "1"))
+        .with(Name::User, pair("traceparent", parent))
+        .with(Name::User, pair("a", "2"))
+        .with(Name::User, pair("b", "3"));
+    let (envelope, got) = through(sent, Qos::Two, b"{}");
+    assert_eq!(published_qos(&envelope), Qos::Two);
+    assert_eq!(envelope.trace.as_ref().unwrap().to_string(), parent);
+    assert_eq!(envelope.reply_to.as_ref().unwrap().to_string(), "queue/answers");
+    assert_eq!(got.text(Name::ContentType).unwrap().as_str(), "application/json");
+    assert_eq!(got.text(Name::ResponseTopic).unwrap().as_str(), "$queue/answers");
+    assert_eq!(got.binary(Name::CorrelationData).unwrap(), &b"\x00\xffbin"[..]);
+    assert_eq!(got.number(Name::PayloadFormat), Some(1));
+    let user: Vec<_> = got.user().filter(|(name, _)| *name != "traceparent").collect();
+    assert_eq!(user, [("b", "1"), ("a", "2"), ("b", "3")]);
+}
+
+#[test]
+fn a_text_correlation_is_readable_by_others() {
+    let sent = Properties::default().with(Name::CorrelationData, Value::Binary(Bytes::from_static(b"334")));
+    let (envelope, got) = through(sent, Qos::One, b"x");
+    assert_eq!(envelope.headers.get("correlation-id"), Some("334"));
+    assert_eq!(got.binary(Name::CorrelationData).unwrap(), &b"334"[..]);
+    assert_eq!(published_qos(&envelope), Qos::One);
+}
+
+#[test]
+fn expiry_becomes_a_deadline_and_counts_down() {
+    let sent = Properties::default().with(Name::MessageExpiry, Value::Long(10));
+    let (envelope, _) = through(sent, Qos::Zero, b"x");
+    let deadline = envelope.deadline.unwrap();
+    assert_eq!(deadline.as_millis(), 1_010_000);
+    assert_eq!(seconds_left(deadline, Time::from_millis(1_000_001)), Some(10));
+    assert_eq!(seconds_left(deadline, Time::from_millis(1_009_001)), Some(1));
+    assert_eq!(seconds_left(deadline, Time::from_millis(1_010_000)), None);
+}
+
+#[test]
+fn a_payload_that_is_not_the_text_it_claims_to_be_is_refused() {
+    let (clock, dice) = (Clock::system(), Dice::seeded(1));
+    let mut envelope =
+        Envelope::new(Address::parse("topic/a").unwrap(), Bytes::from_static(b"\xff"), &clock, &dice);
+    let properties = Properties::default().with(Name::PayloadFormat, Value::Byte(1));
+    let fault = fill(&mut envelope, Qos::One, false, &properties, &clock).unwrap_err();
+    assert_eq!(crate::reason::of(fault.code()).puback, 0x99);
+}

@@ -1,0 +1,199 @@
+//! What a client is told when it may not, and how the connection ends.
+
+use super::client::{Client, filter, hello, message};
+use super::server::{ADMIN, DEVICE, Server};
+use message::Clock;
+use serde_json::json;
+use wire_mqtt::codec::{Connect, Name, Packet, Properties, Qos, Value, Version, Will};
+
+async fn start() -> Server {
+    Server::start(0, Clock::system(), json!({}), json!({})).await.unwrap()
+}
+
+async fn answer(server: &Server, connect: Connect) -> u8 {
+    let (mut client, connack) = Client::try_connect(server.at, connect).await;
+    if connack.code != 0 {
+        client.closed().await;
+    }
+    connack.code
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credentials() {
+    let server = start().await;
+    let table: [(&str, Option<&str>, u8, u8); 6] = [
+        ("device", Some(DEVICE.1), 0, 0),
+        ("", Some(DEVICE.1), 0, 0),
+        (DEVICE.1, None, 0, 0),
+        ("device", Some("wrong-key-0123456789"), 4, 0x86),
+        ("admin", Some(DEVICE.1), 4, 0x86),
+        ("", None, 4, 0x86),
+    ];
+    for (user, password, v3, v5) in table {
+        for (level, want) in [(4, v3), (5, v5)] {
+            let connect = Connect {
+                username: Some(user.into()),
+                password: password.map(|word| bytes::Bytes::copy_from_slice(word.as_bytes())),
+                ..hello(level, "c", DEVICE)
+            };
+            assert_eq!(answer(&server, connect).await, want, "{user:?} {password:?} at level {level}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn client_ids_versions_and_methods() {
+    let server = start().await;
+    let long = "x".repeat(257);
+    assert_eq!(answer(&server, hello(4, &long, DEVICE)).await, 2);
+    assert_eq!(answer(&server, hello(5, &long, DEVICE)).await, 0x85);
+    assert_eq!(answer(&server, Connect { clean: false, ..hello(4, "", DEVICE) }).await, 2);
+    assert_eq!(answer(&server, hello(4, "", DEVICE)).await, 0);
+    assert_eq!(answer(&server, hello(3, "old", DEVICE)).await, 0);
+    let (_, connack) = Client::try_connect(server.at, hello(5, "", DEVICE)).await;
+    assert!(connack.properties.text(Name::AssignedClientId).is_some());
+    let method = Properties::default().with(Name::AuthMethod, Value::Text("SCRAM-SHA-1".into()));
+    assert_eq!(answer(&server, Connect { properties: method, ..hello(5, "c", DEVICE) }).await, 0x8c);
+
+    let mut future = Client::dial(server.at, Version::V5).await;
+    future.raw(b"\x10\x0d\x00\x04MQTT\x06\x02\x00\x3c\x00\x00\x00").await;
+    match future.next().await {
+        Packet::Connack(connack) => assert_eq!(connack.code, 0x84),
+        other => panic!("{other:?}"),
+    }
+    future.closed().await;
+    let mut past = Client::dial(server.at, Version::V3).await;
+    past.raw(b"\x10\x0c\x00\x04MQTT\x02\x02\x00\x3c\x00\x00").await;
+    match past.next().await {
+        Packet::Connack(connack) => assert_eq!(connack.code, 1),
+        other => panic!("{other:?}"),
+    }
+    past.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_will_that_may_not_be_published_refuses_the_connection() {
+    let server = start().await;
+    for (level, want) in [(4, 5), (5, 0x87)] {
+        let will = Will {
+            topic: "office/door".into(),
+            payload: "gone".into(),
+            qos: Qos::Zero,
+            retain: false,
+            properties: Properties::default(),
+        };
+        assert_eq!(answer(&server, Connect { will: Some(will), ..hello(level, "c", DEVICE) }).await, want);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forbidden_filters_and_topics() {
+    let server = start().await;
+    let mut five = Client::connect(server.at, hello(5, "five", DEVICE)).await;
+    let asked = vec![
+        filter("plant/a", Qos::One),
+        filter("office/#", Qos::One),
+        filter("#", Qos::One),
+        filter("plant/#/a", Qos::One),
+        filter("$share/g/office/a", Qos::One),
+        filter("$queue/orders", Qos::One),
+    ];
+    let suback = five.subscribe(asked).await;
+    assert_eq!(suback.codes, [1, 0x87, 0x87, 0x8f, 0x87, 0x8f]);
+    let why = suback.properties.text(Name::ReasonString).unwrap().as_str().to_owned();
+    assert!(why.starts_with("TL0002"), "{why}");
+    assert_eq!(five.publish("office/a", "x").await, 0x87);
+    assert_eq!(five.publish("$SYS/broker", "x").await, 0x87);
+    five.send(Packet::Publish(message("office/a", Qos::Two, 4, "x"))).await;
+    match five.next().await {
+        Packet::Pubrec(ack) => assert_eq!((ack.id, ack.reason), (4, 0x87)),
+        other => panic!("{other:?}"),
+    }
+    // QoS 0 has no answer; the connection goes on.
+    five.send(Packet::Publish(message("office/a", Qos::Zero, 0, "x"))).await;
+    assert_eq!(five.publish("plant/a", "x").await, 0);
+
+    let mut three = Client::connect(server.at, hello(4, "three", DEVICE)).await;
+    assert_eq!(
+        three.subscribe(vec![filter("office/#", Qos::One), filter("plant/b", Qos::One)]).await.codes,
+        [0x80, 1]
+    );
+    three.send(Packet::Publish(message("office/a", Qos::Zero, 0, "x"))).await;
+    assert_eq!(three.publish("plant/c", "x").await, 0);
+    three.send(Packet::Publish(message("office/a", Qos::One, 5, "x"))).await;
+    three.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sizes() {
+    let server = start().await;
+    for qos in [Qos::Zero, Qos::One] {
+        let mut body = Client::connect(server.at, hello(5, "body", DEVICE)).await;
+        body.send(Packet::Publish(message("plant/a", qos, 1, &"x".repeat(100_001)))).await;
+        assert_eq!(body.refused().await, 0x95);
+    }
+    let mut packet = Client::connect(server.at, hello(5, "packet", DEVICE)).await;
+    // Refused by the length alone: the body is never sent.
+    packet.raw(b"\x30\xff\xff\xff\x7f").await;
+    assert_eq!(packet.refused().await, 0x95);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn protocol_violations_name_their_reason() {
+    let server = start().await;
+    let table: &[(&str, &[u8], u8)] = &[
+        ("a second CONNECT", b"\x10\x0d\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x00", 0x82),
+        ("QoS 3", b"\x36\x06\x00\x01a\x00\x01\x00", 0x81),
+        ("a packet of the server", b"\xd0\x00", 0x82),
+        ("AUTH", b"\xf0\x07\x18\x05\x15\x00\x02ab", 0x82),
+        ("alias 0", b"\x30\x07\x00\x01a\x03\x23\x00\x00", 0x94),
+        ("alias over the maximum", b"\x30\x07\x00\x01a\x03\x23\x7f\xff", 0x94),
+        ("alias without a topic", b"\x30\x06\x00\x00\x03\x23\x00\x01", 0x82),
+        ("a subscription identifier", b"\x30\x06\x00\x01a\x02\x0b\x01", 0x82),
+        ("DISCONNECT that wants a session", b"\xe0\x07\x00\x05\x11\x00\x00\x00\x3c", 0x82),
+    ];
+    for (name, bytes, want) in table {
+        let mut client = Client::connect(server.at, hello(5, "wrong", ADMIN)).await;
+        client.raw(bytes).await;
+        assert_eq!(client.refused().await, *want, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keep_alive_is_one_and_a_half_times() {
+    let server = start().await;
+    let began = tokio::time::Instant::now();
+    let mut client =
+        Client::connect(server.at, Connect { keep_alive_s: 1, ..hello(5, "quiet", DEVICE) }).await;
+    assert_eq!(client.refused().await, 0x8d);
+    let took = began.elapsed().as_millis();
+    assert!((1_400..5_000).contains(&took), "{took} ms");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silence_before_connect_is_not_waited_out() {
+    let server =
+        Server::start(0, Clock::system(), json!({}), json!({ "connect_timeout": "200ms" })).await.unwrap();
+    let mut client = Client::dial(server.at, Version::V3).await;
+    client.raw(b"\x10\x20\x00\x04MQTT\x04").await;
+    client.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscriptions_are_bounded() {
+    let server = Server::start(0, Clock::system(), json!({ "limits": { "subscriptions": 2 } }), json!({}))
+        .await
+        .unwrap();
+    let mut client = Client::connect(server.at, hello(5, "many", DEVICE)).await;
+    let asked = ["plant/1", "plant/2", "plant/3"].map(|name| filter(name, Qos::Zero)).to_vec();
+    assert_eq!(client.subscribe(asked).await.codes, [0, 0, 0x97]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stops_says_so() {
+    let server = start().await;
+    let mut client = Client::connect(server.at, hello(5, "c", DEVICE)).await;
+    let left = server.hub.tasks().shutdown(super::client::DEADLINE).await;
+    assert_eq!(client.refused().await, 0x8b);
+    assert!(left.is_empty(), "tasks that did not end: {left:?}");
+}

@@ -1,0 +1,109 @@
+//! A whole door for tests: store in memory, broker, hub, one port with MQTT and its WebSocket path.
+//! No other wing: what crosses wings is tested with the real binary.
+
+use anyhow::Context as _;
+use hub::{Hub, Parts};
+use message::{Clock, Dice};
+use net::{Connections, Door, Listener, Sniffer, Tasks};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// May publish and subscribe below `plant/` and put on `queue/orders`.
+pub const DEVICE: (&str, &str) = ("device", "device-key-0123456789");
+/// May do everything.
+pub const ADMIN: (&str, &str) = ("admin", "admin-key-0123456789");
+
+pub struct Server {
+    pub at: SocketAddr,
+    pub hub: Hub,
+}
+
+/// The configuration that the tests share; `more` is laid over its top level.
+fn config(more: &Value) -> Value {
+    let mut config = json!({
+        "access": {
+            "keys": [
+                { "name": DEVICE.0, "roles": ["device"],
+                  "sha256": "99fcf8512c7d9bb2feaeb36bc2ab9f8199f47a7eb7d140fe1f7663a79556cead" },
+                { "name": ADMIN.0, "roles": ["admin"],
+                  "sha256": "6d843254d280913cb5f8e0b48efffb584cce7ff577178fe68e738ddf193af10c" },
+            ],
+            "roles": { "device": { "allow": [
+                { "verbs": ["publish", "subscribe"], "on": ["topic/plant/#"] },
+                { "verbs": ["publish"], "on": ["queue/orders"] },
+            ] } },
+        },
+        "limits": { "message_bytes": 100_000 },
+    });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        config[key] = value.clone();
+    }
+    config
+}
+
+impl Server {
+    /// Starts on a free port (or `port`) of the loopback interface, with time that `clock` tells.
+    pub async fn start(port: u16, clock: Clock, more: Value, section: Value) -> anyhow::Result<Server> {
+        let (tasks, dice) = (Tasks::default(), Dice::from_system());
+        let engine: Arc<dyn store::Engine> = Arc::new(store::Memory::new(store::Faults::none()));
+        let broker = broker::Broker::open(
+            Arc::clone(&engine),
+            broker::Settings::default(),
+            clock.clone(),
+            dice.clone(),
+            tasks.clone(),
+        )
+        .await?;
+        let metrics = Arc::new(net::Metrics::default());
+        let client = net::Client::new(net::Settings::default(), &tasks, clock.clone(), Arc::clone(&metrics))?;
+        let parts = Parts {
+            broker,
+            engine,
+            client,
+            tasks: tasks.clone(),
+            clock: clock.clone(),
+            dice,
+            outlet_kinds: Vec::new(),
+        };
+        let hub = Hub::new(parts)?;
+        hub.apply(serde_json::from_value(config(&more)).context("configuration")?).await?;
+        let inlet = (wire_mqtt::MQTT.open)(&hub, section)?;
+        let mut routes = net::http::Routes::new();
+        Arc::clone(&inlet).mount(&mut routes);
+        let routes = Arc::new(routes);
+        let http_tasks = tasks.clone();
+        let settings = Arc::new(net::http::Settings::default());
+        let sniffers = vec![
+            Sniffer {
+                name: "mqtt",
+                sniff: wire_mqtt::MQTT.sniff,
+                serve: Arc::new(move |conn| Arc::clone(&inlet).accept(conn)),
+            },
+            Sniffer {
+                name: "http",
+                sniff: net::http::sniff,
+                serve: Arc::new(move |conn| {
+                    Box::pin(net::http::serve(
+                        conn,
+                        Arc::clone(&routes),
+                        Arc::clone(&settings),
+                        http_tasks.clone(),
+                    ))
+                }),
+            },
+        ];
+        let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], port)))?;
+        let at = listener.local();
+        let connections = Connections::new(10_000, clock, metrics);
+        listener.serve(Door {
+            sniffers,
+            tls: None,
+            first_bytes: Duration::from_secs(10),
+            connections,
+            tasks,
+        });
+        Ok(Server { at, hub })
+    }
+}

@@ -1,0 +1,213 @@
+//! What MQTT 5 adds: options of subscriptions, properties, aliases, flow control, expiry.
+
+use super::client::{Client, filter, hello, message};
+use super::server::{DEVICE, Server};
+use bytes::Bytes;
+use message::Clock;
+use serde_json::json;
+use wire_mqtt::codec::{Connect, Filter, Name, Packet, Properties, Publish, Qos, Value};
+
+async fn start() -> Server {
+    Server::start(0, Clock::system(), json!({}), json!({})).await.unwrap()
+}
+
+async fn client(server: &Server, id: &str) -> Client {
+    Client::connect(server.at, hello(5, id, DEVICE)).await
+}
+
+fn pair(name: &str, value: &str) -> Value {
+    Value::Pair(name.into(), value.into())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn properties_arrive() {
+    let server = start().await;
+    let mut reader = client(&server, "reader").await;
+    reader.subscribe_numbered(vec![filter("plant/+", Qos::One)], Some(42)).await;
+    let mut writer = client(&server, "writer").await;
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let properties = Properties::default()
+        .with(Name::MessageExpiry, Value::Long(100))
+        .with(Name::ContentType, Value::Text("text/plain".into()))
+        .with(Name::ResponseTopic, Value::Text("plant/answer".into()))
+        .with(Name::CorrelationData, Value::Binary(Bytes::from_static(b"\x00\x01")))
+        .with(Name::PayloadFormat, Value::Byte(1))
+        .with(Name::User, pair("b", "1"))
+        .with(Name::User, pair("traceparent", parent))
+        .with(Name::User, pair("a", "2"));
+    assert_eq!(writer.publish_with(Publish { properties, ..message("plant/a", Qos::One, 1, "x") }).await, 0);
+    let got = reader.message().await.properties;
+    let left = got.number(Name::MessageExpiry).unwrap();
+    assert!((95..=100).contains(&left), "{left}");
+    assert_eq!(got.text(Name::ContentType).unwrap().as_str(), "text/plain");
+    assert_eq!(got.text(Name::ResponseTopic).unwrap().as_str(), "plant/answer");
+    assert_eq!(got.binary(Name::CorrelationData).unwrap(), &b"\x00\x01"[..]);
+    assert_eq!(got.number(Name::PayloadFormat), Some(1));
+    assert_eq!(got.number(Name::SubscriptionId), Some(42));
+    let user: Vec<_> = got.user().collect();
+    assert!(user.contains(&("traceparent", parent)), "{user:?}");
+    let plain: Vec<_> = user.into_iter().filter(|(name, _)| *name != "traceparent").collect();
+    assert_eq!(plain, [("b", "1"), ("a", "2")]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn options_of_subscriptions() {
+    let server = start().await;
+    let mut me = client(&server, "me").await;
+    let mut other = client(&server, "other").await;
+    let kept = |payload| Publish { retain: true, ..message("plant/kept", Qos::One, 1, payload) };
+    other.publish_with(kept("v")).await;
+
+    // Retain handling 2, then 1 (not new any more), then 0.
+    let asked = |retain_handling| Filter { retain_handling, ..filter("plant/kept", Qos::Zero) };
+    me.subscribe(vec![asked(2)]).await;
+    me.subscribe(vec![asked(1)]).await;
+    other.publish("plant/kept", "marker").await;
+    assert_eq!(me.payloads(1).await, ["marker"]);
+    me.subscribe(vec![asked(0)]).await;
+    let got = me.message().await;
+    assert_eq!((got.retain, &got.payload[..]), (true, &b"v"[..]));
+    // Retain as published keeps the flag on live traffic.
+    me.subscribe(vec![Filter { retain_as_published: true, ..asked(2) }]).await;
+    other.publish_with(kept("w")).await;
+    assert!(me.message().await.retain);
+
+    // No local: what I publish myself does not come back.
+    me.subscribe(vec![Filter { no_local: true, ..filter("plant/local", Qos::Zero) }]).await;
+    me.publish("plant/local", "mine").await;
+    other.publish("plant/local", "theirs").await;
+    assert_eq!(me.payloads(1).await, ["theirs"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn overlapping_filters_bring_their_identifiers() {
+    let server = start().await;
+    let mut reader = client(&server, "reader").await;
+    reader.subscribe_numbered(vec![filter("plant/a", Qos::One)], Some(1)).await;
+    reader.subscribe_numbered(vec![filter("plant/#", Qos::Zero)], Some(2)).await;
+    client(&server, "writer").await.publish("plant/a", "x").await;
+    let mut numbers = Vec::new();
+    for _ in 0..2 {
+        numbers.extend(reader.message().await.properties.number(Name::SubscriptionId));
+    }
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shared_subscriptions_share() {
+    let server = start().await;
+    let mut members = [client(&server, "a").await, client(&server, "b").await];
+    for member in &mut members {
+        member
+            .subscribe(vec![filter("$share/g/plant/work", Qos::Zero), filter("plant/end", Qos::Zero)])
+            .await;
+    }
+    let mut writer = client(&server, "writer").await;
+    for number in 0..10 {
+        writer.publish("plant/work", &number.to_string()).await;
+    }
+    writer.publish("plant/end", "end").await;
+    let mut all = Vec::new();
+    for member in &mut members {
+        let before = all.len();
+        loop {
+            let payload = member.payloads(1).await.remove(0);
+            if payload == "end" {
+                break;
+            }
+            all.push(payload);
+        }
+        assert!(all.len() > before, "every member has its share");
+    }
+    all.sort_unstable();
+    assert_eq!(all, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn aliases_both_ways() {
+    let server = start().await;
+    let offer = Properties::default().with(Name::TopicAliasMax, Value::Short(1));
+    let mut reader =
+        Client::connect(server.at, Connect { properties: offer, ..hello(5, "reader", DEVICE) }).await;
+    reader.subscribe(vec![filter("plant/#", Qos::Zero)]).await;
+    let mut writer = client(&server, "writer").await;
+    let alias = || Properties::default().with(Name::TopicAlias, Value::Short(3));
+    let first = Publish { properties: alias(), ..message("plant/a", Qos::One, 1, "1") };
+    let second = Publish { properties: alias(), ..message("", Qos::One, 2, "2") };
+    writer.publish_with(first).await;
+    writer.publish_with(second).await;
+    writer.publish("plant/b", "3").await;
+    let mut got = Vec::new();
+    for _ in 0..3 {
+        let publish = reader.message().await;
+        let alias = publish.properties.number(Name::TopicAlias);
+        got.push((publish.topic.as_str().to_owned(), alias));
+    }
+    assert_eq!(
+        got,
+        [("plant/a".to_owned(), Some(1)), (String::new(), Some(1)), ("plant/b".to_owned(), None)]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_than_the_window() {
+    let server = start().await;
+    let window = Properties::default().with(Name::ReceiveMax, Value::Short(2));
+    let mut reader =
+        Client::connect(server.at, Connect { properties: window, ..hello(5, "reader", DEVICE) }).await;
+    reader.subscribe(vec![filter("plant/#", Qos::One)]).await;
+    let mut writer = client(&server, "writer").await;
+    for number in 1..=5 {
+        writer.publish("plant/a", &number.to_string()).await;
+    }
+    let (one, two) = (reader.message().await, reader.message().await);
+    reader.send(Packet::Pingreq).await;
+    assert_eq!(reader.next().await, Packet::Pingresp, "a third message came before an acknowledgement");
+    for (publish, want) in [(one, "3"), (two, "4")] {
+        reader.send(Packet::Puback(Client::ack(publish.id))).await;
+        assert_eq!(reader.payloads(1).await, [want]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn packets_over_the_clients_maximum_are_not_sent() {
+    let server = start().await;
+    let most = Properties::default().with(Name::PacketMax, Value::Long(60));
+    let mut reader =
+        Client::connect(server.at, Connect { properties: most, ..hello(5, "reader", DEVICE) }).await;
+    reader.subscribe(vec![filter("plant/#", Qos::One)]).await;
+    let mut writer = client(&server, "writer").await;
+    writer.publish("plant/a", &"x".repeat(100)).await;
+    writer.send(Packet::Publish(message("plant/a", Qos::Zero, 0, &"x".repeat(100)))).await;
+    writer.publish("plant/a", "small").await;
+    assert_eq!(reader.payloads(1).await, ["small"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_expired_is_not_delivered() {
+    let clock = Clock::manual(Clock::system().now());
+    let server = Server::start(0, clock.clone(), json!({}), json!({})).await.unwrap();
+    let stay = Properties::default().with(Name::SessionExpiry, Value::Long(600));
+    let hello = Connect { clean: false, properties: stay, ..hello(5, "reader", DEVICE) };
+    let mut reader = Client::connect(server.at, hello.clone()).await;
+    reader.subscribe(vec![filter("plant/#", Qos::One)]).await;
+    reader.goodbye().await;
+    let mut writer = client(&server, "writer").await;
+    let soon = Properties::default().with(Name::MessageExpiry, Value::Long(1));
+    writer.publish_with(Publish { properties: soon, ..message("plant/a", Qos::One, 1, "short") }).await;
+    writer.publish("plant/a", "long").await;
+    clock.advance(std::time::Duration::from_secs(1));
+    let mut reader = Client::connect(server.at, hello).await;
+    assert_eq!(reader.payloads(1).await, ["long"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_say_when_nobody_listens_and_where_to_answer() {
+    let server = start().await;
+    let ask = Properties::default().with(Name::RequestResponseInfo, Value::Byte(1));
+    let (mut client, connack) =
+        Client::try_connect(server.at, Connect { properties: ask, ..hello(5, "me", DEVICE) }).await;
+    assert_eq!(connack.properties.text(Name::ResponseInfo).unwrap().as_str(), "reply/me");
+    assert_eq!(client.publish("plant/nobody", "x").await, 0x10);
+}
