@@ -15,8 +15,12 @@ use net::Tasks;
 use parking_lot::RwLock;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use store::{Engine, Table};
+
+const UPKEEP_EVERY: Duration = Duration::from_secs(30);
 
 /// What an operator may choose about the broker as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -31,8 +35,11 @@ pub struct Settings {
     pub queue_cache_bytes: usize,
     /// Commands that may wait for one queue's lane before callers wait. Default 1,024.
     pub lane_commands_max: usize,
-    /// The most records that one lane hands to the store at once. Default 512.
+    /// The most commands that one lane takes at once. Default 512.
     pub lane_batch_max: usize,
+    /// The largest record of a queue in bytes, headers included; a larger one is refused with TL0003. It must fit into
+    /// a segment of the store. Default 8 MiB.
+    pub record_bytes_max: usize,
 }
 
 impl Default for Settings {
@@ -43,6 +50,7 @@ impl Default for Settings {
             queue_cache_bytes: 4 << 20,
             lane_commands_max: 1_024,
             lane_batch_max: 512,
+            record_bytes_max: 8 << 20,
         }
     }
 }
@@ -113,13 +121,13 @@ impl Broker {
             tasks,
         });
         broker.tasks.background("broker/retained", keeper.run());
-        broker.reopen().await;
+        broker.reopen().await?;
+        broker.tasks.background("broker/upkeep", Arc::clone(&broker).upkeep());
         Ok(broker)
     }
 
-    async fn reopen(&self) {
-        for name in self.engine.logs() {
-            let Ok(address) = Address::parse(&name) else { continue };
+    async fn reopen(&self) -> Result<(), Fault> {
+        for address in self.declared()? {
             let opened = match address.kind() {
                 Kind::Queue => self.declare(&address, None).await,
                 Kind::Stream => self.declare_stream(&address, None).await,
@@ -127,6 +135,42 @@ impl Broker {
             };
             if let Err(fault) = opened {
                 tracing::error!(%address, %fault, "not opened");
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything with options in the table or with a log: a log without records does not outlive the process.
+    fn declared(&self) -> Result<BTreeSet<Address>, Fault> {
+        let mut names = self.engine.logs();
+        let mut after: Option<bytes::Bytes> = None;
+        loop {
+            let page = self.snapshots.scan(queue::OPTIONS_PREFIX, after.as_deref(), 1_024)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            let name =
+                |key: &bytes::Bytes| String::from_utf8(key.get(queue::OPTIONS_PREFIX.len()..)?.to_vec()).ok();
+            names.extend(page.iter().filter_map(|(key, _)| name(key)));
+        }
+        Ok(names.iter().filter_map(|name| Address::parse(name).ok()).collect())
+    }
+
+    /// Copies forward what little keeps old segments from being freed, every half minute.
+    async fn upkeep(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(UPKEEP_EVERY).await;
+            let health = self.engine.health();
+            let segments = usize::try_from(health.segments / 4).unwrap_or(0);
+            if segments < 2 {
+                continue;
+            }
+            // An eighth of what may be freed: copying more would cost more than it gains.
+            let bytes_max = health.bytes / health.segments.max(1) * segments as u64 / 8;
+            let lanes: Vec<Arc<Lane>> = self.lanes.read().values().cloned().collect();
+            for lane in lanes {
+                if let Err(fault) = lane.upkeep(segments, bytes_max).await {
+                    tracing::warn!(%fault, "upkeep of a queue failed");
+                }
             }
         }
     }
@@ -210,6 +254,7 @@ impl Broker {
             cache_bytes: self.settings.queue_cache_bytes,
             commands_max: self.settings.lane_commands_max,
             batch_max: self.settings.lane_batch_max,
+            record_bytes_max: self.settings.record_bytes_max,
         })
         .await?;
         self.lanes.write().insert(address.clone(), lane);

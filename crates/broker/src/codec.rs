@@ -48,10 +48,9 @@ pub(crate) fn encode_into(out: &mut Vec<u8>, envelope: &Envelope) {
     number(out, u64::from(envelope.attempt));
     text(out, &envelope.principal);
     text(out, &envelope.tenant);
-    for optional in [&envelope.key, &envelope.content_type, &envelope.source, &envelope.event_type] {
-        if let Some(value) = optional {
-            text(out, value);
-        }
+    let optional = [&envelope.key, &envelope.content_type, &envelope.source, &envelope.event_type];
+    for value in optional.into_iter().flatten() {
+        text(out, value);
     }
     if let Some(trace) = &envelope.trace {
         out.extend_from_slice(&trace.trace_id.to_le_bytes());

@@ -13,7 +13,7 @@ pub use trie::{Retained, SubscribeOptions};
 
 use crate::rates::{Counters, Rates};
 use crate::{Message, RetainedValue};
-use foldhash::{HashMap, HashMapExt};
+use foldhash::{HashMap, HashMapExt, HashSet};
 use inbox::{Inbox, Offer};
 use message::{Address, Code, Fault, Kind, Pattern, Time};
 use parking_lot::{Mutex, RwLock};
@@ -57,6 +57,9 @@ struct Group {
     next: AtomicUsize,
 }
 
+/// A filter and its group.
+type Filter = (Arc<str>, Option<Arc<str>>);
+
 /// What a subscriber has not read yet, and the filters that fill it.
 ///
 /// It belongs to a session, not to a connection: it collects, within its bounds, whoever reads or whether anybody
@@ -64,7 +67,7 @@ struct Group {
 pub struct Mailbox {
     inbox: Arc<Inbox>,
     topics: Arc<Topics>,
-    filters: Mutex<HashMap<(Arc<str>, Option<Arc<str>>), ()>>,
+    filters: Mutex<HashSet<Filter>>,
 }
 
 impl Mailbox {
@@ -136,7 +139,7 @@ impl Drop for Mailbox {
             return;
         }
         self.topics.change(|trie| {
-            for (filter, group) in filters.keys() {
+            for (filter, group) in &filters {
                 trie.remove(filter, self.inbox.id, group.as_deref());
             }
         });
@@ -183,7 +186,7 @@ impl Topics {
             group: options.group.clone(),
         };
         let new = self.change(|trie| trie.insert(&filter, entry));
-        mailbox.filters.lock().insert((filter, options.group.clone()), ());
+        mailbox.filters.lock().insert((filter, options.group.clone()));
         let wanted = match options.retained {
             Retained::Always => true,
             Retained::IfNew => new,

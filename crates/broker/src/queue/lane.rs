@@ -1,67 +1,426 @@
-//! The task around a machine: takes commands in batches, appends once per batch, answers when that is durable.
-//! It decides nothing about messages.
+//! The face of one queue for callers on any task: it encodes, asks the worker, waits for its answer and reads bodies.
+//! It decides nothing about messages, and holds no state beside the way to the worker.
 
-use super::*;
+use super::bodies;
+use super::machine::{Answer, Command, LEASE_MAX, Leased, Machine};
+use super::options::QueueOptions;
+use super::record::{self, Meta};
+use super::types::{
+    DeadLetter, Delivery, Enqueued, Lease, Number, Peeked, QueueStats, Selection, Settled, Settlement, State,
+    Token,
+};
+use super::worker::Worker;
+use super::{fold, index::Place};
 use crate::rates::Counters;
-use message::*;
+use message::{Address, Clock, Code, Envelope, Fault};
 use net::Tasks;
 use std::sync::Arc;
-use store::{Log, Table};
+use std::sync::atomic::{AtomicU64, Ordering};
+use store::{Log, Table, Write};
+use tokio::sync::{mpsc, oneshot};
 
+/// The most messages or dead letters of one page.
+const PAGE_MAX: usize = 1_000;
+/// How many messages are read and written at once when dead letters are replayed or messages copied forward.
+const CHUNK: usize = 128;
+
+/// What a lane is made of.
 pub(crate) struct Opening {
     pub(crate) address: Address,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) table: Arc<dyn Table>,
+    /// Absent: those that are in the table.
     pub(crate) options: Option<QueueOptions>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) clock: Clock,
+    /// Chance, so that tokens of an earlier opening do not fit.
     pub(crate) epoch: u32,
     pub(crate) tasks: Tasks,
     pub(crate) cache_bytes: usize,
     pub(crate) commands_max: usize,
     pub(crate) batch_max: usize,
+    pub(crate) record_bytes_max: usize,
 }
 
-pub(crate) struct Lane {}
-
-fn soon<T>() -> Result<T, Fault> {
-    Err(Fault::new(Code::Internal, "queues come within the hour"))
+/// What callers ask of the worker.
+pub(crate) enum Ask {
+    Enqueue {
+        meta: Meta,
+        record: bytes::Bytes,
+        envelope: Arc<Envelope>,
+        reply: Reply<Enqueued>,
+    },
+    Lease {
+        lease: Lease,
+        ticket: u64,
+        reply: Reply<Vec<Granted>>,
+    },
+    Settle {
+        token: Token,
+        settlement: Settlement,
+        reply: Reply<Settled>,
+    },
+    Count {
+        command: Command,
+        reply: Reply<u64>,
+    },
+    /// A command whose outcome nobody waits for.
+    Tell(Command),
+    Configure {
+        options: Box<QueueOptions>,
+        reply: Reply<()>,
+    },
+    Look(Box<dyn FnOnce(&Machine) + Send>),
+    /// Write a snapshot and trim, even when little has happened.
+    Save,
+    Stop {
+        reply: Reply<()>,
+    },
 }
+
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Fault>>;
+
+/// A leased message, with its envelope when that was still in memory.
+pub(crate) struct Granted {
+    pub(crate) leased: Leased,
+    pub(crate) envelope: Option<Arc<Envelope>>,
+}
+
+/// One queue.
+pub(crate) struct Lane {
+    address: Address,
+    log: Arc<dyn Log>,
+    table: Arc<dyn Table>,
+    clock: Clock,
+    asks: mpsc::Sender<Ask>,
+    tickets: AtomicU64,
+    record_bytes_max: usize,
+}
+
+pub(crate) fn options_key(address: &Address) -> Vec<u8> {
+    [OPTIONS_PREFIX, address.to_string().as_bytes()].concat()
+}
+
+pub(crate) const OPTIONS_PREFIX: &[u8] = b"options\0";
+
+pub(crate) fn snapshot_key(address: &Address) -> Vec<u8> {
+    [b"snapshot\0", address.to_string().as_bytes()].concat()
+}
+
 impl Lane {
-    pub(crate) async fn open(_opening: Opening) -> Result<Arc<Lane>, Fault> {
-        soon()
+    /// Reads the queue's state and starts its task.
+    pub(crate) async fn open(opening: Opening) -> Result<Arc<Lane>, Fault> {
+        let Opening { address, log, table, clock, .. } = &opening;
+        let stored = table.get(&options_key(address))?.and_then(|bytes| QueueOptions::decode(&bytes));
+        let options = opening.options.clone().or_else(|| stored.clone()).unwrap_or_default();
+        if stored.as_ref() != Some(&options) {
+            table.commit(vec![Write::put(options_key(address), options.encode())]).await?;
+        }
+        let saved = match table.get(&snapshot_key(address)) {
+            Ok(saved) => saved,
+            // The log alone gives the same state.
+            Err(error) => {
+                tracing::warn!(%address, %error, "snapshot is unreadable; the whole log is read");
+                None
+            }
+        };
+        let folded = fold::fold(clock.now(), &**log, saved.as_ref(), &options)?;
+        drop(saved);
+        let (asks, inbox) = mpsc::channel(opening.commands_max.max(1));
+        let lane = Lane {
+            address: address.clone(),
+            log: Arc::clone(log),
+            table: Arc::clone(table),
+            clock: clock.clone(),
+            asks,
+            tickets: AtomicU64::new(0),
+            record_bytes_max: opening.record_bytes_max,
+        };
+        let tasks = opening.tasks.clone();
+        let name = format!("broker/{address}");
+        tasks.background(name, Worker::new(opening, options, folded).run(inbox));
+        Ok(Arc::new(lane))
     }
-    pub(crate) async fn configure(&self, _options: QueueOptions) -> Result<(), Fault> {
-        soon()
+
+    pub(crate) async fn configure(&self, options: QueueOptions) -> Result<(), Fault> {
+        let write = Write::put(options_key(&self.address), options.encode());
+        let current = self.look(|machine| machine.options().clone()).await?;
+        if current == options {
+            return Ok(());
+        }
+        self.table.commit(vec![write]).await?;
+        self.ask(|reply| Ask::Configure { options: Box::new(options), reply }).await
     }
+
+    /// Ends the task and forgets what the table holds; the log is the caller's to remove.
     pub(crate) async fn close(&self) -> Result<(), Fault> {
-        soon()
+        self.ask(|reply| Ask::Stop { reply }).await?;
+        let keys = [options_key(&self.address), snapshot_key(&self.address)];
+        Ok(self.table.commit(keys.into_iter().map(Write::remove).collect()).await?)
     }
-    pub(crate) async fn enqueue(&self, _envelope: Arc<Envelope>) -> Result<Enqueued, Fault> {
-        soon()
+
+    pub(crate) async fn enqueue(&self, envelope: Arc<Envelope>) -> Result<Enqueued, Fault> {
+        let meta = Meta::of(self.clock.now(), &envelope);
+        let record = record::enqueued(&meta, &envelope);
+        if record.len() > self.record_bytes_max {
+            let (size, limit) = (record.len(), self.record_bytes_max);
+            let what = format!("a message of {size} bytes is larger than a queue takes: {limit} bytes");
+            return Err(Fault::new(Code::TooLarge, what));
+        }
+        self.ask(|reply| Ask::Enqueue { meta, record, envelope, reply }).await
     }
-    pub(crate) async fn lease(&self, _lease: Lease) -> Result<Vec<Delivery>, Fault> {
-        soon()
+
+    pub(crate) async fn lease(&self, mut lease: Lease) -> Result<Vec<Delivery>, Fault> {
+        lease.max = lease.max.clamp(1, LEASE_MAX);
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+        let (reply, receiver) = oneshot::channel();
+        // Made before the ask, so that it gives back what was granted however this future ends.
+        let claim = Claim { lane: self, ticket, receiver: Some(receiver) };
+        self.asks.send(Ask::Lease { lease, ticket, reply }).await.map_err(|_| stopped())?;
+        let granted = claim.granted().await?;
+        self.with_bodies(granted).await
     }
-    pub(crate) async fn settle(&self, _token: Token, _settlement: Settlement) -> Result<Settled, Fault> {
-        soon()
+
+    async fn with_bodies(&self, mut granted: Vec<Granted>) -> Result<Vec<Delivery>, Fault> {
+        let missing = granted.iter().filter(|one| one.envelope.is_none());
+        let places: Vec<u64> = missing.map(|one| one.leased.at).collect();
+        if !places.is_empty() {
+            let mut found = bodies::read(&*self.log, places)?;
+            for one in granted.iter_mut().filter(|one| one.envelope.is_none()) {
+                one.envelope = found
+                    .remove(&one.leased.at)
+                    .and_then(|bytes| record::read_envelope(&bytes))
+                    .map(Arc::new);
+            }
+        }
+        let mut deliveries = Vec::with_capacity(granted.len());
+        for Granted { leased: Leased { token, attempt, until, .. }, envelope } in granted {
+            match envelope {
+                Some(envelope) => deliveries.push(Delivery { token, attempt, until, envelope }),
+                None => {
+                    tracing::error!(queue = %self.address, number = token.number, "message is unreadable");
+                    let error = Fault::new(Code::StoreDamaged, "the message cannot be read from the store");
+                    self.settle(token, Settlement::Reject { error }).await?;
+                }
+            }
+        }
+        Ok(deliveries)
     }
-    pub(crate) async fn peek(&self, _after: Option<Number>, _max: usize) -> Result<Vec<Peeked>, Fault> {
-        soon()
+
+    pub(crate) async fn settle(&self, token: Token, settlement: Settlement) -> Result<Settled, Fault> {
+        self.ask(|reply| Ask::Settle { token, settlement, reply }).await
     }
-    pub(crate) async fn dead(&self, _after: Option<Number>, _max: usize) -> Result<Vec<DeadLetter>, Fault> {
-        soon()
+
+    pub(crate) async fn peek(&self, after: Option<Number>, max: usize) -> Result<Vec<Peeked>, Fault> {
+        let first = after.map_or(0, |after| after.saturating_add(1));
+        let rows = self
+            .look(move |machine| {
+                let rows = machine.index().entries.range(first..);
+                let durable = rows.filter(|(_, entry)| entry.place != Place::Fresh);
+                durable
+                    .take(max.min(PAGE_MAX))
+                    .map(|(number, entry)| (*number, entry.at, state(&entry.place), entry.deliveries))
+                    .collect::<Vec<_>>()
+            })
+            .await?;
+        let mut found = bodies::read(&*self.log, rows.iter().map(|row| row.1).collect())?;
+        let envelope = |at: u64| found.remove(&at).and_then(|bytes| record::read_envelope(&bytes));
+        let mut envelope = envelope;
+        Ok(rows
+            .into_iter()
+            .filter_map(|(number, at, state, deliveries)| {
+                Some(Peeked { number, envelope: Arc::new(envelope(at)?), state, deliveries })
+            })
+            .collect())
     }
-    pub(crate) async fn replay(&self, _selection: Selection) -> Result<u64, Fault> {
-        soon()
+
+    pub(crate) async fn dead(&self, after: Option<Number>, max: usize) -> Result<Vec<DeadLetter>, Fault> {
+        let first = after.map_or(0, |after| after.saturating_add(1));
+        let rows = self
+            .look(move |machine| {
+                let rows = machine.index().dead.range(first..).take(max.min(PAGE_MAX));
+                rows.map(|(number, dead)| (*number, dead.clone())).collect::<Vec<_>>()
+            })
+            .await?;
+        let mut found = bodies::read(&*self.log, rows.iter().map(|row| row.1.at).collect())?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|(number, dead)| {
+                let envelope = record::read_envelope(&found.remove(&dead.at)?)?;
+                Some(DeadLetter {
+                    number,
+                    envelope: Arc::new(envelope),
+                    reason: dead.died.code,
+                    text: dead.died.text,
+                    died: dead.died.time,
+                    deliveries: dead.deliveries,
+                    attempts: dead.history,
+                })
+            })
+            .collect())
     }
-    pub(crate) async fn drop_dead(&self, _selection: Selection) -> Result<u64, Fault> {
-        soon()
+
+    pub(crate) async fn replay(&self, selection: Selection) -> Result<u64, Fault> {
+        let rows = self
+            .look(move |machine| {
+                let numbers = machine.select(&selection);
+                let dead = |number: &Number| Some((*number, machine.index().dead.get(number)?.clone()));
+                numbers.iter().filter_map(dead).collect::<Vec<_>>()
+            })
+            .await?;
+        let mut count = 0;
+        for rows in rows.chunks(CHUNK) {
+            let now = self.clock.now();
+            let mut found = bodies::read(&*self.log, rows.iter().map(|row| row.1.at).collect())?;
+            let items = rows
+                .iter()
+                .filter_map(|(number, dead)| {
+                    let mut envelope = record::read_envelope(&found.remove(&dead.at)?)?;
+                    // Whoever replays it wants it delivered, however late.
+                    envelope.deadline = None;
+                    let meta = Meta::of(now, &envelope);
+                    Some((*number, meta, record::replayed(*number, &dead.history, &meta, &envelope)))
+                })
+                .collect();
+            let command = Command::Replay { items };
+            count += self.ask(|reply| Ask::Count { command, reply }).await?;
+        }
+        Ok(count)
     }
+
+    pub(crate) async fn drop_dead(&self, selection: Selection) -> Result<u64, Fault> {
+        let command = Command::DropDead { selection };
+        self.ask(|reply| Ask::Count { command, reply }).await
+    }
+
     pub(crate) async fn purge(&self) -> Result<u64, Fault> {
-        soon()
+        self.ask(|reply| Ask::Count { command: Command::Purge, reply }).await
     }
+
     pub(crate) async fn stats(&self) -> Result<QueueStats, Fault> {
-        soon()
+        self.look(Machine::stats).await
+    }
+
+    /// Copies forward what this lane still needs in the store's oldest `segments` segments, if that is at most
+    /// `bytes_max` bytes, so that they can be freed. How many messages it were.
+    pub(crate) async fn upkeep(&self, segments: usize, bytes_max: u64) -> Result<u64, Fault> {
+        let Some(before) = self.log.holds_back(segments) else { return Ok(0) };
+        let (rows, bytes) = self.look(move |machine| machine.behind(before)).await?;
+        if bytes > bytes_max {
+            return Ok(0);
+        }
+        let mut count = 0;
+        for rows in rows.chunks(CHUNK) {
+            let mut found = bodies::read(&*self.log, rows.iter().map(|row| row.1).collect())?;
+            let items = rows
+                .iter()
+                .filter_map(|(number, at)| Some((*number, record::read_payload(&found.remove(at)?)?)))
+                .collect();
+            let command = Command::Move { items };
+            count += self.ask(|reply| Ask::Count { command, reply }).await?;
+        }
+        // Also without a copy: the log may hold back because it was not trimmed yet.
+        self.asks.send(Ask::Save).await.map_err(|_| stopped())?;
+        Ok(count)
+    }
+
+    async fn ask<T>(&self, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, Fault> {
+        let (reply, receiver) = oneshot::channel();
+        self.asks.send(ask(reply)).await.map_err(|_| stopped())?;
+        receiver.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Machine) -> T + Send + 'static,
+    ) -> Result<T, Fault> {
+        let (reply, receiver) = oneshot::channel();
+        let look = Box::new(move |machine: &Machine| {
+            // Whoever asked may have gone.
+            drop(reply.send(look(machine)));
+        });
+        self.asks.send(Ask::Look(look)).await.map_err(|_| stopped())?;
+        receiver.await.map_err(|_| stopped())
+    }
+}
+
+fn state(place: &Place) -> State {
+    match place {
+        Place::Leased { until, .. } => State::Leased(*until),
+        Place::Delayed(until) => State::Delayed(*until),
+        Place::Blocked => State::Blocked,
+        Place::Fresh | Place::Ready => State::Ready,
+    }
+}
+
+fn stopped() -> Fault {
+    Fault::new(Code::Draining, "the queue is closing; whether this was done is not known")
+}
+
+/// A lease that is waited for. However the wait ends, what was granted is given back unless it was taken.
+struct Claim<'a> {
+    lane: &'a Lane,
+    ticket: u64,
+    receiver: Option<oneshot::Receiver<Result<Vec<Granted>, Fault>>>,
+}
+
+impl Claim<'_> {
+    async fn granted(mut self) -> Result<Vec<Granted>, Fault> {
+        let Some(receiver) = &mut self.receiver else { return Ok(Vec::new()) };
+        let result = receiver.await;
+        self.receiver = None;
+        result.unwrap_or_else(|_| Err(stopped()))
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let Some(mut receiver) = self.receiver.take() else { return };
+        receiver.close();
+        let tell = |command| {
+            // When the lane is too busy to hear it, the lease runs out by itself.
+            drop(self.lane.asks.try_send(Ask::Tell(command)));
+        };
+        match receiver.try_recv() {
+            Ok(Ok(granted)) => {
+                for one in granted {
+                    tell(Command::Settle { token: one.leased.token, settlement: Settlement::Release });
+                }
+            }
+            Ok(Err(_)) => {}
+            Err(_) => tell(Command::Cancel { ticket: self.ticket }),
+        }
+    }
+}
+
+/// The answer to a command, to whoever waits for it.
+pub(crate) enum Waiting {
+    Nobody,
+    Enqueued(Reply<Enqueued>),
+    Settled(Reply<Settled>),
+    Count(Reply<u64>),
+    Done(Reply<()>),
+}
+
+impl Waiting {
+    /// Passes the answer on. A receiver that was dropped does not want to know.
+    pub(crate) fn tell(self, answer: Answer) {
+        match (self, answer) {
+            (Waiting::Enqueued(reply), Answer::Enqueued(result)) => drop(reply.send(result)),
+            (Waiting::Settled(reply), Answer::Settled(result)) => drop(reply.send(result)),
+            (Waiting::Count(reply), Answer::Count(count)) => drop(reply.send(Ok(count))),
+            (Waiting::Done(reply), _) => drop(reply.send(Ok(()))),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn refuse(self, fault: &Fault) {
+        match self {
+            Waiting::Nobody => {}
+            Waiting::Enqueued(reply) => drop(reply.send(Err(fault.clone()))),
+            Waiting::Settled(reply) => drop(reply.send(Err(fault.clone()))),
+            Waiting::Count(reply) => drop(reply.send(Err(fault.clone()))),
+            Waiting::Done(reply) => drop(reply.send(Err(fault.clone()))),
+        }
     }
 }

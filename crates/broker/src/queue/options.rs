@@ -1,6 +1,8 @@
 //! What an operator may choose about one queue; each field's comment is its manual entry.
 //! Which queues there are is the hub's configuration.
 
+use crate::codec::{self, Reader};
+use bytes::Bytes;
 use message::Time;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -84,5 +86,49 @@ impl QueueOptions {
     pub(crate) fn pause(&self, attempt: u32) -> Duration {
         let doubled = self.retry_ms.saturating_mul(1 << attempt.saturating_sub(1).min(32));
         Duration::from_millis(doubled.min(self.retry_ms_max))
+    }
+
+    /// As bytes for the table: the fields as numbers in the order of their declaration. New ones come at the end.
+    pub(crate) fn encode(&self) -> Bytes {
+        let wide = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
+        let mut out = Vec::new();
+        for value in [
+            self.messages_max,
+            self.bytes_max,
+            u64::from(self.deliveries_max),
+            self.hold_ms,
+            self.hold_ms_max,
+            self.retry_ms,
+            self.retry_ms_max,
+            u64::from(self.ordered),
+            u64::from(self.prioritized),
+            u64::from(self.expired == Expired::Drop),
+            self.dedupe_ms,
+            wide(self.dedupe_max),
+            wide(self.dead_max),
+        ] {
+            codec::number(&mut out, value);
+        }
+        out.into()
+    }
+
+    /// Reads what [`QueueOptions::encode`] made.
+    pub(crate) fn decode(bytes: &Bytes) -> Option<QueueOptions> {
+        let reader = &mut Reader::new(bytes);
+        Some(QueueOptions {
+            messages_max: reader.number()?,
+            bytes_max: reader.number()?,
+            deliveries_max: reader.small()?,
+            hold_ms: reader.number()?,
+            hold_ms_max: reader.number()?,
+            retry_ms: reader.number()?,
+            retry_ms_max: reader.number()?,
+            ordered: reader.number()? != 0,
+            prioritized: reader.number()? != 0,
+            expired: if reader.number()? != 0 { Expired::Drop } else { Expired::DeadLetter },
+            dedupe_ms: reader.number()?,
+            dedupe_max: usize::try_from(reader.number()?).ok()?,
+            dead_max: usize::try_from(reader.number()?).ok()?,
+        })
     }
 }

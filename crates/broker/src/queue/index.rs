@@ -1,0 +1,361 @@
+//! Where every message of a queue stands: ready, leased, delayed, blocked or dead, and what comes next.
+//! It holds no body and writes no record; `machine` and `fold` change it.
+
+use super::options::QueueOptions;
+use super::record::{Carried, Died, Meta};
+use super::types::{Attempt, Number};
+use foldhash::HashMap;
+use message::{Code, Time};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The most failed deliveries that are remembered of one message; the oldest are forgotten.
+pub(crate) const HISTORY_MAX: usize = 32;
+const NOBODY: Number = Number::MAX;
+
+/// A message that is not settled: about 130 bytes, and no body.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// The offset of the record that holds its bytes.
+    pub(crate) at: u64,
+    pub(crate) size: u32,
+    pub(crate) meta: Meta,
+    /// All leases ever, for tokens.
+    pub(crate) leases: u32,
+    /// Deliveries since it entered or was replayed.
+    pub(crate) deliveries: u32,
+    pub(crate) place: Place,
+    #[expect(
+        clippy::box_collection,
+        reason = "absent for nearly all messages, so it takes 8 bytes rather than 24"
+    )]
+    pub(crate) history: Option<Box<Vec<Attempt>>>,
+    /// Neighbours among the messages with its key, when the queue is ordered.
+    previous: Number,
+    next: Number,
+}
+
+/// What a message is waiting for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Place {
+    /// Its record to be durable.
+    Fresh,
+    Ready,
+    /// An earlier message with its key.
+    Blocked,
+    Leased {
+        until: Time,
+        since: Time,
+        consumer: Arc<str>,
+    },
+    Delayed(Time),
+}
+
+/// A message that was given up.
+#[derive(Clone, Debug)]
+pub(crate) struct Dead {
+    pub(crate) at: u64,
+    pub(crate) size: u32,
+    pub(crate) meta: Meta,
+    pub(crate) leases: u32,
+    pub(crate) deliveries: u32,
+    pub(crate) history: Vec<Attempt>,
+    pub(crate) died: Died,
+}
+
+impl Entry {
+    pub(crate) fn new(at: u64, size: usize, meta: Meta) -> Entry {
+        Entry {
+            at,
+            size: u32::try_from(size).unwrap_or(u32::MAX),
+            meta,
+            leases: 0,
+            deliveries: 0,
+            place: Place::Fresh,
+            history: None,
+            previous: NOBODY,
+            next: NOBODY,
+        }
+    }
+
+    pub(crate) fn remember(&mut self, attempt: Attempt) {
+        let history = self.history.get_or_insert_default();
+        if history.len() >= HISTORY_MAX {
+            history.remove(0);
+        }
+        history.push(attempt);
+    }
+
+    pub(crate) fn history(&self) -> &[Attempt] {
+        self.history.as_ref().map_or(&[], |history| history.as_slice())
+    }
+
+    pub(crate) fn carried(&self, number: Number) -> Carried {
+        let until = match self.place {
+            Place::Delayed(until) => Some(until),
+            _ => None,
+        };
+        Carried {
+            number,
+            leases: self.leases,
+            deliveries: self.deliveries,
+            until,
+            died: None,
+            history: self.history().to_vec(),
+        }
+    }
+}
+
+impl Dead {
+    pub(crate) fn new(entry: Entry, died: Died) -> Dead {
+        Dead {
+            at: entry.at,
+            size: entry.size,
+            meta: entry.meta,
+            leases: entry.leases,
+            deliveries: entry.deliveries,
+            history: entry.history.map_or_else(Vec::new, |history| *history),
+            died,
+        }
+    }
+
+    pub(crate) fn carried(&self, number: Number) -> Carried {
+        Carried {
+            number,
+            leases: self.leases,
+            deliveries: self.deliveries,
+            until: None,
+            died: Some(self.died.clone()),
+            history: self.history.clone(),
+        }
+    }
+}
+
+/// What a timer of a message is for. Stale ones do not exist: whoever moves a message takes its timer along.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Timer {
+    /// Its lease runs out, or its pause is over.
+    Place,
+    /// Nobody wants it any more.
+    Deadline,
+}
+
+/// Invariant: `ready`, `timers`, `keys` and the counts say exactly what `entries` says; `insert`, `remove` and
+/// `put` keep it so. In an ordered queue only the first message of a key is ever `Ready`.
+#[derive(Default)]
+pub(crate) struct Index {
+    pub(crate) entries: BTreeMap<Number, Entry>,
+    pub(crate) dead: BTreeMap<Number, Dead>,
+    pub(crate) known: Known,
+    ready: BTreeSet<(u8, Number)>,
+    timers: BTreeSet<(Time, Number, Timer)>,
+    /// First and last message of each key.
+    keys: HashMap<u64, (Number, Number)>,
+    pub(crate) bytes: u64,
+    pub(crate) leased: u64,
+    pub(crate) delayed: u64,
+    ordered: bool,
+    prioritized: bool,
+}
+
+impl Index {
+    /// Adds a message behind all others of its key.
+    pub(crate) fn insert(&mut self, number: Number, mut entry: Entry) {
+        self.bytes += u64::from(entry.size);
+        if let Some(deadline) = entry.meta.deadline {
+            self.timers.insert((deadline, number, Timer::Deadline));
+        }
+        if self.ordered && entry.meta.key != 0 {
+            let chain = self.keys.entry(entry.meta.key).or_insert((number, NOBODY));
+            if chain.0 == number {
+                chain.1 = number;
+            } else {
+                entry.previous = chain.1;
+                let before = std::mem::replace(&mut chain.1, number);
+                if let Some(before) = self.entries.get_mut(&before) {
+                    before.next = number;
+                }
+            }
+        }
+        let place = std::mem::replace(&mut entry.place, Place::Fresh);
+        self.entries.insert(number, entry);
+        self.put(number, place);
+    }
+
+    /// Takes a message out; the next of its key becomes available.
+    pub(crate) fn remove(&mut self, number: Number) -> Option<Entry> {
+        self.put(number, Place::Fresh);
+        let entry = self.entries.remove(&number)?;
+        self.bytes = self.bytes.saturating_sub(u64::from(entry.size));
+        if let Some(deadline) = entry.meta.deadline {
+            self.timers.remove(&(deadline, number, Timer::Deadline));
+        }
+        if self.ordered && entry.meta.key != 0 {
+            self.unlink(&entry);
+        }
+        Some(entry)
+    }
+
+    fn unlink(&mut self, entry: &Entry) {
+        if let Some(previous) = self.entries.get_mut(&entry.previous) {
+            previous.next = entry.next;
+        }
+        if let Some(next) = self.entries.get_mut(&entry.next) {
+            next.previous = entry.previous;
+        }
+        let Some(chain) = self.keys.get_mut(&entry.meta.key) else { return };
+        match (entry.previous == NOBODY, entry.next == NOBODY) {
+            (true, true) => {
+                self.keys.remove(&entry.meta.key);
+                return;
+            }
+            (true, false) => chain.0 = entry.next,
+            (false, true) => chain.1 = entry.previous,
+            (false, false) => {}
+        }
+        let first = chain.0;
+        if self.entries.get(&first).is_some_and(|entry| entry.place == Place::Blocked) {
+            self.put(first, Place::Ready);
+        }
+    }
+
+    /// Makes a message ready, or blocked when an earlier one has its key.
+    pub(crate) fn offer(&mut self, number: Number) {
+        let first = |entry: &Entry| {
+            !self.ordered
+                || entry.meta.key == 0
+                || self.keys.get(&entry.meta.key).is_none_or(|chain| chain.0 == number)
+        };
+        let Some(free) = self.entries.get(&number).map(first) else { return };
+        self.put(number, if free { Place::Ready } else { Place::Blocked });
+    }
+
+    /// Moves a message to another place.
+    pub(crate) fn put(&mut self, number: Number, place: Place) {
+        let Some(entry) = self.entries.get_mut(&number) else { return };
+        let rank = if self.prioritized { 9 - entry.meta.priority.min(9) } else { 0 };
+        match entry.place {
+            Place::Fresh | Place::Blocked => {}
+            Place::Ready => drop(self.ready.remove(&(rank, number))),
+            Place::Leased { until, .. } => {
+                self.leased -= 1;
+                self.timers.remove(&(until, number, Timer::Place));
+            }
+            Place::Delayed(until) => {
+                self.delayed -= 1;
+                self.timers.remove(&(until, number, Timer::Place));
+            }
+        }
+        match place {
+            Place::Fresh | Place::Blocked => {}
+            Place::Ready => drop(self.ready.insert((rank, number))),
+            Place::Leased { until, .. } => {
+                self.leased += 1;
+                self.timers.insert((until, number, Timer::Place));
+            }
+            Place::Delayed(until) => {
+                self.delayed += 1;
+                self.timers.insert((until, number, Timer::Place));
+            }
+        }
+        entry.place = place;
+    }
+
+    /// The message that is leased next.
+    pub(crate) fn first_ready(&self) -> Option<Number> {
+        self.ready.first().map(|(_, number)| *number)
+    }
+
+    pub(crate) fn ready_count(&self) -> u64 {
+        self.ready.len() as u64
+    }
+
+    /// The timer that is due, if one is. The caller moves the message, which removes the timer; a deadline is
+    /// removed here.
+    pub(crate) fn due(&mut self, now: Time) -> Option<(Number, Timer)> {
+        let (time, number, timer) = *self.timers.first()?;
+        if time > now {
+            return None;
+        }
+        if timer == Timer::Deadline {
+            self.timers.remove(&(time, number, timer));
+        }
+        Some((number, timer))
+    }
+
+    pub(crate) fn next_timer(&self) -> Option<Time> {
+        self.timers.first().map(|(time, _, _)| *time)
+    }
+
+    /// Makes everything anew from `entries`. With `restart`, leases are over and count as lost deliveries.
+    pub(crate) fn rebuild(&mut self, now: Time, options: &QueueOptions, restart: bool) {
+        self.ordered = options.ordered;
+        self.prioritized = options.prioritized;
+        self.ready.clear();
+        self.timers.clear();
+        self.keys.clear();
+        (self.bytes, self.leased, self.delayed) = (0, 0, 0);
+        for (number, mut entry) in std::mem::take(&mut self.entries) {
+            (entry.previous, entry.next) = (NOBODY, NOBODY);
+            if restart && let Place::Leased { since, consumer, .. } = &entry.place {
+                let attempt = broken_off(now, *since, Arc::clone(consumer));
+                entry.remember(attempt);
+                entry.place = Place::Ready;
+            }
+            let place = std::mem::replace(&mut entry.place, Place::Fresh);
+            self.insert(number, entry);
+            match place {
+                Place::Leased { .. } | Place::Delayed(_) => self.put(number, place),
+                Place::Fresh if !restart => {}
+                Place::Fresh | Place::Ready | Place::Blocked => self.offer(number),
+            }
+        }
+    }
+}
+
+/// The delivery that was under way when the broker stopped.
+pub(crate) fn broken_off(now: Time, since: Time, consumer: Arc<str>) -> Attempt {
+    Attempt {
+        time: now,
+        took: now.since(since),
+        code: Code::LeaseLost,
+        text: "the broker stopped while it was leased".into(),
+        consumer,
+    }
+}
+
+/// Ids that were seen lately, oldest first. Invariant: every id in `order` is in `numbers`, once.
+#[derive(Default)]
+pub(crate) struct Known {
+    pub(crate) order: VecDeque<(Time, u128)>,
+    numbers: HashMap<u128, Number>,
+}
+
+impl Known {
+    pub(crate) fn find(&self, id: u128) -> Option<Number> {
+        self.numbers.get(&id).copied()
+    }
+
+    pub(crate) fn number(&self, id: u128) -> Number {
+        self.find(id).unwrap_or(NOBODY)
+    }
+
+    pub(crate) fn add(&mut self, time: Time, id: u128, number: Number) {
+        if self.numbers.insert(id, number).is_none() {
+            self.order.push_back((time, id));
+        }
+    }
+
+    /// Forgets what is older than the window or more than the most.
+    pub(crate) fn prune(&mut self, now: Time, options: &QueueOptions) {
+        let window = Duration::from_millis(options.dedupe_ms);
+        while let Some((time, id)) = self.order.front().copied() {
+            if self.order.len() <= options.dedupe_max && now.since(time) < window {
+                return;
+            }
+            self.order.pop_front();
+            self.numbers.remove(&id);
+        }
+    }
+}

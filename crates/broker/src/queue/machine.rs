@@ -1,0 +1,731 @@
+//! The rules of a queue as a deterministic state machine: `apply(now, command, effects) -> answer`.
+//! It never waits, reads no clock and no body; the lane around it appends the records and passes on the answers.
+//!
+//! A batch is any number of `apply` and one `finish`. Its records are appended together; its answers may be told
+//! when that append is durable; its grants at once, for only what is durable is ever granted.
+
+use super::index::{Dead, Entry, Index, Place, Timer};
+use super::options::{Expired, QueueOptions};
+use super::record::{self, Died, Ended, Meta};
+use super::types::{Attempt, Enqueued, Number, QueueStats, Selection, Settled, Settlement, Token};
+use bytes::Bytes;
+use foldhash::HashMap;
+use message::{Code, Fault, Time};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long after a lease its record is written, in milliseconds, unless it is settled first: most leases then cost
+/// no record, and a delivery that brings the process down is still counted.
+const LEASE_RECORD_MS: u64 = 10;
+/// Numbers or items in one record, so that no record grows without bound.
+const LIST_MAX: usize = 16_384;
+/// How many consumers are remembered for statistics.
+const CONSUMERS_MAX: usize = 64;
+/// The most messages of one lease command.
+pub(crate) const LEASE_MAX: usize = 1_000;
+
+/// What is asked of a queue.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// A message; `record` is its whole `E` record.
+    Enqueue {
+        meta: Meta,
+        record: Bytes,
+    },
+    /// Wants messages; answered by a grant under this ticket.
+    Lease {
+        ticket: u64,
+        max: usize,
+        hold: Option<Duration>,
+        until: Time,
+        consumer: Arc<str>,
+    },
+    /// The one who asked under this ticket has gone.
+    Cancel {
+        ticket: u64,
+    },
+    Settle {
+        token: Token,
+        settlement: Settlement,
+    },
+    /// Every record below this offset is on disk.
+    Durable {
+        upto: u64,
+    },
+    /// Time has passed.
+    Tick,
+    /// Dead letters that go back; the record is a whole `P` record.
+    Replay {
+        items: Vec<(Number, Meta, Bytes)>,
+    },
+    /// Messages whose bytes are copied to the end of the log, as meta and envelope.
+    Move {
+        items: Vec<(Number, Bytes)>,
+    },
+    DropDead {
+        selection: Selection,
+    },
+    Purge,
+    Configure {
+        options: Box<QueueOptions>,
+    },
+}
+
+/// The answer to a command, to be told when the batch is durable.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Nothing,
+    Enqueued(Result<Enqueued, Fault>),
+    Settled(Result<Settled, Fault>),
+    Count(u64),
+}
+
+/// Messages for one who waits; none when the time is up.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    pub(crate) ticket: u64,
+    pub(crate) leases: Vec<Leased>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Leased {
+    pub(crate) token: Token,
+    /// The offset of the record that holds its bytes.
+    pub(crate) at: u64,
+    pub(crate) attempt: u32,
+    pub(crate) until: Time,
+}
+
+/// What a batch wants done.
+#[derive(Default, Debug)]
+pub(crate) struct Effects {
+    pub(crate) records: Vec<Bytes>,
+    pub(crate) grants: Vec<Grant>,
+}
+
+struct Waiter {
+    ticket: u64,
+    max: usize,
+    hold: Option<Duration>,
+    until: Time,
+    consumer: Arc<str>,
+}
+
+/// Counters since the machine was made.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    enqueued: u64,
+    refused: u64,
+    duplicates: u64,
+    delivered: u64,
+    acked: u64,
+    retried: u64,
+    lost: u64,
+    died: u64,
+    expired: u64,
+}
+
+/// One queue.
+///
+/// Invariants: a message is granted only when its record is durable; `next` is the offset that the log will give to the
+/// next record; a token fits only the newest lease of its message, and only until that ends.
+pub(crate) struct Machine {
+    options: QueueOptions,
+    epoch: u32,
+    next: u64,
+    durable: u64,
+    index: Index,
+    /// Messages whose records are not yet durable, in order.
+    fresh: VecDeque<Number>,
+    waiters: VecDeque<Waiter>,
+    /// Leases without a record, and when they are to have one.
+    unwritten: BTreeMap<Number, Arc<str>>,
+    unwritten_due: Option<Time>,
+    /// The list record that is being filled.
+    open: Option<(u8, usize, Vec<u8>)>,
+    counts: Counts,
+    consumers: HashMap<Arc<str>, Time>,
+}
+
+impl Machine {
+    /// A queue in the state `index`, which was rebuilt, with `next` records in its log, all durable.
+    pub(crate) fn new(options: QueueOptions, epoch: u32, next: u64, index: Index) -> Machine {
+        Machine {
+            options,
+            epoch,
+            next,
+            durable: next,
+            index,
+            fresh: VecDeque::new(),
+            waiters: VecDeque::new(),
+            unwritten: BTreeMap::new(),
+            unwritten_due: None,
+            open: None,
+            counts: Counts::default(),
+            consumers: HashMap::default(),
+        }
+    }
+
+    /// Does what `command` asks. `now` must not run backwards within a batch.
+    pub(crate) fn apply(&mut self, now: Time, command: Command, effects: &mut Effects) -> Answer {
+        match command {
+            Command::Enqueue { meta, record } => Answer::Enqueued(self.enqueue(now, meta, record, effects)),
+            Command::Settle { token, settlement } => {
+                Answer::Settled(self.settle(now, token, settlement, effects))
+            }
+            Command::Lease { ticket, max, hold, until, consumer } => {
+                self.see(now, &consumer);
+                let max = max.clamp(1, LEASE_MAX);
+                self.waiters.push_back(Waiter { ticket, max, hold, until, consumer });
+                Answer::Nothing
+            }
+            Command::Cancel { ticket } => {
+                self.waiters.retain(|waiter| waiter.ticket != ticket);
+                Answer::Nothing
+            }
+            Command::Durable { upto } => {
+                self.make_durable(now, upto, effects);
+                Answer::Nothing
+            }
+            Command::Tick => {
+                self.tick(now, effects);
+                Answer::Nothing
+            }
+            Command::Replay { items } => Answer::Count(self.replay(items, effects)),
+            Command::Move { items } => Answer::Count(self.move_forward(items, effects)),
+            Command::DropDead { selection } => Answer::Count(self.drop_dead(&selection, effects)),
+            Command::Purge => Answer::Count(self.purge(effects)),
+            Command::Configure { options } => {
+                self.options = *options;
+                self.index.rebuild(now, &self.options, false);
+                Answer::Nothing
+            }
+        }
+    }
+
+    /// Ends a batch: gives what is ready to those who wait, and writes what has to be written.
+    pub(crate) fn finish(&mut self, now: Time, effects: &mut Effects) {
+        self.serve(now, effects);
+        if self.unwritten_due.is_some_and(|due| due <= now) {
+            self.write_leases(now, effects);
+        }
+        self.close_list(effects);
+    }
+
+    /// When something happens by itself; the lane then sends a `Tick`.
+    pub(crate) fn next_timer(&self) -> Option<Time> {
+        let waits = self.waiters.iter().map(|waiter| waiter.until).min();
+        [self.index.next_timer(), self.unwritten_due, waits].into_iter().flatten().min()
+    }
+
+    /// The offset that the log gives to the next record.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    pub(crate) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    pub(crate) fn options(&self) -> &QueueOptions {
+        &self.options
+    }
+
+    // ---- entering ----
+
+    fn enqueue(
+        &mut self,
+        now: Time,
+        meta: Meta,
+        record: Bytes,
+        effects: &mut Effects,
+    ) -> Result<Enqueued, Fault> {
+        if self.options.dedupe_ms > 0 {
+            self.index.known.prune(now, &self.options);
+            if let Some(number) = self.index.known.find(meta.id) {
+                self.counts.duplicates += 1;
+                return Ok(Enqueued { number, duplicate: true });
+            }
+        }
+        self.expect_room(record.len() as u64)?;
+        let number = self.next;
+        if self.options.dedupe_ms > 0 {
+            self.index.known.add(now, meta.id, number);
+        }
+        self.index.insert(number, Entry::new(number, record.len(), meta));
+        self.fresh.push_back(number);
+        self.counts.enqueued += 1;
+        self.push(record, effects);
+        Ok(Enqueued { number, duplicate: false })
+    }
+
+    fn expect_room(&mut self, size: u64) -> Result<(), Fault> {
+        let (depth, bytes) = (self.index.entries.len() as u64, self.index.bytes);
+        let QueueOptions { messages_max, bytes_max, .. } = self.options;
+        if depth < messages_max && bytes + size <= bytes_max {
+            return Ok(());
+        }
+        self.counts.refused += 1;
+        Err(Fault::new(
+            Code::QueueFull,
+            format!("the queue holds {depth} of {messages_max} messages and {bytes} of {bytes_max} bytes"),
+        ))
+    }
+
+    fn make_durable(&mut self, now: Time, upto: u64, effects: &mut Effects) {
+        self.durable = self.durable.max(upto);
+        while let Some(number) = self.fresh.front().copied().filter(|number| *number < upto) {
+            self.fresh.pop_front();
+            if self.index.entries.get(&number).is_some_and(|entry| entry.place == Place::Fresh) {
+                self.make_available(now, number, effects);
+            }
+        }
+    }
+
+    fn make_available(&mut self, now: Time, number: Number, effects: &mut Effects) {
+        let deadline = self.index.entries.get(&number).and_then(|entry| entry.meta.deadline);
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            self.expire(now, number, effects);
+        } else {
+            self.index.offer(number);
+        }
+    }
+
+    // ---- leaving ----
+
+    fn serve(&mut self, now: Time, effects: &mut Effects) {
+        while let Some(waiter) = self.waiters.pop_front() {
+            let mut leases = Vec::new();
+            while leases.len() < waiter.max
+                && let Some(number) = self.index.first_ready()
+            {
+                match self.lease(now, number, &waiter) {
+                    Some(leased) => leases.push(leased),
+                    None => self.give_up(now, number, None, effects),
+                }
+            }
+            if leases.is_empty() {
+                self.waiters.push_front(waiter);
+                break;
+            }
+            self.counts.delivered += leases.len() as u64;
+            effects.grants.push(Grant { ticket: waiter.ticket, leases });
+        }
+        // Nothing is ready any more: those whose time is up go empty-handed.
+        if self.waiters.iter().any(|waiter| waiter.until <= now) {
+            self.waiters.retain(|waiter| {
+                let stays = waiter.until > now;
+                if !stays {
+                    effects.grants.push(Grant { ticket: waiter.ticket, leases: Vec::new() });
+                }
+                stays
+            });
+        }
+    }
+
+    /// `None` when it was delivered as often as allowed: then its last lease ended with the process.
+    fn lease(&mut self, now: Time, number: Number, waiter: &Waiter) -> Option<Leased> {
+        let until = self.options.held_until(now, waiter.hold);
+        let entry = self.index.entries.get_mut(&number)?;
+        if self.options.deliveries_max > 0 && entry.deliveries >= self.options.deliveries_max {
+            return None;
+        }
+        entry.leases += 1;
+        entry.deliveries += 1;
+        let leased = Leased {
+            token: Token { number, lease: entry.leases, epoch: self.epoch },
+            at: entry.at,
+            attempt: entry.deliveries,
+            until,
+        };
+        let consumer = Arc::clone(&waiter.consumer);
+        self.unwritten.insert(number, Arc::clone(&consumer));
+        self.unwritten_due.get_or_insert(now.after(Duration::from_millis(LEASE_RECORD_MS)));
+        self.index.put(number, Place::Leased { until, since: now, consumer });
+        Some(leased)
+    }
+
+    fn settle(
+        &mut self,
+        now: Time,
+        token: Token,
+        settlement: Settlement,
+        effects: &mut Effects,
+    ) -> Result<Settled, Fault> {
+        let lost =
+            |why: &str| Fault::new(Code::LeaseLost, format!("the lease of message {} {why}", token.number));
+        let entry = self.index.entries.get(&token.number);
+        let Some(entry) = entry.filter(|entry| entry.leases == token.lease && self.epoch == token.epoch)
+        else {
+            return Err(lost("is over or was settled before"));
+        };
+        let Place::Leased { until, since, consumer } = &entry.place else {
+            return Err(lost("is over"));
+        };
+        if *until <= now {
+            return Err(lost("ran out"));
+        }
+        let (number, since, consumer) = (token.number, *since, Arc::clone(consumer));
+        let attempt = |error: &Fault, took: Option<Duration>| Attempt {
+            time: now,
+            took: took.unwrap_or_else(|| now.since(since)),
+            code: error.code(),
+            text: record::cut(error.detail()),
+            consumer: Arc::clone(&consumer),
+        };
+        Ok(match settlement {
+            Settlement::Ack => {
+                self.index.remove(number);
+                self.unwritten.remove(&number);
+                self.counts.acked += 1;
+                self.list(record::ACKED, effects, |out| crate::codec::number(out, number));
+                Settled::Acked
+            }
+            Settlement::Retry { delay, error, took } => {
+                self.retry(now, number, delay, attempt(&error, took), effects)
+            }
+            Settlement::Reject { error } => {
+                let died = Died { time: now, code: error.code(), text: record::cut(error.detail()) };
+                self.die(number, died, Some(attempt(&error, None)), effects);
+                Settled::Dead
+            }
+            Settlement::Extend { hold } => {
+                let until = self.options.held_until(now, hold);
+                self.index.put(number, Place::Leased { until, since, consumer });
+                Settled::Held(until)
+            }
+            Settlement::Release => {
+                self.release(now, number, effects);
+                Settled::Released
+            }
+        })
+    }
+
+    fn retry(
+        &mut self,
+        now: Time,
+        number: Number,
+        delay: Option<Duration>,
+        attempt: Attempt,
+        effects: &mut Effects,
+    ) -> Settled {
+        let deliveries = self.index.entries.get(&number).map_or(0, |entry| entry.deliveries);
+        if self.options.deliveries_max > 0 && deliveries >= self.options.deliveries_max {
+            self.give_up(now, number, Some(attempt), effects);
+            return Settled::Dead;
+        }
+        self.counts.retried += 1;
+        let until = now.after(delay.unwrap_or_else(|| self.options.pause(deliveries)));
+        self.come_back(now, number, until, Some(attempt), effects);
+        Settled::Retrying(until)
+    }
+
+    /// Back to the queue after a delivery, at once when `until` is not ahead.
+    fn come_back(
+        &mut self,
+        now: Time,
+        number: Number,
+        until: Time,
+        attempt: Option<Attempt>,
+        effects: &mut Effects,
+    ) {
+        let later = (until > now).then_some(until);
+        let written = self.unwritten.remove(&number).is_none();
+        let Some(entry) = self.index.entries.get_mut(&number) else { return };
+        let (leases, deliveries) = (entry.leases, entry.deliveries);
+        if let Some(attempt) = &attempt {
+            entry.remember(attempt.clone());
+        }
+        if written || attempt.is_some() {
+            let ended = Ended { number, leases, deliveries, until: later, died: None, attempt };
+            self.list(record::RETURNED, effects, |out| record::write_ended(out, &ended));
+        }
+        match later {
+            Some(until) => self.index.put(number, Place::Delayed(until)),
+            None => self.make_available(now, number, effects),
+        }
+    }
+
+    fn release(&mut self, now: Time, number: Number, effects: &mut Effects) {
+        if let Some(entry) = self.index.entries.get_mut(&number) {
+            entry.deliveries = entry.deliveries.saturating_sub(1);
+        }
+        self.come_back(now, number, now, None, effects);
+    }
+
+    // ---- time ----
+
+    fn tick(&mut self, now: Time, effects: &mut Effects) {
+        while let Some((number, timer)) = self.index.due(now) {
+            let place = self.index.entries.get(&number).map(|entry| entry.place.clone());
+            match (timer, place) {
+                (Timer::Place, Some(Place::Leased { since, consumer, .. })) => {
+                    self.lose(now, number, since, consumer, effects);
+                }
+                (Timer::Place, Some(Place::Delayed(_))) => self.make_available(now, number, effects),
+                // A message in the hands of a consumer may still be acknowledged; it is looked at when it comes back,
+                // and one that is not durable yet when it is.
+                (Timer::Deadline, Some(Place::Leased { .. } | Place::Fresh)) => {}
+                (Timer::Deadline, Some(_)) => self.expire(now, number, effects),
+                (Timer::Place, _) | (_, None) => {
+                    debug_assert!(false, "a timer without its message");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn lose(&mut self, now: Time, number: Number, since: Time, consumer: Arc<str>, effects: &mut Effects) {
+        self.counts.lost += 1;
+        let attempt = Attempt {
+            time: now,
+            took: now.since(since),
+            code: Code::LeaseLost,
+            text: "the lease ran out before it was settled".into(),
+            consumer,
+        };
+        let deliveries = self.index.entries.get(&number).map_or(0, |entry| entry.deliveries);
+        if self.options.deliveries_max > 0 && deliveries >= self.options.deliveries_max {
+            self.give_up(now, number, Some(attempt), effects);
+        } else {
+            self.come_back(now, number, now, Some(attempt), effects);
+        }
+    }
+
+    fn expire(&mut self, now: Time, number: Number, effects: &mut Effects) {
+        self.counts.expired += 1;
+        match self.options.expired {
+            Expired::Drop => {
+                self.index.remove(number);
+                self.unwritten.remove(&number);
+                self.list(record::DROPPED, effects, |out| crate::codec::number(out, number));
+            }
+            Expired::DeadLetter => {
+                let text = "its deadline passed while it waited".into();
+                self.die(number, Died { time: now, code: Code::DeadlinePassed, text }, None, effects);
+            }
+        }
+    }
+
+    // ---- dead letters ----
+
+    fn give_up(&mut self, now: Time, number: Number, attempt: Option<Attempt>, effects: &mut Effects) {
+        let entry = self.index.entries.get(&number);
+        let deliveries = entry.map_or(0, |entry| entry.deliveries);
+        let last = attempt.as_ref().or_else(|| entry.and_then(|entry| entry.history().last()));
+        let why = last.map_or_else(String::new, |last| format!(": {} {}", last.code, last.text));
+        let text = record::cut(&format!("delivered {deliveries} times{why}"));
+        self.die(number, Died { time: now, code: Code::TooManyDeliveries, text }, attempt, effects);
+    }
+
+    fn die(&mut self, number: Number, died: Died, attempt: Option<Attempt>, effects: &mut Effects) {
+        self.unwritten.remove(&number);
+        let Some(mut entry) = self.index.remove(number) else { return };
+        self.counts.died += 1;
+        let (leases, deliveries) = (entry.leases, entry.deliveries);
+        if let Some(attempt) = &attempt {
+            entry.remember(attempt.clone());
+        }
+        let ended = Ended { number, leases, deliveries, until: None, died: Some(died.clone()), attempt };
+        self.list(record::DIED, effects, |out| record::write_ended(out, &ended));
+        self.index.dead.insert(number, Dead::new(entry, died));
+        while self.index.dead.len() > self.options.dead_max
+            && let Some((oldest, _)) = self.index.dead.pop_first()
+        {
+            self.list(record::FORGOTTEN, effects, |out| crate::codec::number(out, oldest));
+        }
+    }
+
+    /// The dead letters that are meant, oldest first.
+    pub(crate) fn select(&self, selection: &Selection) -> Vec<Number> {
+        let dead = &self.index.dead;
+        match selection {
+            Selection::All => dead.keys().copied().collect(),
+            Selection::Oldest(count) => dead.keys().copied().take(*count).collect(),
+            Selection::Numbers(numbers) => {
+                let mut known: Vec<Number> =
+                    numbers.iter().copied().filter(|number| dead.contains_key(number)).collect();
+                known.sort_unstable();
+                known.dedup();
+                known
+            }
+        }
+    }
+
+    fn drop_dead(&mut self, selection: &Selection, effects: &mut Effects) -> u64 {
+        let numbers = self.select(selection);
+        for number in &numbers {
+            self.index.dead.remove(number);
+            self.list(record::FORGOTTEN, effects, |out| crate::codec::number(out, *number));
+        }
+        numbers.len() as u64
+    }
+
+    fn replay(&mut self, items: Vec<(Number, Meta, Bytes)>, effects: &mut Effects) -> u64 {
+        let mut count = 0;
+        self.close_list(effects);
+        for (old, meta, record) in items {
+            // Replayed or dropped by somebody else since it was read.
+            let Some(dead) = self.index.dead.remove(&old) else { continue };
+            let number = self.next;
+            let mut entry = Entry::new(number, record.len(), meta);
+            entry.history = (!dead.history.is_empty()).then(|| Box::new(dead.history));
+            self.index.insert(number, entry);
+            self.fresh.push_back(number);
+            self.push(record, effects);
+            count += 1;
+        }
+        count
+    }
+
+    fn purge(&mut self, effects: &mut Effects) -> u64 {
+        // Fresh ones have no certain offset yet: an append that fails would give their number to another.
+        let stays = |entry: &Entry| matches!(entry.place, Place::Leased { .. } | Place::Fresh);
+        let numbers: Vec<Number> =
+            self.index.entries.iter().filter(|(_, entry)| !stays(entry)).map(|(number, _)| *number).collect();
+        for number in &numbers {
+            self.index.remove(*number);
+            self.list(record::DROPPED, effects, |out| crate::codec::number(out, *number));
+        }
+        numbers.len() as u64
+    }
+
+    // ---- keeping the log short ----
+
+    /// Messages and dead letters whose bytes lie before `before`, oldest first; leased ones stay where their
+    /// consumers read them. With the sum of their sizes.
+    pub(crate) fn behind(&self, before: u64) -> (Vec<(Number, u64)>, u64) {
+        let movable =
+            |entry: &&Entry| matches!(entry.place, Place::Ready | Place::Blocked | Place::Delayed(_));
+        let entries = self.index.entries.iter();
+        let live = entries.filter(|(_, e)| movable(e)).map(|(number, e)| (*number, e.at, e.size));
+        let dead = self.index.dead.iter().map(|(number, dead)| (*number, dead.at, dead.size));
+        let mut bytes = 0;
+        let mut list: Vec<(Number, u64)> = live
+            .chain(dead)
+            .filter(|(_, at, _)| *at < before)
+            .inspect(|(_, _, size)| bytes += u64::from(*size))
+            .map(|(number, at, _)| (number, at))
+            .collect();
+        list.sort_unstable_by_key(|(_, at)| *at);
+        (list, bytes)
+    }
+
+    fn move_forward(&mut self, items: Vec<(Number, Bytes)>, effects: &mut Effects) -> u64 {
+        let mut count = 0;
+        // What was listed of a message lies before its copy, which says all.
+        self.close_list(effects);
+        for (number, payload) in items {
+            let at = self.next;
+            let carried = if let Some(entry) = self.index.entries.get_mut(&number) {
+                if matches!(entry.place, Place::Leased { .. } | Place::Fresh) {
+                    continue;
+                }
+                entry.at = at;
+                entry.carried(number)
+            } else if let Some(dead) = self.index.dead.get_mut(&number) {
+                dead.at = at;
+                dead.carried(number)
+            } else {
+                continue;
+            };
+            self.push(record::moved(&carried, &payload), effects);
+            count += 1;
+        }
+        count
+    }
+
+    /// The offset before which nothing in the log is needed, once all that was applied is durable.
+    pub(crate) fn needed_from(&self) -> u64 {
+        let live = self.index.entries.values().map(|entry| entry.at);
+        let dead = self.index.dead.values().map(|dead| dead.at);
+        live.chain(dead).min().unwrap_or(self.next).min(self.next)
+    }
+
+    // ---- records ----
+
+    fn push(&mut self, record: Bytes, effects: &mut Effects) {
+        effects.records.push(record);
+        self.next += 1;
+    }
+
+    /// Adds to the open list record of this tag; records keep the order of what happened.
+    fn list(&mut self, tag: u8, effects: &mut Effects, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.open.as_ref().is_some_and(|(open, count, _)| *open != tag || *count >= LIST_MAX) {
+            self.close_list(effects);
+        }
+        let (_, count, bytes) = self.open.get_or_insert_with(|| (tag, 0, vec![tag]));
+        *count += 1;
+        write(bytes);
+    }
+
+    fn close_list(&mut self, effects: &mut Effects) {
+        if let Some((_, _, bytes)) = self.open.take() {
+            effects.records.push(bytes.into());
+            self.next += 1;
+        }
+    }
+
+    fn write_leases(&mut self, now: Time, effects: &mut Effects) {
+        self.unwritten_due = None;
+        let unwritten = std::mem::take(&mut self.unwritten);
+        for (place, (number, consumer)) in unwritten.into_iter().enumerate() {
+            if place % (LIST_MAX / 2) == 0 {
+                self.close_list(effects);
+                self.list(record::LEASED, effects, |out| crate::codec::number(out, now.as_millis()));
+            }
+            self.list(record::LEASED, effects, |out| {
+                crate::codec::number(out, number);
+                crate::codec::text(out, &consumer);
+            });
+        }
+        self.close_list(effects);
+    }
+
+    // ---- looking ----
+
+    fn see(&mut self, now: Time, consumer: &Arc<str>) {
+        if let Some(seen) = self.consumers.get_mut(consumer) {
+            *seen = now;
+            return;
+        }
+        if self.consumers.len() >= CONSUMERS_MAX {
+            let oldest =
+                self.consumers.iter().min_by_key(|(_, seen)| **seen).map(|(name, _)| Arc::clone(name));
+            if let Some(oldest) = oldest {
+                self.consumers.remove(&oldest);
+            }
+        }
+        self.consumers.insert(Arc::clone(consumer), now);
+    }
+
+    pub(crate) fn stats(&self) -> QueueStats {
+        let index = &self.index;
+        let mut consumers: Vec<Arc<str>> = self.consumers.keys().cloned().collect();
+        consumers.sort_unstable();
+        QueueStats {
+            depth: index.entries.len() as u64,
+            bytes: index.bytes,
+            ready: index.ready_count(),
+            leased: index.leased,
+            delayed: index.delayed,
+            dead: index.dead.len() as u64,
+            oldest: index.entries.first_key_value().map(|(_, entry)| entry.meta.entered),
+            waiting: self.waiters.len() as u64,
+            consumers,
+            enqueued: self.counts.enqueued,
+            refused: self.counts.refused,
+            duplicates: self.counts.duplicates,
+            delivered: self.counts.delivered,
+            acked: self.counts.acked,
+            retried: self.counts.retried,
+            lost: self.counts.lost,
+            died: self.counts.died,
+            expired: self.counts.expired,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

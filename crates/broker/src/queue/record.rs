@@ -1,0 +1,346 @@
+//! The records of a lane's log: what a queue's state is folded from. Own bytes, a tag in front of each.
+//! Reading is total: a record that is not one of ours is `None`, and the fold goes on without it.
+//!
+//! ```text
+//!   E meta envelope                        a message entered; its number is this record's offset
+//!   P old history meta envelope            a dead letter was replayed: a message with a new number
+//!   M number state meta envelope           a message or dead letter was copied forward; its number stays
+//!   A n*           acknowledged             X n*   dropped without trace       F n*   dead letters forgotten
+//!   L time (n, consumer)*                   leased, written only for leases that last
+//!   R item*        back in the queue after a failed or released delivery
+//!   D item*        became dead letters
+//! ```
+
+use super::types::{Attempt, Number};
+use crate::codec::{self, Reader, number, text};
+use bytes::Bytes;
+use message::{Code, Envelope, Id, Time};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) const ENQUEUED: u8 = b'E';
+pub(crate) const REPLAYED: u8 = b'P';
+pub(crate) const MOVED: u8 = b'M';
+pub(crate) const ACKED: u8 = b'A';
+pub(crate) const DROPPED: u8 = b'X';
+pub(crate) const FORGOTTEN: u8 = b'F';
+pub(crate) const LEASED: u8 = b'L';
+pub(crate) const RETURNED: u8 = b'R';
+pub(crate) const DIED: u8 = b'D';
+
+/// The longest text of a failure that is kept, in bytes.
+pub(crate) const TEXT_BYTES_MAX: usize = 256;
+
+/// What the index knows of a message without decoding it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Meta {
+    pub(crate) entered: Time,
+    pub(crate) deadline: Option<Time>,
+    pub(crate) priority: u8,
+    /// Stable hash of the key, 0 when there is none.
+    pub(crate) key: u64,
+    /// The id, or a stable hash of it.
+    pub(crate) id: u128,
+}
+
+impl Meta {
+    pub(crate) fn of(now: Time, envelope: &Envelope) -> Meta {
+        Meta {
+            entered: now,
+            deadline: envelope.deadline,
+            priority: envelope.priority.min(9),
+            key: envelope.key.as_deref().map_or(0, |key| hash(KEY_SEED, key.as_bytes()).max(1)),
+            id: id_bits(&envelope.id),
+        }
+    }
+
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        number(out, self.entered.as_millis());
+        number(out, self.deadline.map_or(0, Time::as_millis));
+        out.push(self.priority);
+        out.extend_from_slice(&self.key.to_le_bytes());
+        out.extend_from_slice(&self.id.to_le_bytes());
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Meta> {
+        Some(Meta {
+            entered: Time::from_millis(reader.number()?),
+            deadline: Some(reader.number()?).filter(|millis| *millis != 0).map(Time::from_millis),
+            priority: reader.byte()?,
+            key: u64::from_le_bytes(reader.array()?),
+            id: u128::from_le_bytes(reader.array()?),
+        })
+    }
+}
+
+const KEY_SEED: u64 = 0xcbf2_9ce4_8422_2325;
+const ID_SEED: u64 = 0x84222325_cbf29ce4;
+
+/// FNV-1a with a final mix. It lies on disk, so it never changes.
+fn hash(seed: u64, bytes: &[u8]) -> u64 {
+    let folded =
+        bytes.iter().fold(seed, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    let mixed = (folded ^ (folded >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ (mixed >> 29)
+}
+
+fn id_bits(id: &Id) -> u128 {
+    id.bits().unwrap_or_else(|| {
+        let text = id.to_string();
+        (u128::from(hash(KEY_SEED, text.as_bytes())) << 64) | u128::from(hash(ID_SEED, text.as_bytes()))
+    })
+}
+
+/// The record of a new message.
+pub(crate) fn enqueued(meta: &Meta, envelope: &Envelope) -> Bytes {
+    let mut out = Vec::with_capacity(envelope.weight() + 112);
+    out.push(ENQUEUED);
+    meta.write(&mut out);
+    codec::encode_into(&mut out, envelope);
+    out.into()
+}
+
+/// The record of a dead letter that is put back; it may be delivered whatever its deadline was.
+pub(crate) fn replayed(old: Number, history: &[Attempt], meta: &Meta, envelope: &Envelope) -> Bytes {
+    let mut out = Vec::with_capacity(envelope.weight() + 112 + history.len() * 64);
+    out.push(REPLAYED);
+    number(&mut out, old);
+    write_history(&mut out, history);
+    meta.write(&mut out);
+    codec::encode_into(&mut out, envelope);
+    out.into()
+}
+
+/// What is carried along when a message is copied forward.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(crate) struct Carried {
+    pub(crate) number: Number,
+    pub(crate) leases: u32,
+    pub(crate) deliveries: u32,
+    /// Not before this time, when it waits for a retry.
+    pub(crate) until: Option<Time>,
+    pub(crate) died: Option<Died>,
+    pub(crate) history: Vec<Attempt>,
+}
+
+/// Why and when a message was given up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Died {
+    pub(crate) time: Time,
+    pub(crate) code: Code,
+    pub(crate) text: Arc<str>,
+}
+
+/// The record of a message that moves; `payload` is its meta and envelope as they were.
+pub(crate) fn moved(carried: &Carried, payload: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(payload.len() + 64 + carried.history.len() * 64);
+    out.push(MOVED);
+    write_carried(&mut out, carried);
+    out.extend_from_slice(payload);
+    out.into()
+}
+
+pub(crate) fn write_carried(out: &mut Vec<u8>, carried: &Carried) {
+    number(out, carried.number);
+    number(out, u64::from(carried.leases));
+    number(out, u64::from(carried.deliveries));
+    number(out, carried.until.map_or(0, Time::as_millis));
+    out.push(u8::from(carried.died.is_some()));
+    if let Some(died) = &carried.died {
+        write_died(out, died);
+    }
+    write_history(out, &carried.history);
+}
+
+pub(crate) fn read_carried(reader: &mut Reader<'_>) -> Option<Carried> {
+    Some(Carried {
+        number: reader.number()?,
+        leases: reader.small()?,
+        deliveries: reader.small()?,
+        until: Some(reader.number()?).filter(|millis| *millis != 0).map(Time::from_millis),
+        died: if reader.byte()? != 0 { Some(read_died(reader)?) } else { None },
+        history: read_history(reader)?,
+    })
+}
+
+fn write_died(out: &mut Vec<u8>, died: &Died) {
+    number(out, died.time.as_millis());
+    write_code(out, died.code);
+    text(out, &died.text);
+}
+
+fn read_died(reader: &mut Reader<'_>) -> Option<Died> {
+    Some(Died {
+        time: Time::from_millis(reader.number()?),
+        code: read_code(reader)?,
+        text: reader.text()?.into(),
+    })
+}
+
+/// A delivery that ended without an acknowledgement, in an `R` or `D` record. Counts are absolute, so that the
+/// record says all even when no `L` record was written.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Ended {
+    pub(crate) number: Number,
+    pub(crate) leases: u32,
+    pub(crate) deliveries: u32,
+    /// `R`: not before this time.
+    pub(crate) until: Option<Time>,
+    /// `D`: why.
+    pub(crate) died: Option<Died>,
+    /// What is added to its history.
+    pub(crate) attempt: Option<Attempt>,
+}
+
+pub(crate) fn write_ended(out: &mut Vec<u8>, ended: &Ended) {
+    number(out, ended.number);
+    number(out, u64::from(ended.leases));
+    number(out, u64::from(ended.deliveries));
+    number(out, ended.until.map_or(0, Time::as_millis));
+    out.push(u8::from(ended.died.is_some()) | u8::from(ended.attempt.is_some()) << 1);
+    if let Some(died) = &ended.died {
+        write_died(out, died);
+    }
+    if let Some(attempt) = &ended.attempt {
+        write_attempt(out, attempt);
+    }
+}
+
+fn read_ended(reader: &mut Reader<'_>) -> Option<Ended> {
+    let number = reader.number()?;
+    let leases = reader.small()?;
+    let deliveries = reader.small()?;
+    let until = Some(reader.number()?).filter(|millis| *millis != 0).map(Time::from_millis);
+    let flags = reader.byte()?;
+    let died = if flags & 1 != 0 { Some(read_died(reader)?) } else { None };
+    let attempt = if flags & 2 != 0 { Some(read_attempt(reader)?) } else { None };
+    Some(Ended { number, leases, deliveries, until, died, attempt })
+}
+
+fn write_history(out: &mut Vec<u8>, history: &[Attempt]) {
+    number(out, history.len() as u64);
+    for attempt in history {
+        write_attempt(out, attempt);
+    }
+}
+
+fn read_history(reader: &mut Reader<'_>) -> Option<Vec<Attempt>> {
+    let mut history = Vec::new();
+    for _ in 0..reader.number()? {
+        history.push(read_attempt(reader)?);
+    }
+    Some(history)
+}
+
+fn write_attempt(out: &mut Vec<u8>, attempt: &Attempt) {
+    number(out, attempt.time.as_millis());
+    number(out, u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX));
+    write_code(out, attempt.code);
+    text(out, &attempt.text);
+    text(out, &attempt.consumer);
+}
+
+fn read_attempt(reader: &mut Reader<'_>) -> Option<Attempt> {
+    Some(Attempt {
+        time: Time::from_millis(reader.number()?),
+        took: Duration::from_millis(reader.number()?),
+        code: read_code(reader)?,
+        text: reader.text()?.into(),
+        consumer: reader.text()?.into(),
+    })
+}
+
+/// The digits of the code's id, which are never reused.
+fn write_code(out: &mut Vec<u8>, code: Code) {
+    number(out, code.id().trim_start_matches("TL").parse().unwrap_or(0));
+}
+
+fn read_code(reader: &mut Reader<'_>) -> Option<Code> {
+    Code::find(&reader.number()?.to_string()).map(|entry| entry.code)
+}
+
+/// One record, as far as the index needs it.
+#[derive(Debug)]
+pub(crate) enum Record {
+    Enqueued(Meta),
+    Replayed { old: Number, history: Vec<Attempt>, meta: Meta },
+    Moved(Box<Carried>, Meta),
+    Acked(Vec<Number>),
+    Dropped(Vec<Number>),
+    Forgotten(Vec<Number>),
+    Leased(Time, Vec<(Number, Arc<str>)>),
+    Returned(Vec<Ended>),
+    Died(Vec<Ended>),
+}
+
+/// Reads a record.
+pub(crate) fn read(bytes: &Bytes) -> Option<Record> {
+    let reader = &mut Reader::new(bytes);
+    Some(match reader.byte()? {
+        ENQUEUED => Record::Enqueued(Meta::read(reader)?),
+        REPLAYED => Record::Replayed {
+            old: reader.number()?,
+            history: read_history(reader)?,
+            meta: Meta::read(reader)?,
+        },
+        MOVED => Record::Moved(Box::new(read_carried(reader)?), Meta::read(reader)?),
+        ACKED => Record::Acked(to_the_end(reader, |reader| reader.number())?),
+        DROPPED => Record::Dropped(to_the_end(reader, |reader| reader.number())?),
+        FORGOTTEN => Record::Forgotten(to_the_end(reader, |reader| reader.number())?),
+        LEASED => {
+            let time = Time::from_millis(reader.number()?);
+            Record::Leased(
+                time,
+                to_the_end(reader, |reader| Some((reader.number()?, Arc::from(reader.text()?))))?,
+            )
+        }
+        RETURNED => Record::Returned(to_the_end(reader, read_ended)?),
+        DIED => Record::Died(to_the_end(reader, read_ended)?),
+        _ => return None,
+    })
+}
+
+fn to_the_end<T>(
+    reader: &mut Reader<'_>,
+    mut read: impl FnMut(&mut Reader<'_>) -> Option<T>,
+) -> Option<Vec<T>> {
+    let mut list = Vec::new();
+    while !reader.is_empty() {
+        list.push(read(reader)?);
+    }
+    Some(list)
+}
+
+/// The message in a record that carries one.
+pub(crate) fn read_envelope(bytes: &Bytes) -> Option<Envelope> {
+    let mut reader = to_payload(bytes)?;
+    Meta::read(&mut reader)?;
+    codec::decode_from(&mut reader)
+}
+
+/// Meta and envelope of a record that carries a message, as bytes.
+pub(crate) fn read_payload(bytes: &Bytes) -> Option<Bytes> {
+    Some(to_payload(bytes)?.rest())
+}
+
+fn to_payload(bytes: &Bytes) -> Option<Reader<'_>> {
+    let mut reader = Reader::new(bytes);
+    match reader.byte()? {
+        ENQUEUED => {}
+        REPLAYED => {
+            reader.number()?;
+            read_history(&mut reader)?;
+        }
+        MOVED => drop(read_carried(&mut reader)?),
+        _ => return None,
+    }
+    Some(reader)
+}
+
+/// The start of a text that may be kept.
+pub(crate) fn cut(text: &str) -> Arc<str> {
+    text.get(..text.floor_char_boundary(TEXT_BYTES_MAX)).unwrap_or(text).into()
+}
+
+#[cfg(test)]
+mod tests;
