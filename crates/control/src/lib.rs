@@ -1,0 +1,156 @@
+//! Everything an operator sees: the public admin API, the dashboard over it, metrics, health, the fault pages.
+//! The dashboard has no endpoint of its own, and nothing here decides what a message meets on its way.
+
+mod assets;
+mod faults;
+mod gateways;
+mod listing;
+mod metrics;
+mod overview;
+mod queues;
+mod sampler;
+mod settings;
+
+use futures_util::future::BoxFuture;
+use hub::{Hub, Protocol, Session};
+use message::{Address, Fault, Kind, Misfit, Verb};
+use net::Connections;
+use net::http::{Call, Method, Response, Routes, StatusCode, handler, json, problem};
+use sampler::Sampler;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use metrics::Metric;
+
+/// The largest body of an admin request: a configuration file is the largest thing that is sent.
+const BODY_BYTES_MAX: usize = 4 << 20;
+
+/// Checks the text of a configuration file: what is wrong, as `{file, line, column, field, what, hint}` each.
+pub type CheckConfig = Arc<dyn Fn(String) -> BoxFuture<'static, Result<(), Value>> + Send + Sync>;
+/// Reads the configuration file again and applies it.
+pub type ReloadConfig = Arc<dyn Fn() -> BoxFuture<'static, Result<(), Value>> + Send + Sync>;
+
+/// What an operator is shown, and by what it is changed.
+pub struct Console {
+    /// The hub.
+    pub hub: Hub,
+    /// The open connections.
+    pub connections: Connections,
+    /// The MCP gateway.
+    pub mcp: Arc<mcp::Gateway>,
+    /// The model gateway.
+    pub models: Arc<ai::Gateway>,
+    /// The configuration file, when there is one.
+    pub config_file: Option<PathBuf>,
+    /// Every protocol that is spoken.
+    pub protocols: Vec<&'static Protocol>,
+    /// How a configuration is checked.
+    pub check_config: CheckConfig,
+    /// How the configuration is read again.
+    pub reload_config: ReloadConfig,
+}
+
+/// The console with what it gathers by itself.
+pub(crate) struct State {
+    pub(crate) console: Console,
+    pub(crate) sampler: Sampler,
+    pub(crate) started: message::Time,
+}
+
+/// Adds the admin API, the dashboard, the metrics, health and the fault pages to the paths.
+///
+/// # Errors
+/// None today; a console that must check something before it opens says so here.
+pub fn mount(console: Console, routes: &mut Routes) -> Result<(), Misfit> {
+    let started = console.hub.clock().now();
+    let state = Arc::new(State { sampler: Sampler::default(), started, console });
+    sampler::start(&state);
+    overview::mount(&state, routes);
+    queues::mount(&state, routes);
+    listing::mount(&state, routes);
+    gateways::mount(&state, routes);
+    settings::mount(&state, routes);
+    faults::mount(&state, routes);
+    metrics::mount(&state, routes);
+    assets::mount(routes);
+    Ok(())
+}
+
+/// What an endpoint is given: the state, who asks, and the call.
+pub(crate) struct Asked {
+    pub(crate) state: Arc<State>,
+    pub(crate) session: Session,
+    pub(crate) call: Call,
+}
+
+impl Asked {
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.state.console.hub
+    }
+
+    /// A query parameter as a number, or `usual`, at most `max`.
+    pub(crate) fn number(&self, name: &str, usual: usize, max: usize) -> Result<usize, Fault> {
+        let Some(text) = self.call.query(name) else { return Ok(usual) };
+        let number: usize = text.parse().map_err(|_| bad(format!("{name}={text} is no whole number")))?;
+        Ok(number.min(max))
+    }
+
+    pub(crate) async fn body(&mut self) -> Result<Value, Fault> {
+        let bytes = self.call.body(BODY_BYTES_MAX).await?;
+        if bytes.is_empty() {
+            return Ok(Value::Object(serde_json::Map::new()));
+        }
+        serde_json::from_slice(&bytes).map_err(|error| bad(format!("the body is no JSON: {error}")))
+    }
+}
+
+pub(crate) fn bad(detail: impl Into<String>) -> Fault {
+    Fault::new(message::Code::BadRequest, detail)
+}
+
+/// `admin/NAME`: what a role must be allowed to inspect or manage.
+pub(crate) fn admin(name: &str) -> Result<Address, Fault> {
+    Address::new(Kind::Admin, name)
+}
+
+/// Adds an endpoint that answers in JSON to whoever may do `verb` on `admin/NAME`, where NAME is the first word
+/// behind `/admin/`. Endpoints about one thing check its own address as well.
+pub(crate) fn endpoint<F, A>(state: &Arc<State>, routes: &mut Routes, method: Method, path: &str, verb: Verb, answer: F)
+where
+    F: Fn(Asked) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Result<Value, Fault>> + Send + 'static,
+{
+    let name: String = path.trim_start_matches("/admin/").split('/').next().unwrap_or("").to_owned();
+    let state = Arc::clone(state);
+    let serve = handler(move |call: Call| {
+        let (state, name, answer) = (Arc::clone(&state), name.clone(), answer.clone());
+        async move {
+            match asked(state, call, verb, &name) {
+                Ok(asked) => answered(answer(asked).await),
+                Err(fault) => problem(&fault),
+            }
+        }
+    });
+    routes.on(method, path, serve);
+}
+
+fn asked(state: Arc<State>, call: Call, verb: Verb, name: &str) -> Result<Asked, Fault> {
+    let query = call.request.uri().query();
+    let session = hub::http_session_or_query(&state.console.hub, call.request.headers(), query, call.peer(), "admin")?;
+    call.conn.set_principal(&session.principal().name);
+    session.allow(verb, &admin(name)?)?;
+    Ok(Asked { state, session, call })
+}
+
+fn answered(result: Result<Value, Fault>) -> Response {
+    match result {
+        Ok(value) => json(StatusCode::OK, &value),
+        Err(fault) => problem(&fault),
+    }
+}
+
+/// A list as every endpoint writes it.
+pub(crate) fn items(list: Vec<Value>) -> Value {
+    serde_json::json!({ "items": list })
+}

@@ -1,0 +1,367 @@
+//! `/metrics` in Prometheus' text format 0.0.4. The numbers are read where they are counted, at the moment of asking;
+//! nothing is counted a second time.
+
+use crate::overview::process;
+use crate::{State, admin};
+use message::{Fault, Verb};
+use net::http::{Call, Response, Routes, StatusCode, handler, problem, respond};
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Every metric, so that the list in the manual is whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Metric {
+    /// Messages taken from clients.
+    Published,
+    /// Their bodies' bytes.
+    PublishedBytes,
+    /// Requests to tools, models and other answering addresses.
+    Calls,
+    /// Of those, the ones that failed.
+    CallsFailed,
+    /// How long calls took.
+    CallSeconds,
+    /// Faults by code.
+    Faults,
+    /// Messages in, by address.
+    MessagesIn,
+    /// Messages out, by address.
+    MessagesOut,
+    /// Messages in queues, by state.
+    QueueMessages,
+    /// Bytes in queues.
+    QueueBytes,
+    /// Age of a queue's oldest message.
+    QueueOldestSeconds,
+    /// Messages that a queue refused because it was full.
+    QueueRefused,
+    /// Dead letters made.
+    QueueDied,
+    /// Live subscriptions.
+    Subscriptions,
+    /// Open connections by protocol.
+    ConnectionsOpen,
+    /// Connections accepted by protocol.
+    ConnectionsAccepted,
+    /// The budget of connections.
+    ConnectionsLimit,
+    /// Connections closed because of the budget.
+    ConnectionsRefused,
+    /// What routes took, filtered, failed and delivered.
+    RouteMessages,
+    /// What outlets delivered and failed.
+    OutletDeliveries,
+    /// Whether an outlet's breaker is open.
+    OutletBreakerOpen,
+    /// Tokens by principal, model and direction.
+    ModelTokens,
+    /// Cost by principal and model.
+    ModelCost,
+    /// Bytes of the store on disk.
+    StoreBytes,
+    /// Group commits.
+    StoreCommits,
+    /// Records written.
+    StoreRecords,
+    /// Whether the store takes writes.
+    StoreWritable,
+    /// Places where the store is damaged.
+    StoreDamage,
+    /// Resident memory.
+    ProcessMemory,
+    /// CPU time.
+    ProcessCpu,
+    /// Tasks that panicked.
+    Panics,
+    /// Audit records lost before they were written.
+    AuditLost,
+}
+
+impl Metric {
+    /// All of them, in the order of the page.
+    pub const ALL: [Metric; 32] = [
+        Metric::Published,
+        Metric::PublishedBytes,
+        Metric::Calls,
+        Metric::CallsFailed,
+        Metric::CallSeconds,
+        Metric::Faults,
+        Metric::MessagesIn,
+        Metric::MessagesOut,
+        Metric::QueueMessages,
+        Metric::QueueBytes,
+        Metric::QueueOldestSeconds,
+        Metric::QueueRefused,
+        Metric::QueueDied,
+        Metric::Subscriptions,
+        Metric::ConnectionsOpen,
+        Metric::ConnectionsAccepted,
+        Metric::ConnectionsLimit,
+        Metric::ConnectionsRefused,
+        Metric::RouteMessages,
+        Metric::OutletDeliveries,
+        Metric::OutletBreakerOpen,
+        Metric::ModelTokens,
+        Metric::ModelCost,
+        Metric::StoreBytes,
+        Metric::StoreCommits,
+        Metric::StoreRecords,
+        Metric::StoreWritable,
+        Metric::StoreDamage,
+        Metric::ProcessMemory,
+        Metric::ProcessCpu,
+        Metric::Panics,
+        Metric::AuditLost,
+    ];
+
+    /// Name, type and help.
+    pub fn describe(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Metric::Published => ("trunkline_messages_published_total", "counter", "Messages taken from clients."),
+            Metric::PublishedBytes => ("trunkline_messages_published_bytes_total", "counter", "Bytes of their bodies."),
+            Metric::Calls => ("trunkline_calls_total", "counter", "Requests to an answering address."),
+            Metric::CallsFailed => ("trunkline_calls_failed_total", "counter", "Requests that failed."),
+            Metric::CallSeconds => ("trunkline_call_duration_seconds", "histogram", "Time until an answer began."),
+            Metric::Faults => ("trunkline_faults_total", "counter", "Faults told to clients or ending deliveries, by code."),
+            Metric::MessagesIn => ("trunkline_address_messages_in_total", "counter", "Messages that entered an address."),
+            Metric::MessagesOut => ("trunkline_address_messages_out_total", "counter", "Messages that left an address."),
+            Metric::QueueMessages => ("trunkline_queue_messages", "gauge", "Messages in a queue, by state."),
+            Metric::QueueBytes => ("trunkline_queue_bytes", "gauge", "Bytes of the messages in a queue."),
+            Metric::QueueOldestSeconds => ("trunkline_queue_oldest_seconds", "gauge", "Age of a queue's oldest message."),
+            Metric::QueueRefused => ("trunkline_queue_refused_total", "counter", "Messages refused because a queue was full."),
+            Metric::QueueDied => ("trunkline_queue_dead_letters_total", "counter", "Messages that became dead letters."),
+            Metric::Subscriptions => ("trunkline_subscriptions", "gauge", "Live subscriptions."),
+            Metric::ConnectionsOpen => ("trunkline_connections_open", "gauge", "Open connections, by protocol."),
+            Metric::ConnectionsAccepted => ("trunkline_connections_accepted_total", "counter", "Connections, by protocol."),
+            Metric::ConnectionsLimit => ("trunkline_connections_limit", "gauge", "How many connections may be open."),
+            Metric::ConnectionsRefused => ("trunkline_connections_refused_total", "counter", "Connections over the limit."),
+            Metric::RouteMessages => ("trunkline_route_messages_total", "counter", "What a route did, by outcome."),
+            Metric::OutletDeliveries => ("trunkline_outlet_deliveries_total", "counter", "Deliveries, by outcome."),
+            Metric::OutletBreakerOpen => ("trunkline_outlet_breaker_open", "gauge", "1 while an outlet is left alone."),
+            Metric::ModelTokens => ("trunkline_model_tokens_total", "counter", "Tokens, by principal, model and direction."),
+            Metric::ModelCost => ("trunkline_model_cost_usd_total", "counter", "Cost in USD, by principal and model."),
+            Metric::StoreBytes => ("trunkline_store_bytes", "gauge", "Bytes of the store's segments on disk."),
+            Metric::StoreCommits => ("trunkline_store_commits_total", "counter", "Group commits."),
+            Metric::StoreRecords => ("trunkline_store_records_total", "counter", "Records written."),
+            Metric::StoreWritable => ("trunkline_store_writable", "gauge", "1 while the store takes writes."),
+            Metric::StoreDamage => ("trunkline_store_damage", "gauge", "Places where the store is damaged."),
+            Metric::ProcessMemory => ("process_resident_memory_bytes", "gauge", "Resident memory."),
+            Metric::ProcessCpu => ("process_cpu_seconds_total", "counter", "CPU time, user and system."),
+            Metric::Panics => ("trunkline_panics_total", "counter", "Tasks that panicked; each is a bug."),
+            Metric::AuditLost => ("trunkline_audit_lost_total", "counter", "Audit records lost before they were written."),
+        }
+    }
+}
+
+pub(crate) fn mount(state: &Arc<State>, routes: &mut Routes) {
+    let state = Arc::clone(state);
+    routes.get("/metrics", handler(move |call: Call| {
+        let state = Arc::clone(&state);
+        async move {
+            match page(&state, &call).await {
+                Ok(text) => respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
+                Err(fault) => problem(&fault),
+            }
+        }
+    }));
+}
+
+async fn page(state: &State, call: &Call) -> Result<String, Fault> {
+    let hub = &state.console.hub;
+    let session: Result<hub::Session, Fault> = hub::http_session(hub, call.request.headers(), call.peer(), "metrics");
+    let session: hub::Session = session?;
+    session.allow(Verb::Inspect, &admin("metrics")?)?;
+    let queues = hub.broker().queues().await;
+    let mut page = Page(String::with_capacity(16 << 10));
+    for metric in Metric::ALL {
+        page.head(metric);
+        write_metric(&mut page, metric, state, &queues);
+    }
+    Ok(page.0)
+}
+
+fn write_metric(page: &mut Page, metric: Metric, state: &State, queues: &[broker::QueueRow]) {
+    match metric {
+        Metric::Calls | Metric::CallsFailed | Metric::CallSeconds => calls(page, metric, state),
+        Metric::QueueMessages
+        | Metric::QueueBytes
+        | Metric::QueueOldestSeconds
+        | Metric::QueueRefused
+        | Metric::QueueDied => queue(page, metric, state, queues),
+        Metric::MessagesIn | Metric::MessagesOut => addresses(page, metric, state),
+        Metric::ConnectionsOpen | Metric::ConnectionsAccepted => {
+            for (name, counts) in state.console.connections.protocols() {
+                let count = if metric == Metric::ConnectionsOpen { counts.open } else { counts.accepted };
+                page.sample(metric, &[("protocol", name)], count);
+            }
+        }
+        Metric::RouteMessages | Metric::OutletDeliveries | Metric::OutletBreakerOpen => routing(page, metric, state),
+        Metric::ModelTokens | Metric::ModelCost => models(page, metric, state),
+        _ => plain(page, metric, state),
+    }
+}
+
+fn plain(page: &mut Page, metric: Metric, state: &State) {
+    let hub = &state.console.hub;
+    let counters = hub.counters();
+    let connections = &state.console.connections;
+    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let health = hub.engine().health();
+    let value = match metric {
+        Metric::Published => load(&counters.published),
+        Metric::PublishedBytes => load(&counters.published_bytes),
+        Metric::Subscriptions => hub.broker().subscriptions() as u64,
+        Metric::ConnectionsLimit => connections.max() as u64,
+        Metric::ConnectionsRefused => load(&connections.metrics().refused),
+        Metric::StoreBytes => health.bytes,
+        Metric::StoreCommits => health.commits,
+        Metric::StoreRecords => health.records,
+        Metric::StoreWritable => u64::from(health.poisoned.is_none()),
+        Metric::StoreDamage => health.damage.len() as u64,
+        Metric::ProcessMemory => process().0,
+        Metric::Panics => hub.tasks().panics(),
+        Metric::AuditLost => hub.ledger().counts().1,
+        Metric::ProcessCpu => {
+            let millis = process().1;
+            page.sample(metric, &[], format_args!("{}.{:03}", millis / 1000, millis % 1000));
+            return;
+        }
+        Metric::Faults => {
+            for (code, count) in counters.faults() {
+                page.sample(metric, &[("code", code.id()), ("side", code.entry().side.as_str())], count);
+            }
+            return;
+        }
+        _ => return,
+    };
+    page.sample(metric, &[], value);
+}
+
+fn calls(page: &mut Page, metric: Metric, state: &State) {
+    let name = metric.describe().0;
+    for (address, counts) in state.console.hub.counters().calls() {
+        let address = address.to_string();
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        match metric {
+            Metric::Calls => page.sample(metric, &[("address", &address)], load(&counts.calls)),
+            Metric::CallsFailed => page.sample(metric, &[("address", &address)], load(&counts.failed)),
+            _ => {
+                let mut sum = 0;
+                for (place, bucket) in counts.buckets.iter().enumerate() {
+                    sum += load(bucket);
+                    let bound = hub::LATENCY_BOUNDS_US.get(place).map_or("+Inf".to_owned(), |us| seconds(*us));
+                    page.line(&format!("{name}_bucket"), &[("address", &address), ("le", &bound)], sum);
+                }
+                page.line(&format!("{name}_sum"), &[("address", &address)], seconds(load(&counts.took_us)));
+                page.line(&format!("{name}_count"), &[("address", &address)], sum);
+            }
+        }
+    }
+}
+
+fn queue(page: &mut Page, metric: Metric, state: &State, queues: &[broker::QueueRow]) {
+    let now = state.console.hub.clock().now();
+    for row in queues {
+        let name = row.address.name();
+        let stats = &row.stats;
+        match metric {
+            Metric::QueueMessages => {
+                let states =
+                    [("ready", stats.ready), ("leased", stats.leased), ("delayed", stats.delayed), ("dead", stats.dead)];
+                for (word, count) in states {
+                    page.sample(metric, &[("queue", name), ("state", word)], count);
+                }
+            }
+            Metric::QueueBytes => page.sample(metric, &[("queue", name)], stats.bytes),
+            Metric::QueueRefused => page.sample(metric, &[("queue", name)], stats.refused),
+            Metric::QueueDied => page.sample(metric, &[("queue", name)], stats.died),
+            _ => {
+                let age = stats.oldest.map(|time| now.since(time)).unwrap_or_default();
+                page.sample(metric, &[("queue", name)], format_args!("{:.3}", age.as_secs_f64()));
+            }
+        }
+    }
+}
+
+fn addresses(page: &mut Page, metric: Metric, state: &State) {
+    for rate in state.console.hub.broker().rates() {
+        let address = rate.address.map_or("(others)".to_owned(), |address| address.to_string());
+        let count = if metric == Metric::MessagesIn { rate.messages_in } else { rate.messages_out };
+        page.sample(metric, &[("address", &address)], count);
+    }
+}
+
+fn routing(page: &mut Page, metric: Metric, state: &State) {
+    if metric == Metric::RouteMessages {
+        for route in state.console.hub.routes() {
+            let outcomes = [
+                ("taken", route.taken),
+                ("filtered", route.filtered),
+                ("failed", route.failed),
+                ("delivered", route.delivered),
+            ];
+            for (outcome, count) in outcomes {
+                page.sample(metric, &[("route", &route.name), ("outcome", outcome)], count);
+            }
+        }
+        return;
+    }
+    for outlet in state.console.hub.outlets() {
+        if metric == Metric::OutletBreakerOpen {
+            page.sample(metric, &[("outlet", &outlet.name)], u64::from(outlet.breaker != hub::Breach::Closed));
+            continue;
+        }
+        for (outcome, count) in [("delivered", outlet.delivered), ("failed", outlet.failed)] {
+            page.sample(metric, &[("outlet", &outlet.name), ("outcome", outcome)], count);
+        }
+    }
+}
+
+fn models(page: &mut Page, metric: Metric, state: &State) {
+    for (principal, model, sum) in state.console.hub.ledger().sums() {
+        let who = [("principal", &*principal), ("model", &*model)];
+        if metric == Metric::ModelCost {
+            page.sample(metric, &who, crate::listing::usd(sum.cost_nano));
+            continue;
+        }
+        let [principal, model] = who;
+        for (direction, tokens) in [("input", sum.input_tokens), ("output", sum.output_tokens)] {
+            page.sample(metric, &[principal, model, ("direction", direction)], tokens);
+        }
+    }
+}
+
+fn seconds(micros: u64) -> String {
+    let text = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+    let trimmed = text.trim_end_matches('0');
+    trimmed.strip_suffix('.').unwrap_or(trimmed).to_owned()
+}
+
+/// The text of the page.
+struct Page(String);
+
+impl Page {
+    fn head(&mut self, metric: Metric) {
+        let (name, kind, help) = metric.describe();
+        // Writing into a string cannot fail.
+        drop(write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+    }
+
+    fn sample(&mut self, metric: Metric, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+        self.line(metric.describe().0, labels, value);
+    }
+
+    fn line(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+        self.0.push_str(name);
+        for (place, (label, text)) in labels.iter().enumerate() {
+            self.0.push(if place == 0 { '{' } else { ',' });
+            let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            drop(write!(self.0, "{label}=\"{escaped}\""));
+        }
+        if !labels.is_empty() {
+            self.0.push('}');
+        }
+        drop(writeln!(self.0, " {value}"));
+    }
+}

@@ -1,0 +1,154 @@
+//! The overview, health and readiness: whether the program is well, at a glance.
+
+use crate::{Asked, State, endpoint, items};
+use message::{Code, Fault, Verb};
+use net::http::{Call, Method, Routes, StatusCode, handler, json};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+pub(crate) fn mount(state: &Arc<State>, routes: &mut Routes) {
+    endpoint(state, routes, Method::GET, "/admin/overview", Verb::Inspect, |asked| async move { overview(&asked).await });
+    endpoint(state, routes, Method::GET, "/admin/series", Verb::Inspect, |asked| async move { series(&asked) });
+    endpoint(state, routes, Method::GET, "/admin/addresses", Verb::Inspect, |asked| async move { addresses(&asked) });
+    routes.get("/healthz", handler(|_: Call| async { json(StatusCode::OK, &json!({ "status": "ok" })) }));
+    let ready = Arc::clone(state);
+    routes.get("/readyz", handler(move |_: Call| {
+        let ready = Arc::clone(&ready);
+        async move { readiness(&ready) }
+    }));
+}
+
+/// Ready means: new work is taken. Load balancers stop sending while it says otherwise.
+fn readiness(state: &State) -> net::http::Response {
+    let hub = &state.console.hub;
+    let mut reasons = Vec::new();
+    if hub.tasks().is_draining() {
+        reasons.push(Fault::new(Code::Draining, "the program is stopping"));
+    }
+    if let Some(why) = hub.engine().health().poisoned {
+        reasons.push(Fault::new(Code::StoreUnavailable, why));
+    }
+    let list: Vec<Value> =
+        reasons.iter().map(|fault| json!({ "code": fault.code().id(), "detail": fault.detail() })).collect();
+    let status = if list.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json(status, &json!({ "ready": list.is_empty(), "reasons": list }))
+}
+
+async fn overview(asked: &Asked) -> Result<Value, Fault> {
+    let state = &asked.state;
+    let hub = asked.hub();
+    let now = hub.clock().now();
+    let counters = hub.counters();
+    let queues = hub.broker().queues().await;
+    let connections = &state.console.connections;
+    let net = connections.metrics();
+    let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let faults: Vec<Value> = counters
+        .faults()
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(code, count)| json!({ "code": code.id(), "title": code.entry().title, "count": count }))
+        .collect();
+    let (memory_bytes, cpu_ms) = process();
+    Ok(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "started": state.started.to_string(),
+        "now": now.to_string(),
+        "uptime_ms": millis(now.since(state.started)),
+        "messages": {
+            "published": load(&counters.published),
+            "published_bytes": load(&counters.published_bytes),
+            "called": load(&counters.called),
+        },
+        "connections": {
+            "open": connections.len(), "max": connections.max(),
+            "accepted": load(&net.accepted), "refused": load(&net.refused),
+        },
+        "subscriptions": hub.broker().subscriptions(),
+        "queues": {
+            "count": queues.len(),
+            "depth": queues.iter().map(|row| row.stats.depth).sum::<u64>(),
+            "dead": queues.iter().map(|row| row.stats.dead).sum::<u64>(),
+        },
+        "streams": { "count": hub.broker().streams().len() },
+        "store": store(asked),
+        "faults": faults,
+        "memory_bytes": memory_bytes,
+        "cpu_ms": cpu_ms,
+        "tasks": hub.tasks().running(),
+        "panics": hub.tasks().panics(),
+        "draining": hub.tasks().is_draining(),
+    }))
+}
+
+fn store(asked: &Asked) -> Value {
+    let health = asked.hub().engine().health();
+    let state = match (&health.poisoned, health.damage.is_empty()) {
+        (Some(_), _) => "poisoned",
+        (None, false) => "damaged",
+        (None, true) => "ok",
+    };
+    let damage: Vec<Value> = health
+        .damage
+        .iter()
+        .map(|damage| {
+            json!({
+                "file": damage.file.display().to_string(), "from": damage.from, "to": damage.to,
+                "records": damage.records, "lanes": damage.lanes, "what": damage.what,
+            })
+        })
+        .collect();
+    json!({
+        "state": state, "detail": health.poisoned, "full": health.full, "damage": damage, "segments": health.segments,
+        "bytes": health.bytes, "waiting_bytes": health.waiting_bytes, "commits": health.commits, "records": health.records,
+    })
+}
+
+fn series(asked: &Asked) -> Result<Value, Fault> {
+    let step_ms = crate::sampler::STEP.as_millis();
+    let Some(text) = asked.call.query("address") else {
+        let (published, called, faults) = asked.state.sampler.totals();
+        return Ok(json!({ "step_ms": step_ms, "published": published, "called": called, "faults": faults }));
+    };
+    let address = message::Address::parse(&text)?;
+    asked.session.allow(Verb::Inspect, &address)?;
+    let (came, went) = asked.state.sampler.series(&address);
+    Ok(json!({ "step_ms": step_ms, "in": came, "out": went }))
+}
+
+fn addresses(asked: &Asked) -> Result<Value, Fault> {
+    let kind = asked.call.query("kind");
+    let mut list: Vec<Value> = Vec::new();
+    for rate in asked.hub().broker().rates() {
+        let Some(address) = rate.address else {
+            list.push(json!({ "address": null, "in": rate.messages_in, "out": rate.messages_out }));
+            continue;
+        };
+        let wanted = kind.as_deref().is_none_or(|kind| kind == address.kind().as_str());
+        if !wanted || !asked.session.may(Verb::Inspect, &address) {
+            continue;
+        }
+        let (came, went) = asked.state.sampler.rate(&address);
+        list.push(json!({
+            "address": address.to_string(), "in": rate.messages_in, "out": rate.messages_out,
+            "rate_in": came, "rate_out": went,
+        }));
+    }
+    Ok(items(list))
+}
+
+/// Resident memory in bytes and CPU time in milliseconds of this process; zeros where `/proc` is not.
+pub(crate) fn process() -> (u64, u64) {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Fields are counted behind the name, which may hold spaces and brackets.
+    let behind = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks: u64 = behind.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    (pages * 4096, ticks * 10)
+}
+
+pub(crate) fn millis(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

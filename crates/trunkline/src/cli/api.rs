@@ -1,0 +1,105 @@
+//! A small client of the server's public APIs: JSON in and out, faults as the errors that the server wrote.
+
+use super::Reach;
+use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
+use net::http::{Body, HeaderValue, Method, Response, header};
+use serde_json::Value;
+use std::time::Duration;
+
+/// The largest answer that is read whole.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// One server and one key.
+pub(crate) struct Api {
+    client: net::Client,
+    url: String,
+    key: Option<HeaderValue>,
+    pub(crate) json: bool,
+}
+
+impl Api {
+    pub(crate) fn new(reach: &Reach) -> Result<Api> {
+        // Who types a URL may reach it, wherever it is: the guard is for what servers are told to fetch.
+        let settings = net::Settings { egress: net::Egress::trusting(), ..net::Settings::default() };
+        let client = net::Client::new(settings, &net::Tasks::new(), message::Clock::system(), Default::default())
+            .map_err(|fault| anyhow!("{fault}"))?;
+        let url = reach.url.trim_end_matches('/').to_owned();
+        let key = reach.key.as_ref().map(|key| HeaderValue::from_str(&format!("Bearer {key}")));
+        let key = key.transpose().context("the key holds characters that no key has")?;
+        Ok(Api { client, url, key, json: reach.json })
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Result<Value> {
+        self.value(Method::GET, path, None, Bytes::new()).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        self.value(Method::POST, path, Some("application/json"), body.to_string().into()).await
+    }
+
+    async fn value(&self, method: Method, path: &str, content_type: Option<&str>, body: Bytes) -> Result<Value> {
+        let response = self.send(method, path, content_type, &[], body).await?;
+        let bytes = response.into_body().collect(ANSWER_BYTES_MAX).await.map_err(|fault| anyhow!("{fault}"))?;
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&bytes).with_context(|| format!("{}{path} did not answer in JSON", self.url))
+    }
+
+    /// Sends one request; an answer that is a refusal becomes an error with the server's words.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: Option<&str>,
+        headers: &[(String, String)],
+        body: Bytes,
+    ) -> Result<Response> {
+        let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.url));
+        if let Some(content_type) = content_type {
+            request = request.header(header::CONTENT_TYPE, content_type);
+        }
+        if let Some(key) = &self.key {
+            request = request.header(header::AUTHORIZATION, key);
+        }
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(Body::full(body)).context("the request cannot be written")?;
+        let options = net::Options::within(Duration::from_secs(120));
+        let response = self.client.request(request, options).await.map_err(|fault| {
+            anyhow!("{fault}\n  is a server running at {}? start one with: trunkline demo", self.url)
+        })?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        bail!("{}", refusal(response).await)
+    }
+}
+
+/// What a refusal says: the problem document's words, or the status and the beginning of the body.
+async fn refusal(response: Response) -> String {
+    let status = response.status();
+    let body = response.into_body().collect(1 << 20).await.unwrap_or_default();
+    if let Ok(problem) = serde_json::from_slice::<Value>(&body)
+        && let Some(code) = problem["code"].as_str()
+    {
+        let (title, detail) = (problem["title"].as_str().unwrap_or(""), problem["detail"].as_str().unwrap_or(""));
+        return format!("{code} {title}: {detail}\n  more: trunkline explain {code}");
+    }
+    let text: String = String::from_utf8_lossy(&body).chars().take(300).collect();
+    format!("the server answered {status}: {text}")
+}
+
+/// A name as one part of a path, or as several when it has levels.
+pub(crate) fn escaped(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' | b'$' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}

@@ -1,0 +1,52 @@
+//! `trunkline config`: a commented default file, a check with file, line and column, the JSON schema.
+
+use super::{Reach, complain, say};
+use crate::config::{load, reference};
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// `trunkline config`.
+#[derive(Args)]
+pub(super) struct Config {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    _reach: Reach,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print a configuration file with every field, its meaning and its default.
+    Default,
+    /// Check a file without applying it.
+    Check {
+        /// The file.
+        #[arg(default_value = "trunkline.yaml")]
+        file: PathBuf,
+    },
+    /// Print the JSON Schema of the configuration file, for editors.
+    Schema,
+}
+
+impl Config {
+    pub(super) async fn run(self) -> Result<ExitCode> {
+        match self.command {
+            Command::Default => say(reference::default_file().trim_end())?,
+            Command::Schema => say(&serde_json::to_string_pretty(&reference::schema())?)?,
+            Command::Check { file } => {
+                let checked = match load(&file) {
+                    Ok((document, settings)) => crate::serve::check(&document, &settings).await,
+                    Err(problem) => Err(problem),
+                };
+                if let Err(problem) = checked {
+                    complain(&format!("{problem}\n  more: trunkline explain TL0012"));
+                    return Ok(ExitCode::FAILURE);
+                }
+                say(&format!("{} is fine", file.display()))?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

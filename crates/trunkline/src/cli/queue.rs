@@ -1,0 +1,152 @@
+//! `trunkline queue`: list, peek, lease, dead letters, replay, purge.
+
+use super::api::{Api, escaped};
+use super::{Reach, say, table};
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+/// `trunkline queue`.
+#[derive(Args)]
+pub(super) struct Queue {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List the queues.
+    Ls,
+    /// Show the oldest messages without taking them.
+    Peek {
+        /// The queue.
+        name: String,
+        /// How many at most.
+        #[arg(short = 'n', long, default_value_t = 10)]
+        max: u32,
+    },
+    /// Lease messages and print them.
+    Lease {
+        /// The queue.
+        name: String,
+        /// How many at most.
+        #[arg(short = 'n', long, default_value_t = 1)]
+        max: u32,
+        /// How long to wait for one, such as 5s.
+        #[arg(long, default_value = "0s")]
+        wait: String,
+        /// Acknowledge them at once.
+        #[arg(long)]
+        ack: bool,
+    },
+    /// Show the dead letters with their attempts.
+    Dead {
+        /// The queue.
+        name: String,
+        /// How many at most.
+        #[arg(short = 'n', long, default_value_t = 20)]
+        max: u32,
+    },
+    /// Put dead letters back into the queue.
+    Replay {
+        /// The queue.
+        name: String,
+        /// Their numbers, as `queue dead` shows them.
+        numbers: Vec<u64>,
+        /// All of them.
+        #[arg(long, conflicts_with = "numbers")]
+        all: bool,
+    },
+    /// Drop everything that waits in a queue.
+    Purge {
+        /// The queue.
+        name: String,
+        /// Yes, really.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+impl Queue {
+    pub(super) async fn run(self) -> Result<()> {
+        let api = Api::new(&self.reach)?;
+        match self.command {
+            Command::Ls => list(&api).await,
+            Command::Peek { name, max } => {
+                let found = api.get(&format!("/admin/queues/{}/messages?max={max}", escaped(&name))).await?;
+                lines(&found)
+            }
+            Command::Lease { name, max, wait, ack } => lease(&api, &name, max, &wait, ack).await,
+            Command::Dead { name, max } => dead(&api, &name, max).await,
+            Command::Replay { name, numbers, all } => {
+                if numbers.is_empty() && !all {
+                    bail!("name the dead letters by number, or say --all; `trunkline queue dead {name}` shows them");
+                }
+                let selection = if all { json!({ "all": true }) } else { json!({ "numbers": numbers }) };
+                let done = api.post(&format!("/admin/queues/{}/replay", escaped(&name)), &selection).await?;
+                say(&format!("{} put back into queue/{name}", done["replayed"]))
+            }
+            Command::Purge { name, yes } => {
+                if !yes {
+                    bail!("this drops everything in queue/{name}; say --yes if you mean it");
+                }
+                let done = api.post(&format!("/admin/queues/{}/purge", escaped(&name)), &json!({})).await?;
+                say(&format!("{} dropped from queue/{name}", done["purged"]))
+            }
+        }
+    }
+}
+
+async fn list(api: &Api) -> Result<()> {
+    let found = api.get("/admin/queues").await?;
+    if api.json {
+        return say(&found.to_string());
+    }
+    let cell = |row: &Value, key: &str| match &row[key] {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let keys = ["name", "ready", "leased", "delayed", "dead", "oldest_ms", "consumers", "in", "out"];
+    let rows: Vec<Vec<String>> = found["items"]
+        .as_array()
+        .map(|rows| rows.iter().map(|row| keys.iter().map(|key| cell(row, key)).collect()).collect())
+        .unwrap_or_default();
+    table(&["QUEUE", "READY", "LEASED", "DELAYED", "DEAD", "OLDEST MS", "CONSUMERS", "IN", "OUT"], &rows)
+}
+
+async fn lease(api: &Api, name: &str, max: u32, wait: &str, ack: bool) -> Result<()> {
+    let base = format!("/api/queues/{}", escaped(name));
+    let found = api.post(&format!("{base}/lease"), &json!({ "max": max, "wait": wait })).await?;
+    let deliveries = found["items"].as_array().or(found.as_array()).cloned().unwrap_or_default();
+    for delivery in &deliveries {
+        say(&delivery.to_string())?;
+        if let (true, Some(token)) = (ack, delivery["token"].as_str()) {
+            api.post(&format!("{base}/leases/{token}"), &json!({ "action": "ack" })).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn dead(api: &Api, name: &str, max: u32) -> Result<()> {
+    let found = api.get(&format!("/admin/queues/{}/dead?max={max}", escaped(name))).await?;
+    if api.json {
+        return lines(&found);
+    }
+    for letter in found["items"].as_array().into_iter().flatten() {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        say(&format!("{}  {}  {}: {}", letter["number"], text(&letter["died"]), text(&letter["reason"]), text(&letter["detail"])))?;
+        for attempt in letter["attempts"].as_array().into_iter().flatten() {
+            let (time, code, detail) = (text(&attempt["time"]), text(&attempt["code"]), text(&attempt["detail"]));
+            say(&format!("    {time}  {} ms  {code} {detail}", attempt["took_ms"]))?;
+        }
+    }
+    Ok(())
+}
+
+/// One item per line.
+fn lines(found: &Value) -> Result<()> {
+    found["items"].as_array().into_iter().flatten().try_for_each(|item| say(&item.to_string()))
+}

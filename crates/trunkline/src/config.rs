@@ -1,0 +1,9 @@
+//! The configuration file: read with places, overridden from the environment, taken apart into each part's section.
+//! What a section means is its crate's business; here every misfit gets its file, line and column.
+
+mod document;
+mod load;
+pub mod reference;
+
+pub use document::{Document, Problem};
+pub use load::{Program, Settings, check, load, parse};

@@ -1,0 +1,316 @@
+//! A YAML document as a tree that remembers where everything stood, so that a misfit found long after reading can be
+//! pointed at. It knows nothing of what the keys mean.
+
+use message::Misfit;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+use serde_saphyr::Spanned;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A document that was read.
+#[derive(Clone, Debug)]
+pub struct Document {
+    file: PathBuf,
+    text: String,
+    root: Node,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Place {
+    line: u64,
+    column: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Node {
+    place: Place,
+    tree: Tree,
+}
+
+#[derive(Clone, Debug)]
+enum Tree {
+    Scalar(Value),
+    List(Vec<Node>),
+    Map(Vec<(String, Place, Node)>),
+}
+
+/// What is wrong with a file, and where.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// The file as it was named.
+    pub file: PathBuf,
+    /// Line, from 1; 0 when it is about the whole file.
+    pub line: u64,
+    /// Column in characters, from 1.
+    pub column: u64,
+    /// The field, as `routes.0.from`.
+    pub field: String,
+    /// What is wrong.
+    pub what: String,
+    /// What was perhaps meant.
+    pub hint: Option<String>,
+    /// The line as it stands in the file.
+    pub excerpt: Option<String>,
+}
+
+impl Document {
+    /// Reads a YAML text; `file` is only for naming it.
+    pub fn parse(file: &Path, text: &str) -> Result<Document, Box<Problem>> {
+        let empty = text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
+        let root = if empty {
+            Node { place: Place { line: 1, column: 1 }, tree: Tree::Map(Vec::new()) }
+        } else {
+            let parsed: Result<Spanned<Tree>, _> = serde_saphyr::from_str(text);
+            parsed.map(Node::from).map_err(|error| syntax_problem(file, text, &error))?
+        };
+        Ok(Document { file: file.to_owned(), text: text.to_owned(), root })
+    }
+
+    /// The same content without places.
+    pub fn value(&self) -> Value {
+        self.root.value()
+    }
+
+    /// Sets the scalar at `path`, making the maps on the way; false when something that is no map stands in the way.
+    pub fn set(&mut self, path: &[String], value: Value) -> bool {
+        self.root.set(path, value)
+    }
+
+    /// Points a misfit at its place: that of the deepest key of its path that the file has.
+    pub fn locate(&self, misfit: &Misfit) -> Box<Problem> {
+        let (place, _) = self.root.place(&misfit.path);
+        Box::new(Problem {
+            file: self.file.clone(),
+            line: place.line,
+            column: place.column,
+            field: misfit.path.join("."),
+            what: misfit.what.clone(),
+            hint: misfit.hint.clone(),
+            excerpt: excerpt(&self.text, place.line),
+        })
+    }
+}
+
+impl Problem {
+    /// A problem with the file as a whole.
+    pub fn whole(file: &Path, what: impl Into<String>) -> Box<Problem> {
+        Box::new(Problem {
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+            field: String::new(),
+            what: what.into(),
+            hint: None,
+            excerpt: None,
+        })
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.file.display())?;
+        if self.line > 0 {
+            write!(out, ":{}:{}", self.line, self.column)?;
+        }
+        write!(out, ": ")?;
+        if !self.field.is_empty() {
+            write!(out, "{}: ", self.field)?;
+        }
+        write!(out, "{}", self.what)?;
+        if let Some(hint) = &self.hint {
+            write!(out, "; {hint}")?;
+        }
+        if let Some(excerpt) = &self.excerpt {
+            let indent = usize::try_from(self.column.saturating_sub(1)).unwrap_or(0);
+            write!(out, "\n  {:>4} | {excerpt}\n       | {}^", self.line, " ".repeat(indent))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl Node {
+    fn value(&self) -> Value {
+        match &self.tree {
+            Tree::Scalar(value) => value.clone(),
+            Tree::List(nodes) => nodes.iter().map(Node::value).collect(),
+            Tree::Map(entries) => {
+                Value::Object(entries.iter().map(|(key, _, node)| (key.clone(), node.value())).collect())
+            }
+        }
+    }
+
+    fn set(&mut self, path: &[String], value: Value) -> bool {
+        let Some((key, rest)) = path.split_first() else {
+            self.tree = Tree::Scalar(value);
+            return true;
+        };
+        match &mut self.tree {
+            Tree::List(nodes) => {
+                let node = key.parse().ok().and_then(|index: usize| nodes.get_mut(index));
+                node.is_some_and(|node| node.set(rest, value))
+            }
+            Tree::Map(entries) => {
+                if let Some((_, _, node)) = entries.iter_mut().find(|(name, ..)| name.eq_ignore_ascii_case(key)) {
+                    return node.set(rest, value);
+                }
+                let mut node = Node { place: self.place, tree: Tree::Map(Vec::new()) };
+                let done = node.set(rest, value);
+                entries.push((key.to_ascii_lowercase(), self.place, node));
+                done
+            }
+            Tree::Scalar(Value::Null) => {
+                self.tree = Tree::Map(Vec::new());
+                self.set(path, value)
+            }
+            Tree::Scalar(_) => false,
+        }
+    }
+
+    /// The place of the deepest node on `path`, and how many keys of it exist.
+    fn place(&self, path: &[String]) -> (Place, usize) {
+        let Some((key, rest)) = path.split_first() else { return (self.place, 0) };
+        match &self.tree {
+            Tree::Scalar(_) => (self.place, 0),
+            Tree::List(nodes) => match key.parse().ok().and_then(|index: usize| nodes.get(index)) {
+                Some(node) => node.place(rest),
+                None => (self.place, 0),
+            },
+            Tree::Map(entries) => match entries.iter().find(|(name, ..)| name == key) {
+                // The last key is pointed at itself: that is what must be changed when it is unknown.
+                Some((_, place, node)) if rest.is_empty() => {
+                    let scalar = matches!(node.tree, Tree::Scalar(_)) && node.place.line > 0;
+                    (if scalar { node.place } else { *place }, 1)
+                }
+                Some((_, _, node)) => node.place(rest),
+                None => (self.place, 0),
+            },
+        }
+    }
+
+    /// The place of a key itself rather than of its value.
+    fn key_place(&self, path: &[String]) -> Option<Place> {
+        let (key, rest) = path.split_first()?;
+        match &self.tree {
+            Tree::Scalar(_) => None,
+            Tree::List(nodes) => nodes.get(key.parse::<usize>().ok()?)?.key_place(rest),
+            Tree::Map(entries) => {
+                let (_, place, node) = entries.iter().find(|(name, ..)| name == key)?;
+                if rest.is_empty() { Some(*place) } else { node.key_place(rest) }
+            }
+        }
+    }
+}
+
+impl Document {
+    /// Like [`Document::locate`], but points at the key of the last step of the path: for keys that are unknown.
+    pub fn locate_key(&self, misfit: &Misfit) -> Box<Problem> {
+        let mut problem = self.locate(misfit);
+        if let Some(place) = self.root.key_place(&misfit.path) {
+            problem.line = place.line;
+            problem.column = place.column;
+            problem.excerpt = excerpt(&self.text, place.line);
+        }
+        problem
+    }
+}
+
+impl From<Spanned<Tree>> for Node {
+    fn from(spanned: Spanned<Tree>) -> Node {
+        Node { place: place_of(&spanned.referenced), tree: spanned.value }
+    }
+}
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Tree, D::Error> {
+        deserializer.deserialize_any(TreeVisitor)
+    }
+}
+
+struct TreeVisitor;
+
+impl<'de> Visitor<'de> for TreeVisitor {
+    type Value = Tree;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("YAML")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Tree, E> {
+        Ok(Tree::Scalar(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Tree, E> {
+        Ok(Tree::Scalar(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Tree, E> {
+        Ok(Tree::Scalar(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Tree, E> {
+        Ok(Tree::Scalar(value.into()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Tree, E> {
+        Ok(Tree::Scalar(value.into()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Tree, E> {
+        Ok(Tree::Scalar(Value::Null))
+    }
+
+    fn visit_none<E>(self) -> Result<Tree, E> {
+        Ok(Tree::Scalar(Value::Null))
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Tree, D::Error> {
+        Tree::deserialize(deserializer)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Tree, A::Error> {
+        let mut nodes = Vec::new();
+        while let Some(node) = seq.next_element::<Spanned<Tree>>()? {
+            nodes.push(Node::from(node));
+        }
+        Ok(Tree::List(nodes))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Tree, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(key) = map.next_key::<Spanned<String>>()? {
+            let node = map.next_value::<Spanned<Tree>>()?;
+            entries.push((key.value, place_of(&key.referenced), Node::from(node)));
+        }
+        Ok(Tree::Map(entries))
+    }
+}
+
+fn place_of(location: &serde_saphyr::Location) -> Place {
+    Place { line: location.line(), column: location.column() }
+}
+
+fn syntax_problem(file: &Path, text: &str, error: &serde_saphyr::Error) -> Box<Problem> {
+    let place = error.location().map(|location| place_of(&location)).unwrap_or_default();
+    let full = error.to_string();
+    let what = full.lines().next().unwrap_or("unreadable").trim_start_matches("error: ").to_owned();
+    Box::new(Problem {
+        file: file.to_owned(),
+        line: place.line,
+        column: place.column,
+        field: String::new(),
+        what: format!("not valid YAML: {what}"),
+        hint: None,
+        excerpt: excerpt(text, place.line),
+    })
+}
+
+fn excerpt(text: &str, line: u64) -> Option<String> {
+    let place = usize::try_from(line.checked_sub(1)?).ok()?;
+    text.lines().nth(place).map(|line| line.chars().take(160).collect())
+}
+
+#[cfg(test)]
+mod tests;

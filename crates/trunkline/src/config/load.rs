@@ -1,0 +1,207 @@
+//! From a file to settings: environment overrides, then each part's section by its own type.
+//! A file is checked whole before anything of it is applied.
+
+use super::document::{Document, Problem};
+use message::{Misfit, Span};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The prefix of environment variables that override scalars: `TRUNKLINE__LIMITS__MESSAGE_BYTES=2000000`.
+const ENV_PREFIX: &str = "TRUNKLINE__";
+/// The sections that the hub takes as one.
+const HUB_KEYS: [&str; 8] =
+    ["limits", "access", "queues", "streams", "queues_on_demand", "routes", "outlets", "audit"];
+
+/// A whole configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// What the process itself needs.
+    pub program: Program,
+    /// What the hub enforces and does.
+    pub hub: hub::Config,
+    /// The section of each protocol, by name.
+    pub protocols: BTreeMap<String, Value>,
+    /// The MCP gateway's section.
+    pub mcp: Value,
+    /// The model gateway's section.
+    pub models: Value,
+}
+
+/// What the process itself needs: where to listen, where to keep data, how to log.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Program {
+    /// The one door: every protocol, told apart by the first bytes. Default 127.0.0.1:7400, reachable from this machine only.
+    pub listen: SocketAddr,
+    /// Further doors, for clients that expect a protocol's usual port.
+    pub ports: Vec<Port>,
+    /// Certificates for TLS, spoken on the same port.
+    pub tls: Option<net::tls::Files>,
+    /// The folder that everything durable is kept in. Default `trunkline-data`, beside where the program was started.
+    pub data: PathBuf,
+    /// What a receipt promises: `fsync` (on disk, survives power loss), `buffered` (with the operating system: survives a
+    /// crash of the program, not of the machine) or `memory` (nothing survives). Default fsync.
+    pub durability: store::Durability,
+    /// What is logged, and how.
+    pub log: Log,
+    /// Where the program itself may connect to.
+    pub egress: net::Egress,
+    /// How long a stop waits for what is under way. Default 5s.
+    pub drain: Span,
+}
+
+impl Default for Program {
+    fn default() -> Program {
+        Program {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            ports: Vec::new(),
+            tls: None,
+            data: PathBuf::from("trunkline-data"),
+            durability: store::Durability::default(),
+            log: Log::default(),
+            egress: net::Egress::default(),
+            drain: Span::secs(5),
+        }
+    }
+}
+
+/// A further door.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Port {
+    /// Address and port: `0.0.0.0:1883`.
+    pub listen: SocketAddr,
+    /// Which protocols are spoken there; all when empty. `http` counts as one.
+    #[serde(default)]
+    pub protocols: Vec<String>,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `json` (one object per line) or `text`. Default json.
+    pub format: LogFormat,
+    /// Which events: `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,wire_mqtt=debug`. Default info.
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log { format: LogFormat::Json, level: "info".into() }
+    }
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Reads and checks a file.
+pub fn load(file: &Path) -> Result<(Document, Settings), Box<Problem>> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Problem::whole(file, format!("cannot be read: {error}")))?;
+    parse(file, &text, std::env::vars())
+}
+
+/// Reads and checks a text as if it stood in `file`, with these environment variables.
+pub fn parse(
+    file: &Path,
+    text: &str,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<(Document, Settings), Box<Problem>> {
+    let mut document = Document::parse(file, text)?;
+    for (name, value) in environment {
+        let Some(path) = name.strip_prefix(ENV_PREFIX) else { continue };
+        let path: Vec<String> = path.split("__").map(str::to_lowercase).collect();
+        // A scalar as YAML would read it, so that numbers and booleans keep their type.
+        let scalar = serde_saphyr::from_str::<Value>(&value).ok().filter(|v| !v.is_object() && !v.is_array());
+        if !document.set(&path, scalar.unwrap_or(Value::String(value))) {
+            return Err(Problem::whole(file, format!("the environment variable {name} overrides nothing that is a scalar")));
+        }
+    }
+    let base = file.parent().map(Path::to_owned).unwrap_or_default();
+    let settings = check(&document, &base)?;
+    Ok((document, settings))
+}
+
+/// Takes a document apart into settings; `base` is what file names in it are relative to.
+pub fn check(document: &Document, base: &Path) -> Result<Settings, Box<Problem>> {
+    let Value::Object(mut sections) = document.value() else {
+        return Err(document.locate(&Misfit::new("the file must be a map of sections")));
+    };
+    let known = top_keys();
+    if let Some(unknown) = sections.keys().find(|key| !known.contains(&key.as_str())) {
+        let misfit = Misfit::new(format!("unknown section {unknown:?}")).among(unknown, known.iter().copied());
+        return Err(document.locate_key(&misfit.at(unknown)));
+    }
+    let protocols = match sections.remove("protocols") {
+        None | Some(Value::Null) => BTreeMap::new(),
+        Some(Value::Object(map)) => map.into_iter().collect(),
+        Some(_) => return Err(document.locate(&Misfit::new("must be a map of protocols").at("protocols"))),
+    };
+    let mut take = |key: &str| sections.remove(key).filter(|value| !value.is_null()).unwrap_or(Value::Object(Map::new()));
+    let (mcp, models) = (take("mcp"), take("models"));
+    let mut hub_part = Map::new();
+    for key in HUB_KEYS {
+        if let Some(value) = sections.remove(key).filter(|value| !value.is_null()) {
+            hub_part.insert(key.to_owned(), value);
+        }
+    }
+    sections.retain(|_, value| !value.is_null());
+    let program: Program = section(document, Value::Object(sections))?;
+    let mut hub: hub::Config = section(document, Value::Object(hub_part))?;
+    hub.base = base.to_owned();
+    Ok(Settings { program, hub, protocols, mcp, models })
+}
+
+/// Every key that may stand at the top.
+pub(crate) fn top_keys() -> Vec<&'static str> {
+    let mut keys = vec!["listen", "ports", "tls", "data", "durability", "log", "egress", "drain", "protocols", "mcp", "models"];
+    keys.extend(HUB_KEYS);
+    keys
+}
+
+fn section<T: DeserializeOwned>(document: &Document, value: Value) -> Result<T, Box<Problem>> {
+    read(value).map_err(|misfit| {
+        if misfit.what.starts_with("unknown ") { document.locate_key(&misfit) } else { document.locate(&misfit) }
+    })
+}
+
+/// A section by its own type, with the path of what does not fit and the nearest known name.
+pub(crate) fn read<T: DeserializeOwned>(value: Value) -> Result<T, Misfit> {
+    serde_path_to_error::deserialize(&value).map_err(|error| {
+        let mut path: Vec<String> = Vec::new();
+        for segment in error.path() {
+            match segment {
+                serde_path_to_error::Segment::Seq { index } => path.push(index.to_string()),
+                serde_path_to_error::Segment::Map { key } => path.push(key.clone()),
+                serde_path_to_error::Segment::Enum { variant } => path.push(variant.clone()),
+                serde_path_to_error::Segment::Unknown => {}
+            }
+        }
+        let what = error.inner().to_string();
+        let mut misfit = Misfit { path, what, hint: None };
+        let quoted: Vec<String> = misfit.what.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        if let Some((word, known)) = quoted.split_first().filter(|_| misfit.what.starts_with("unknown ")) {
+            misfit = misfit.clone().among(word, known.iter().map(String::as_str));
+            if misfit.path.last() != Some(word) {
+                misfit.path.push(word.clone());
+            }
+        }
+        misfit
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! Composition: builds the floors from below, opens the doors, waits, drains. What the parts do is theirs.
+
+use crate::config::{Document, Problem, Settings, load};
+use crate::{logging, reload};
+use anyhow::{Context, Result, anyhow};
+use broker::Broker;
+use hub::{Hub, Inlet, OutletKind, Parts, Protocol};
+use message::{Clock, Dice, Misfit};
+use net::http::Routes;
+use net::{Client, Connections, Door, Listener, Sniffer, Tasks};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Durability, Engine};
+
+/// How long a client may take to show which protocol it speaks.
+const FIRST_BYTES: Duration = Duration::from_secs(10);
+
+/// Every protocol of every wing, in the order in which they are asked about the first bytes.
+pub fn protocols() -> Vec<&'static Protocol> {
+    wire_mqtt::ALL.iter().chain(wire_raw::ALL).chain(wire_http::ALL).collect()
+}
+
+/// Every kind of outlet.
+pub fn outlet_kinds() -> Vec<&'static OutletKind> {
+    protocols().into_iter().flat_map(|protocol| protocol.outlets).collect()
+}
+
+/// A program that runs.
+pub struct Running {
+    /// Where the main door is.
+    pub address: SocketAddr,
+    /// The hub, for those who are inside.
+    pub hub: Hub,
+    /// The inlets by protocol, for reloading.
+    pub(crate) inlets: BTreeMap<&'static str, Arc<dyn Inlet>>,
+    pub(crate) mcp: Arc<mcp::Gateway>,
+    pub(crate) models: Arc<ai::Gateway>,
+    engine: Arc<dyn Engine>,
+    drain: Duration,
+}
+
+/// Runs the server with a configuration file until it is told to stop.
+pub async fn run(file: &Path) -> Result<()> {
+    let (document, settings) = load(file).map_err(|problem| anyhow!("{problem}"))?;
+    logging::start(&settings.program.log);
+    let running = Arc::new(start(&document, settings, Some(file)).await?);
+    reload::watch(&running, file);
+    tracing::info!(address = %running.address, config = %file.display(), version = env!("CARGO_PKG_VERSION"), "ready");
+    stopped().await?;
+    running.stop().await;
+    Ok(())
+}
+
+/// Builds everything and opens the doors.
+pub async fn start(document: &Document, settings: Settings, file: Option<&Path>) -> Result<Running> {
+    let program = settings.program.clone();
+    // Bound before anything else: a port that somebody holds should not cost the opening of the store.
+    let main = Listener::bind(program.listen).map_err(|fault| anyhow!("{fault}"))?;
+    let (clock, dice, tasks) = (Clock::system(), Dice::from_system(), Tasks::new());
+    let engine = open_engine(&program.data, program.durability)?;
+    let broker = Broker::open(
+        Arc::clone(&engine),
+        broker::Settings::default(),
+        clock.clone(),
+        dice.clone(),
+        tasks.clone(),
+    );
+    let broker = broker.await.map_err(|fault| anyhow!("the broker could not be opened: {fault}"))?;
+    let metrics = Arc::new(net::Metrics::default());
+    let egress = net::Settings { egress: program.egress.clone(), ..net::Settings::default() };
+    let client =
+        Client::new(egress, &tasks, clock.clone(), Arc::clone(&metrics)).map_err(|fault| anyhow!("{fault}"))?;
+    let connections = Connections::new(settings.hub.limits.connections, clock.clone(), metrics);
+    let parts = Parts {
+        broker,
+        engine: Arc::clone(&engine),
+        client,
+        tasks: tasks.clone(),
+        clock,
+        dice,
+        outlet_kinds: outlet_kinds(),
+    };
+    let point = |misfit: Misfit| anyhow!("{}", document.locate(&misfit));
+    let hub = Hub::new(parts).map_err(point)?;
+    check_protocols(&settings).map_err(|misfit| anyhow!("{}", document.locate_key(&misfit)))?;
+    let inlets = open_inlets(&hub, &settings).map_err(point)?;
+    let mcp = mcp::Gateway::start(&hub, settings.mcp.clone()).map_err(|misfit| point(misfit.at("mcp")))?;
+    let models = ai::Gateway::start(&hub, settings.models.clone()).map_err(|misfit| point(misfit.at("models")))?;
+    hub.apply(settings.hub.clone()).await.map_err(point)?;
+
+    let mut routes = Routes::new();
+    for inlet in inlets.values() {
+        Arc::clone(inlet).mount(&mut routes);
+    }
+    mcp::mount(&mcp, &mut routes);
+    ai::mount(&models, &mut routes);
+    let console = control::Console {
+        hub: hub.clone(),
+        connections: connections.clone(),
+        mcp: Arc::clone(&mcp),
+        models: Arc::clone(&models),
+        config_file: file.map(Path::to_owned),
+        protocols: protocols(),
+    };
+    control::mount(console, &mut routes);
+    if let [first, ..] = routes.conflicts() {
+        return Err(anyhow!("two parts answer the same path: {first}"));
+    }
+    let address = open_doors(&settings, main, &hub, &inlets, Arc::new(routes), connections)?;
+    Ok(Running { address, hub, inlets, mcp, models, engine, drain: program.drain.0 })
+}
+
+impl Running {
+    /// Takes nothing new, finishes what is under way, closes the store.
+    pub async fn stop(&self) {
+        tracing::info!("draining");
+        let left = self.hub.tasks().shutdown(self.drain).await;
+        if !left.is_empty() {
+            tracing::warn!(tasks = ?left, "ended in the middle");
+        }
+        if let Err(error) = self.engine.close() {
+            tracing::error!(%error, "the store did not close cleanly");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+fn open_engine(data: &PathBuf, durability: Durability) -> Result<Arc<dyn Engine>> {
+    if durability == Durability::Memory {
+        return Ok(Arc::new(store::memory::Memory::new(store::memory::Faults::default())));
+    }
+    std::fs::create_dir_all(data).with_context(|| format!("cannot make the data folder {}", data.display()))?;
+    let options = store::Options { durability, ..store::Options::default() };
+    let engine = store::embedded::Embedded::open(data, options)
+        .with_context(|| format!("cannot open the store in {}", data.display()))?;
+    Ok(Arc::new(engine))
+}
+
+/// A section for a protocol that nobody speaks is a slip of the finger.
+pub(crate) fn check_protocols(settings: &Settings) -> Result<(), Misfit> {
+    let known: Vec<&str> = protocols().iter().map(|protocol| protocol.name).collect();
+    for name in settings.protocols.keys() {
+        if !known.contains(&name.as_str()) {
+            let misfit = Misfit::new(format!("{name:?} is no protocol")).among(name, known.iter().copied());
+            return Err(misfit.at(name).at("protocols"));
+        }
+    }
+    for (place, port) in settings.program.ports.iter().enumerate() {
+        if let Some((at, name)) = port.protocols.iter().enumerate().find(|(_, name)| !known.contains(&name.as_str())) {
+            let misfit = Misfit::new(format!("{name:?} is no protocol")).among(name, known.iter().copied());
+            return Err(misfit.at(at).at("protocols").at(place).at("ports"));
+        }
+    }
+    Ok(())
+}
+
+/// The section of one protocol; an empty one when the file has none.
+pub(crate) fn section(settings: &Settings, name: &str) -> Value {
+    settings.protocols.get(name).filter(|value| !value.is_null()).cloned().unwrap_or(Value::Object(Map::new()))
+}
+
+fn open_inlets(hub: &Hub, settings: &Settings) -> Result<BTreeMap<&'static str, Arc<dyn Inlet>>, Misfit> {
+    let mut inlets = BTreeMap::new();
+    for protocol in protocols() {
+        let inlet = (protocol.open)(hub, section(settings, protocol.name));
+        inlets.insert(protocol.name, inlet.map_err(|misfit| misfit.at(protocol.name).at("protocols"))?);
+    }
+    Ok(inlets)
+}
+
+fn open_doors(
+    settings: &Settings,
+    main: Listener,
+    hub: &Hub,
+    inlets: &BTreeMap<&'static str, Arc<dyn Inlet>>,
+    routes: Arc<Routes>,
+    connections: Connections,
+) -> Result<SocketAddr> {
+    let tls = match &settings.program.tls {
+        Some(files) => {
+            let server = net::tls::Server::load(files.clone()).map_err(|fault| anyhow!("{fault}"))?;
+            server.watch(hub.tasks());
+            Some(server)
+        }
+        None => None,
+    };
+    let door = |only: &[String]| Door {
+        sniffers: sniffers(inlets, &routes, hub.tasks(), only),
+        tls: tls.clone(),
+        first_bytes: FIRST_BYTES,
+        connections: connections.clone(),
+        tasks: hub.tasks().clone(),
+    };
+    let mut further = Vec::new();
+    for port in &settings.program.ports {
+        let listener = Listener::bind(port.listen).map_err(|fault| anyhow!("{fault}"))?;
+        tracing::info!(address = %listener.local(), protocols = ?port.protocols, "listening");
+        further.push((listener, door(&port.protocols)));
+    }
+    let address = main.local();
+    main.serve(door(&[]));
+    for (listener, door) in further {
+        listener.serve(door);
+    }
+    Ok(address)
+}
+
+fn sniffers(
+    inlets: &BTreeMap<&'static str, Arc<dyn Inlet>>,
+    routes: &Arc<Routes>,
+    tasks: &Tasks,
+    only: &[String],
+) -> Vec<Sniffer> {
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
+    let mut list = Vec::new();
+    for protocol in protocols().into_iter().filter(|protocol| wanted(protocol.name)) {
+        if protocol.name == "http" {
+            list.push(http_sniffer(Arc::clone(routes), tasks.clone()));
+        } else if let Some(inlet) = inlets.get(protocol.name).cloned() {
+            let serve: net::Serve = Arc::new(move |conn| Arc::clone(&inlet).accept(conn));
+            list.push(Sniffer { name: protocol.name, sniff: protocol.sniff, serve });
+        }
+    }
+    list
+}
+
+fn http_sniffer(routes: Arc<Routes>, tasks: Tasks) -> Sniffer {
+    let settings = Arc::new(net::http::Settings::default());
+    let serve: net::Serve = Arc::new(move |conn| {
+        Box::pin(net::http::serve(conn, Arc::clone(&routes), Arc::clone(&settings), tasks.clone()))
+    });
+    Sniffer { name: "http", sniff: net::http::sniff, serve }
+}
+
+/// Checks a configuration as far as that goes without opening doors or data: every section by its own part.
+pub async fn check(document: &Document, settings: &Settings) -> Result<(), Box<Problem>> {
+    let point = |misfit: Misfit| document.locate(&misfit);
+    check_protocols(settings).map_err(|misfit| document.locate_key(&misfit))?;
+    let hub = scratch(settings).await.map_err(point)?;
+    hub.check(&settings.hub).map_err(point)?;
+    open_inlets(&hub, settings).map_err(point)?;
+    mcp::Gateway::check(&settings.mcp).map_err(|misfit| point(misfit.at("mcp")))?;
+    ai::Gateway::check(&settings.models).map_err(|misfit| point(misfit.at("models")))
+}
+
+/// A hub over nothing, only for checking: its store is in memory and its doors stay shut.
+async fn scratch(settings: &Settings) -> Result<Hub, Misfit> {
+    let (clock, dice, tasks) = (Clock::system(), Dice::from_system(), Tasks::new());
+    let engine: Arc<dyn Engine> = Arc::new(store::memory::Memory::new(store::memory::Faults::default()));
+    let broker =
+        Broker::open(Arc::clone(&engine), broker::Settings::default(), clock.clone(), dice.clone(), tasks.clone());
+    let broker = broker.await.map_err(|fault| Misfit::new(fault.to_string()))?;
+    let egress = net::Settings { egress: settings.program.egress.clone(), ..net::Settings::default() };
+    let client = Client::new(egress, &tasks, clock.clone(), Arc::default());
+    let client = client.map_err(|fault| Misfit::new(fault.detail()).at("egress"))?;
+    Hub::new(Parts { broker, engine, client, tasks, clock, dice, outlet_kinds: outlet_kinds() })
+}
+
+/// Resolves when the process is asked to stop: Ctrl-C or SIGTERM.
+async fn stopped() -> Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result.context("cannot listen for Ctrl-C"),
+        _ = terminate.recv() => Ok(()),
+    }
+}
