@@ -10,7 +10,8 @@ mod builtins;
 mod profile;
 mod value;
 
-use jaq_core::load::{self, Arena, File, Loader, lex, parse};
+use jaq_core::load::parse::{Def, Term};
+use jaq_core::load::{self, Arena, File, Loader, lex};
 use jaq_core::{Compiler, Ctx, Filter, Vars};
 use message::{Code, Envelope, Fault};
 use serde_json::Value;
@@ -77,10 +78,10 @@ impl Program {
             return Err(Refusal { line: 1, column: 1, message });
         }
         check_brackets(code)?;
-        let term = parse(code)?;
+        let term = read(code)?;
         let used = profile::check(code, &term)?;
-        let main = parse::Def { name: MAIN, args: Vec::new(), body: profile::meter(term) };
-        let prelude = builtins::definitions().map(|def| parse::Def {
+        let main = Def { name: MAIN, args: Vec::new(), body: profile::meter(term) };
+        let prelude = builtins::definitions().map(|def| Def {
             name: def.name,
             args: def.args,
             body: profile::meter(def.body),
@@ -149,7 +150,7 @@ impl Program {
 /// The name of the user's program among the definitions; no user can call it, for it is no allowed builtin.
 const MAIN: &str = "trunkline_main";
 
-fn parse(code: &str) -> Result<parse::Term<&str>, Refusal> {
+fn read(code: &str) -> Result<Term<&str>, Refusal> {
     let end = code.get(code.len()..).unwrap_or("");
     let tokens = lex::Lexer::new(code).lex().map_err(|errors| match errors.first() {
         Some((expected, found)) => {

@@ -10,6 +10,7 @@ use jaq_json::Val;
 use std::cell::Cell;
 
 use super::value;
+use crate::steps::hl7;
 
 /// What one run may spend: about half a second of work at the very worst, far above what mapping a message takes.
 const FUEL: usize = 1 << 24;
@@ -120,7 +121,7 @@ const DEFINITIONS: &[(&str, usize)] = &[
 
 /// Ours: jaq's are without a bound (`fromjson`), recursive (`flatten`), behind a feature (base64) or absent.
 const OWN: &[(&str, usize)] =
-    &[("decode_base64", 0), ("encode_base64", 0), ("flatten", 0), ("flatten", 1), ("fromjson", 0)];
+    &[("decode_base64", 0), ("encode_base64", 0), ("flatten", 0), ("flatten", 1), ("fromjson", 0), ("hl7", 1), ("hl7_time", 0)];
 
 /// Helpers of the definitions that are no part of the language.
 const HIDDEN: &[&str] =
@@ -231,7 +232,19 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Kind>> {
 
 fn own() -> impl Iterator<Item = Fun<Kind>> {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
-    let list: [(&'static str, usize, RunPtr<Kind>); 5] = [
+    let list: [(&'static str, usize, RunPtr<Kind>); 7] = [
+        ("hl7", 1, |mut cv| {
+            let path = cv.0.pop_var();
+            bome(path.try_as_utf8_bytes_owned().and_then(|path| {
+                let picked = hl7::pick(&cv.1, &String::from_utf8_lossy(&path)).map_err(Error::str)?;
+                Ok(picked.unwrap_or(Val::Null))
+            }))
+        }),
+        ("hl7_time", 0, |cv| {
+            bome(cv.1.try_as_utf8_bytes_owned().map(|stamp| {
+                hl7::to_rfc3339(&String::from_utf8_lossy(&stamp)).map_or(Val::Null, Val::from)
+            }))
+        }),
         ("fromjson", 0, |cv| {
             bome(cv.1.try_as_utf8_bytes_owned().and_then(|text| {
                 value::parse(&text).map_err(|why| Error::str(format_args!("cannot be read as JSON: {why}")))
@@ -258,7 +271,7 @@ fn own() -> impl Iterator<Item = Fun<Kind>> {
             bome(Ok(flat.into_iter().collect()))
         }),
     ];
-    list.into_iter().map(|(name, arity, pointer)| run((name, v(arity), pointer)))
+    list.into_iter().map(|(name, arity, pointer)| run::<Kind>((name, v(arity), pointer)))
 }
 
 /// Each passes its input on, so that it may stand in a path and on the left of an assignment as well.

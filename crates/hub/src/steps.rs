@@ -1,0 +1,262 @@
+//! Steps: what a route does to a message on its way. Each is pure, ends on every input and is compiled once, when the
+//! configuration is read. Nothing here does I/O while a message flows, waits, or remembers anything between messages.
+
+mod codec;
+mod config;
+pub mod hl7;
+mod jq;
+mod schema;
+mod xml;
+
+pub use config::{Format, SchemaSource, SetConfig, StepConfig};
+
+use bytes::Bytes;
+use message::{Code, Envelope, Fault};
+use serde_json::Value;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+/// Why a step of the configuration cannot be used.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("step {step}: {message}")]
+pub struct StepError {
+    /// Which step, from 0.
+    pub step: usize,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+/// Compiles `configs`; the files that they name are read now, relative to `base`.
+pub fn compile(configs: &[StepConfig], base: &Path) -> Result<Steps, StepError> {
+    let steps = configs
+        .iter()
+        .enumerate()
+        .map(|(step, config)| Step::compile(config, base).map_err(|message| StepError { step, message }))
+        .collect::<Result<_, _>>()?;
+    Ok(Steps { steps })
+}
+
+/// Compiled steps, shared between threads.
+pub struct Steps {
+    steps: Vec<Step>,
+}
+
+impl Steps {
+    /// Sends a message through; `None` when a step let it go (a filter, or a map that made nothing).
+    ///
+    /// A fault names the step, counted from 1, and is [`Code::DecodeFailed`], [`Code::SchemaViolation`] or
+    /// [`Code::StepFailed`].
+    pub fn run(&self, message: impl Into<Flowing>) -> Result<Option<Flowing>, Fault> {
+        let mut flowing = message.into();
+        for (place, step) in self.steps.iter().enumerate() {
+            let done = step.run(flowing);
+            match done.map_err(|fault| fault.within(&format!("step {} ({})", place + 1, step.name())))? {
+                Some(next) => flowing = next,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(flowing))
+    }
+
+    /// How many steps there are.
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Whether there is no step.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+}
+
+/// A message between steps: the envelope and, once something needed it, its body as JSON.
+///
+/// Invariant: when `stale`, the JSON is the truth and the envelope's body is out of date; then the JSON is there.
+/// Cloning shares the JSON, so that many targets of a route cost one decoding.
+#[derive(Clone, Debug)]
+pub struct Flowing {
+    envelope: Envelope,
+    json: OnceLock<Arc<Value>>,
+    stale: bool,
+}
+
+impl From<Envelope> for Flowing {
+    fn from(envelope: Envelope) -> Flowing {
+        Flowing { envelope, json: OnceLock::new(), stale: false }
+    }
+}
+
+impl Flowing {
+    /// The envelope; its body may be out of date.
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// The body as JSON, decoded on first use.
+    pub fn json(&self) -> Result<&Value, Fault> {
+        if self.json.get().is_none() {
+            let value = codec::decode_json(&self.envelope.body)?;
+            // Another thread may have been quicker, with the same value.
+            return Ok(self.json.get_or_init(|| Arc::new(value)));
+        }
+        self.json.get().map(|value| &**value).ok_or_else(|| Fault::new(Code::Internal, "the body was lost"))
+    }
+
+    /// The envelope with the body that the steps made.
+    pub fn into_envelope(mut self) -> Result<Envelope, Fault> {
+        if self.stale {
+            self.envelope.body = codec::encode_json(self.json()?)?;
+        }
+        Ok(self.envelope)
+    }
+
+    /// Puts `value` into the place of the body.
+    fn replace(mut self, value: Value) -> Flowing {
+        self.json = OnceLock::from(Arc::new(value));
+        self.stale = true;
+        self.envelope.content_type = Some(codec::JSON.into());
+        self
+    }
+
+    /// Puts bytes of another format into the place of the body.
+    fn encoded(mut self, body: impl Into<Bytes>, content_type: &'static str) -> Flowing {
+        self.envelope.body = body.into();
+        self.envelope.content_type = Some(content_type.into());
+        self.json = OnceLock::new();
+        self.stale = false;
+        self
+    }
+}
+
+/// A compiled condition of a target: a jq expression whose first result decides.
+pub struct Condition(jq::Program);
+
+impl Condition {
+    /// Compiles a jq expression in the total profile.
+    pub fn compile(code: &str) -> Result<Condition, jq::Refusal> {
+        jq::Program::compile(code).map(Condition)
+    }
+
+    /// Whether the message fits: true unless the result is `false`, `null` or nothing.
+    pub fn test(&self, flowing: &Flowing) -> Result<bool, Fault> {
+        let results = self.0.run(flowing.json()?, &flowing.envelope, 1)?;
+        Ok(results.first().is_some_and(|value| !matches!(value, Value::Null | Value::Bool(false))))
+    }
+}
+
+pub use jq::Refusal;
+
+enum Step {
+    Decode(Format),
+    Encode(Format),
+    Filter(Condition),
+    Map(jq::Program),
+    Validate(schema::Schema),
+    Set(Set),
+}
+
+struct Set {
+    key: Option<jq::Program>,
+    content_type: Option<Arc<str>>,
+    headers: Vec<(String, jq::Program)>,
+}
+
+impl Step {
+    fn compile(config: &StepConfig, base: &Path) -> Result<Step, String> {
+        let program = |code: &str| jq::Program::compile(code).map_err(|refusal| refusal.to_string());
+        Ok(match config {
+            StepConfig::Decode(format) => Step::Decode(*format),
+            StepConfig::Encode(format) => Step::Encode(*format),
+            StepConfig::Filter(code) => Step::Filter(Condition(program(code)?)),
+            StepConfig::Map(code) => Step::Map(program(code)?),
+            StepConfig::Validate(source) => Step::Validate(schema::Schema::compile(&source.schema, base)?),
+            StepConfig::Set(set) => Step::Set(Set {
+                key: set.key.as_deref().map(program).transpose()?,
+                content_type: set.content_type.as_deref().map(Arc::from),
+                headers: set
+                    .headers
+                    .iter()
+                    .map(|(name, code)| Ok((name.to_ascii_lowercase(), program(code)?)))
+                    .collect::<Result<_, String>>()?,
+            }),
+        })
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Step::Decode(_) => "decode",
+            Step::Encode(_) => "encode",
+            Step::Filter(_) => "filter",
+            Step::Map(_) => "map",
+            Step::Validate(_) => "validate",
+            Step::Set(_) => "set",
+        }
+    }
+
+    fn run(&self, flowing: Flowing) -> Result<Option<Flowing>, Fault> {
+        match self {
+            Step::Decode(Format::Json) => {
+                flowing.json()?;
+                let mut flowing = flowing;
+                flowing.envelope.content_type.get_or_insert_with(|| codec::JSON.into());
+                Ok(Some(flowing))
+            }
+            Step::Decode(format) => {
+                let flowing = Flowing::from(flowing.into_envelope()?);
+                let value = codec::decode(*format, &flowing.envelope.body)?;
+                Ok(Some(flowing.replace(value)))
+            }
+            Step::Encode(format) => {
+                let (body, content_type) = codec::encode(*format, flowing.json()?)?;
+                Ok(Some(flowing.encoded(body, content_type)))
+            }
+            Step::Filter(condition) => Ok(condition.test(&flowing)?.then_some(flowing)),
+            Step::Map(program) => {
+                let result = program.run(flowing.json()?, &flowing.envelope, 1)?.pop();
+                Ok(result.map(|value| flowing.replace(value)))
+            }
+            Step::Validate(schema) => {
+                schema.check(flowing.json()?)?;
+                Ok(Some(flowing))
+            }
+            Step::Set(set) => set.run(flowing).map(Some),
+        }
+    }
+}
+
+impl Set {
+    fn run(&self, mut flowing: Flowing) -> Result<Flowing, Fault> {
+        let evaluate = |program: &jq::Program, flowing: &Flowing, of: &str| {
+            match program.run(flowing.json()?, &flowing.envelope, 1)?.pop() {
+                None | Some(Value::Null) => Ok(None),
+                Some(Value::String(text)) => Ok(Some(text)),
+                Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(Some(value.to_string())),
+                Some(_) => Err(Fault::new(Code::StepFailed, format!("{of} must be a text, a number or null"))),
+            }
+        };
+        let key = self.key.as_ref().map(|program| evaluate(program, &flowing, "key")).transpose()?;
+        let mut headers = Vec::with_capacity(self.headers.len());
+        for (name, program) in &self.headers {
+            headers.push((name, evaluate(program, &flowing, name)?));
+        }
+        if let Some(key) = key {
+            flowing.envelope.key = key.map(Arc::from);
+        }
+        for (name, value) in headers {
+            match value {
+                Some(value) => flowing.envelope.headers.set(name, &value),
+                None => flowing.envelope.headers.remove(name),
+            }
+        }
+        if let Some(content_type) = &self.content_type {
+            // What is said of the bytes must hold for the bytes, so they are written first.
+            let mut envelope = flowing.into_envelope()?;
+            envelope.content_type = Some(Arc::clone(content_type));
+            flowing = Flowing::from(envelope);
+        }
+        Ok(flowing)
+    }
+}
+
+#[cfg(test)]
+mod tests;
