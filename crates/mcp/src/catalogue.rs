@@ -1,0 +1,316 @@
+//! What all upstreams and our own tools offer together: merged, renamed, and found by name, URI or address.
+//! It is rebuilt whole when something changes; who may see an entry is asked at each list.
+
+use crate::json::{Fields, Object};
+use crate::mirror::{self, Param};
+use crate::names;
+use message::{Address, Kind};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What one upstream offers, in its own words.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Offer {
+    pub(crate) tools: Vec<Entry>,
+    pub(crate) prompts: Vec<Entry>,
+    pub(crate) resources: Vec<Entry>,
+    pub(crate) templates: Vec<Entry>,
+    /// The capabilities that it declared, in JSON.
+    pub(crate) capabilities: String,
+    /// What it says of itself.
+    pub(crate) instructions: Option<String>,
+}
+
+/// A tool, prompt, resource or resource template as the upstream describes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// Its name; its URI for a resource, its URI template for a template.
+    pub(crate) name: String,
+    /// The whole object.
+    pub(crate) raw: String,
+    /// Parameters that are mirrored into headers.
+    pub(crate) params: Vec<Param>,
+}
+
+impl Entry {
+    /// Reads one object of a list; `key` names its identifying member.
+    pub(crate) fn read(raw: &str, key: &str) -> Result<Entry, String> {
+        let fields = Fields::parse(raw).map_err(|error| format!("not an object: {error}"))?;
+        let name = fields.string(key).ok_or_else(|| format!("an entry lacks {key:?}"))?.into_owned();
+        if name.is_empty() || name.len() > 4096 {
+            return Err(format!("an entry's {key:?} has {} bytes", name.len()));
+        }
+        let params = match fields.get("inputSchema") {
+            Some(schema) if schema.contains("x-mcp-header") => {
+                let schema = serde_json::from_str(schema).map_err(|error| error.to_string())?;
+                mirror::params(&schema).map_err(|why| format!("{name:?}: {why}"))?
+            }
+            _ => Vec::new(),
+        };
+        Ok(Entry { name, raw: crate::json::one_line(raw).into_owned(), params })
+    }
+}
+
+/// One entry of a merged list.
+#[derive(Debug)]
+pub(crate) struct Item {
+    /// The name by which clients know it.
+    pub(crate) name: String,
+    /// The upstream's name for it.
+    pub(crate) theirs: String,
+    /// Whose it is; empty for our own.
+    pub(crate) upstream: Arc<str>,
+    /// On what policy decides.
+    pub(crate) address: Address,
+    /// The object for clients.
+    pub(crate) raw: String,
+    pub(crate) params: Vec<Param>,
+}
+
+/// The four lists that a server has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum List {
+    Tools,
+    Prompts,
+    Resources,
+    Templates,
+}
+
+impl List {
+    pub(crate) const ALL: [List; 4] = [List::Tools, List::Prompts, List::Resources, List::Templates];
+
+    /// The method that asks for it.
+    pub(crate) fn method(self) -> &'static str {
+        match self {
+            List::Tools => "tools/list",
+            List::Prompts => "prompts/list",
+            List::Resources => "resources/list",
+            List::Templates => "resources/templates/list",
+        }
+    }
+
+    /// The member of the result that holds it.
+    pub(crate) fn member(self) -> &'static str {
+        match self {
+            List::Tools => "tools",
+            List::Prompts => "prompts",
+            List::Resources => "resources",
+            List::Templates => "resourceTemplates",
+        }
+    }
+
+    /// What identifies an entry.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            List::Tools | List::Prompts => "name",
+            List::Resources => "uri",
+            List::Templates => "uriTemplate",
+        }
+    }
+
+    /// The capability under which a server declares it.
+    pub(crate) fn capability(self) -> &'static str {
+        match self {
+            List::Tools => "tools",
+            List::Prompts => "prompts",
+            List::Resources | List::Templates => "resources",
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            List::Tools => Kind::Tool,
+            List::Prompts => Kind::Prompt,
+            List::Resources | List::Templates => Kind::Resource,
+        }
+    }
+}
+
+/// Everything that is offered now.
+#[derive(Debug, Default)]
+pub(crate) struct Catalogue {
+    tools: Vec<Arc<Item>>,
+    prompts: Vec<Arc<Item>>,
+    resources: Vec<Arc<Item>>,
+    templates: Vec<Arc<Item>>,
+    by_name: HashMap<(Kind, String), Arc<Item>>,
+    by_address: HashMap<Address, Arc<Item>>,
+    /// Upstreams that declare resources, in order.
+    pub(crate) readers: Vec<Arc<str>>,
+    /// Names that were changed because somebody had them already.
+    pub(crate) renamed: Vec<(String, String)>,
+    /// The merged capabilities, in JSON.
+    pub(crate) capabilities: String,
+    /// The merged instructions.
+    pub(crate) instructions: Option<String>,
+}
+
+/// One upstream's part of a catalogue.
+pub(crate) struct Part<'a> {
+    pub(crate) upstream: Arc<str>,
+    pub(crate) prefix: String,
+    pub(crate) offer: &'a Offer,
+}
+
+impl Catalogue {
+    /// Merges the parts in their order, and our own tools after them.
+    pub(crate) fn merge(parts: &[Part<'_>], own: &[Entry], instructions: Option<&str>) -> Catalogue {
+        let mut all = Catalogue::default();
+        for list in List::ALL {
+            for part in parts {
+                for entry in part.offer.entries(list) {
+                    all.add(list, &part.upstream, &part.prefix, entry);
+                }
+            }
+            if list == List::Tools {
+                for entry in own {
+                    all.add(list, &Arc::from(""), "", entry);
+                }
+            }
+        }
+        let says = |part: &&Part<'_>| Fields::parse(&part.offer.capabilities).is_ok_and(|f| f.get("resources").is_some());
+        all.readers = parts.iter().filter(says).map(|part| part.upstream.clone()).collect();
+        all.capabilities = capabilities(parts);
+        let texts: Vec<&str> =
+            instructions.into_iter().chain(parts.iter().filter_map(|part| part.offer.instructions.as_deref())).collect();
+        all.instructions = (!texts.is_empty()).then(|| texts.join("\n\n"));
+        all
+    }
+
+    fn add(&mut self, list: List, upstream: &Arc<str>, prefix: &str, entry: &Entry) {
+        let kind = list.kind();
+        let named = matches!(list, List::Tools | List::Prompts);
+        let mut name = if named { format!("{prefix}{}", entry.name) } else { entry.name.clone() };
+        if self.by_name.contains_key(&(kind, name.clone())) {
+            if !named {
+                return; // The first upstream that has a URI answers for it.
+            }
+            let wanted = name;
+            let owner = if upstream.is_empty() { "trunkline" } else { upstream };
+            let first = format!("{owner}_{}", entry.name);
+            name = std::iter::once(first.clone())
+                .chain((2..).map(|count| format!("{first}_{count}")))
+                .find(|candidate| !self.by_name.contains_key(&(kind, candidate.clone())))
+                .unwrap_or(first);
+            self.renamed.push((wanted, name.clone()));
+        }
+        let Ok(address) = names::address(kind, upstream, &entry.name) else { return };
+        let raw = if name == entry.name { entry.raw.clone() } else { renamed(&entry.raw, &name) };
+        let item = Arc::new(Item {
+            name: name.clone(),
+            theirs: entry.name.clone(),
+            upstream: upstream.clone(),
+            address: address.clone(),
+            raw,
+            params: entry.params.clone(),
+        });
+        self.by_name.insert((kind, name), item.clone());
+        self.by_address.insert(address, item.clone());
+        match list {
+            List::Tools => self.tools.push(item),
+            List::Prompts => self.prompts.push(item),
+            List::Resources => self.resources.push(item),
+            List::Templates => self.templates.push(item),
+        }
+    }
+
+    /// One of the lists.
+    pub(crate) fn list(&self, list: List) -> &[Arc<Item>] {
+        match list {
+            List::Tools => &self.tools,
+            List::Prompts => &self.prompts,
+            List::Resources => &self.resources,
+            List::Templates => &self.templates,
+        }
+    }
+
+    /// What clients know by this name or URI.
+    pub(crate) fn find(&self, kind: Kind, name: &str) -> Option<&Arc<Item>> {
+        self.by_name.get(&(kind, name.to_owned()))
+    }
+
+    /// What has this address.
+    pub(crate) fn at(&self, address: &Address) -> Option<&Arc<Item>> {
+        self.by_address.get(address)
+    }
+
+    /// Which upstream answers for a URI: one that lists it, one with a template for it, or the only one with resources.
+    pub(crate) fn reader(&self, uri: &str) -> Option<Arc<str>> {
+        if let Some(item) = self.find(Kind::Resource, uri) {
+            return Some(item.upstream.clone());
+        }
+        if let Some(item) = self.templates.iter().find(|item| names::matches_template(&item.theirs, uri)) {
+            return Some(item.upstream.clone());
+        }
+        match self.readers.as_slice() {
+            [only] => Some(only.clone()),
+            _ => None,
+        }
+    }
+
+    /// Every address that exists.
+    pub(crate) fn addresses(&self, kind: Kind) -> Vec<Address> {
+        self.by_address.keys().filter(|address| address.kind() == kind).cloned().collect()
+    }
+}
+
+impl Offer {
+    fn entries(&self, list: List) -> &[Entry] {
+        match list {
+            List::Tools => &self.tools,
+            List::Prompts => &self.prompts,
+            List::Resources => &self.resources,
+            List::Templates => &self.templates,
+        }
+    }
+
+    /// The entries as they were read, to tell what changed.
+    pub(crate) fn texts(&self, list: List) -> Vec<&str> {
+        self.entries(list).iter().map(|entry| entry.raw.as_str()).collect()
+    }
+
+    /// Puts a freshly read list in its place.
+    pub(crate) fn set(&mut self, list: List, entries: Vec<Entry>) {
+        match list {
+            List::Tools => self.tools = entries,
+            List::Prompts => self.prompts = entries,
+            List::Resources => self.resources = entries,
+            List::Templates => self.templates = entries,
+        }
+    }
+
+    /// Whether the upstream declared what this list is asked for under.
+    pub(crate) fn has(&self, list: List) -> bool {
+        Fields::parse(&self.capabilities).is_ok_and(|fields| fields.get(list.capability()).is_some())
+    }
+}
+
+fn renamed(raw: &str, name: &str) -> String {
+    let Ok(fields) = Fields::parse(raw) else { return raw.to_owned() };
+    let mut object = Object::with_capacity(raw.len() + 32);
+    for (key, value) in fields.iter() {
+        object = if key == "name" { object.text("name", name) } else { object.raw(key, value) };
+    }
+    object.done()
+}
+
+/// What the gateway declares: tools and their changes always, the rest when an upstream has it.
+fn capabilities(parts: &[Part<'_>]) -> String {
+    let declared = |key: &str| parts.iter().any(|part| Fields::parse(&part.offer.capabilities).is_ok_and(|f| f.get(key).is_some()));
+    let mut object = Object::new().raw("tools", r#"{"listChanged":true}"#);
+    if declared("prompts") {
+        object = object.raw("prompts", r#"{"listChanged":true}"#);
+    }
+    if declared("resources") {
+        object = object.raw("resources", r#"{"subscribe":true,"listChanged":true}"#);
+    }
+    for key in ["completions", "logging"] {
+        if declared(key) {
+            object = object.raw(key, "{}");
+        }
+    }
+    object.done()
+}
+
+#[cfg(test)]
+mod tests;

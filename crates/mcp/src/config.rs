@@ -1,0 +1,200 @@
+//! What the operator may say about the gateway; each field's comment is its entry in the manual.
+//! Secrets are references, never values.
+
+use access::Secret;
+use hub::BreakerConfig;
+use message::{ByteCount, Misfit, Span};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// The Model Context Protocol gateway: one server at `/mcp` made of many upstream servers and of our own addresses.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Whether `/mcp` is served. Default true; without upstreams it offers the built-in tools only.
+    pub enabled: bool,
+    /// The upstream servers by name. A name is 1 to 32 of `a-z`, `0-9`, `-` and `_`; it is the first level of the
+    /// addresses `tool/NAME/…`, `prompt/NAME/…` and `resource/NAME/…` on which policy decides.
+    pub upstreams: BTreeMap<String, Upstream>,
+    /// The tools made from our own addresses, all offered by default. Each still asks the caller's role.
+    pub tools: BuiltIn,
+    /// Names beside loopback under which a client may address this server (`Host`), such as `gate.example.com`;
+    /// `*` allows all. Others are refused with 403, which stops DNS rebinding. Default none.
+    pub allowed_hosts: Vec<String>,
+    /// Origins beside loopback from which a browser may call, such as `https://app.example.com`; `*` allows all.
+    /// Others are refused with 403. Default none.
+    pub allowed_origins: Vec<String>,
+    /// The most sessions (revisions up to 2025-11-25) at once; a further `initialize` is refused with 503 and TL0021.
+    /// Default 1,000.
+    pub sessions: usize,
+    /// How long a session may be silent before it is closed; its next request is answered 404. Default `30m`.
+    pub session_idle: Span,
+    /// The most messages that wait for a client that does not read its stream; then the oldest are dropped.
+    /// Default 256.
+    pub mailbox: usize,
+    /// The most calls that wait for a stateless client to bring the input that an upstream of an earlier revision asked
+    /// for; a further one fails with TL0022. Default 256.
+    pub parked: usize,
+    /// How long such a call waits; then it is cancelled and a late retry is refused. Default `5m`.
+    pub parked_for: Span,
+    /// The most entries of one page of a list. Default 1,000, because most clients read the first page only.
+    pub page: usize,
+    /// What the server says of itself to clients (`instructions`). Default none; upstreams' instructions follow.
+    pub instructions: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            enabled: true,
+            upstreams: BTreeMap::new(),
+            tools: BuiltIn::default(),
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            sessions: 1_000,
+            session_idle: Span::secs(1_800),
+            mailbox: 256,
+            parked: 256,
+            parked_for: Span::secs(300),
+            page: 1_000,
+            instructions: None,
+        }
+    }
+}
+
+/// Which of our own tools are offered.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BuiltIn {
+    /// `publish`: puts a message on a topic (or any address that takes messages). Default true.
+    pub publish: bool,
+    /// `enqueue`: puts a message on a queue, durable when it answers. Default true.
+    pub enqueue: bool,
+    /// `lease`: takes messages from a queue for a while. Default true.
+    pub lease: bool,
+    /// `settle`: acknowledges, gives back, rejects or extends what was leased. Default true.
+    pub settle: bool,
+}
+
+impl Default for BuiltIn {
+    fn default() -> BuiltIn {
+        BuiltIn { publish: true, enqueue: true, lease: true, settle: true }
+    }
+}
+
+/// One upstream server: either `url` (Streamable HTTP) or `command` (a child process that speaks on stdio).
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Upstream {
+    /// The MCP endpoint of a Streamable HTTP server, such as `https://mcp.example.com/mcp`.
+    pub url: Option<String>,
+    /// The program of a stdio server, found on `PATH`; it is started with this program, restarted with a growing pause when
+    /// it ends, and stopped with its whole process group.
+    pub command: Option<String>,
+    /// The program's arguments. Default none.
+    pub args: Vec<String>,
+    /// Environment variables for the program, as references: `env:NAME` or `file:PATH`. It inherits only `PATH`, `HOME`,
+    /// `LANG`, `TMPDIR` and `USER` beside them. Default none.
+    pub env: BTreeMap<String, Secret>,
+    /// The program's working directory. Default ours.
+    pub cwd: Option<String>,
+    /// What is sent as `Authorization` to a `url`: `Bearer` and this secret. Default none.
+    pub auth: Option<Secret>,
+    /// Further headers for a `url`, as references. They override `auth` where they name the same header. Default none.
+    pub headers: BTreeMap<String, Secret>,
+    /// What is put before the names of its tools and prompts, so that two upstreams may have tools of one name.
+    /// `""` passes names unchanged. Default the upstream's name and `_`.
+    pub prefix: Option<String>,
+    /// How long an answer may take, without the time for which the client is asked for input. Then TL0009. Default `60s`.
+    pub timeout: Span,
+    /// How long connecting and the first questions may take; also how long a call waits for an upstream that is just
+    /// starting. Default `10s`.
+    pub connect: Span,
+    /// The largest single message that is taken from it; a larger one fails the call with TL0003. Default `16MiB`.
+    pub message: ByteCount,
+    /// The most calls under way at once; a further one waits its turn within its deadline. Default 64.
+    pub in_flight: usize,
+    /// When failures of the connection in a row make calls fail at once with TL0016. Answers that are errors of the
+    /// tool's own are no failures.
+    pub breaker: BreakerConfig,
+}
+
+impl Default for Upstream {
+    fn default() -> Upstream {
+        Upstream {
+            url: None,
+            command: None,
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            cwd: None,
+            auth: None,
+            headers: BTreeMap::new(),
+            prefix: None,
+            timeout: Span::secs(60),
+            connect: Span::secs(10),
+            message: ByteCount(16 << 20),
+            in_flight: 64,
+            breaker: BreakerConfig::default(),
+        }
+    }
+}
+
+impl Upstream {
+    /// The prefix that holds for an upstream called `name`.
+    pub(crate) fn prefix(&self, name: &str) -> String {
+        self.prefix.clone().unwrap_or_else(|| format!("{name}_"))
+    }
+}
+
+impl Config {
+    /// Says what cannot be, before anything is changed.
+    pub fn check(&self) -> Result<(), Misfit> {
+        let mut prefixes: BTreeMap<String, &str> = BTreeMap::new();
+        for (name, upstream) in &self.upstreams {
+            check_upstream(name, upstream).map_err(|why| Misfit::new(why).at(name).at("upstreams"))?;
+            if let Some(other) = prefixes.insert(upstream.prefix(name), name) {
+                let why = format!("has the same prefix as the upstream {other:?}, so names could collide; set `prefix`");
+                return Err(Misfit::new(why).at("prefix").at(name).at("upstreams"));
+            }
+        }
+        for (key, value) in [("sessions", self.sessions), ("mailbox", self.mailbox), ("page", self.page)] {
+            if value == 0 {
+                return Err(Misfit::new("must be at least 1").at(key));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_upstream(name: &str, upstream: &Upstream) -> Result<(), String> {
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
+    if name.is_empty() || name.len() > 32 || !name.bytes().all(letter) {
+        return Err("a name is 1 to 32 of a-z, 0-9, - and _".into());
+    }
+    match (&upstream.url, &upstream.command) {
+        (Some(_), Some(_)) => return Err("has both `url` and `command`; give one".into()),
+        (None, None) => return Err("needs `url` or `command`".into()),
+        (Some(url), None) => {
+            let parsed: http::Uri = url.parse().map_err(|error| format!("the url {url:?} is no URL: {error}"))?;
+            if !matches!(parsed.scheme_str(), Some("http" | "https")) || parsed.host().is_none() {
+                return Err(format!("the url {url:?} must begin with http:// or https:// and name a host"));
+            }
+        }
+        (None, Some(_)) if upstream.auth.is_some() || !upstream.headers.is_empty() => {
+            return Err("`auth` and `headers` are for a `url`; give a program its secrets by `env`".into());
+        }
+        (None, Some(_)) => {}
+    }
+    let prefix = upstream.prefix(name);
+    if !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)) {
+        return Err(format!("the prefix {prefix:?} may hold letters, digits, `_`, `-` and `.` only"));
+    }
+    if upstream.in_flight == 0 {
+        return Err("`in_flight` must be at least 1".into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+//! A client's question made ready for the door, and its way back: what comes before the answer, and the answer.
+//! How that is written for the client's era is in `modern.rs` and `legacy.rs`.
+
+use super::Visit;
+use crate::catalogue::Item;
+use crate::exchange::{Era, Event, Exchange, Question};
+use crate::gateway::Inner;
+use crate::json::{Fields, Object};
+use crate::names;
+use crate::rpc;
+use crate::session::Session;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use hub::Request;
+use message::{Address, Code, Envelope, Fault, Kind, Trace};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How long a call may take in all, questions to the client included.
+const WHOLE: Duration = Duration::from_secs(600);
+/// Members of `params` that are written anew.
+const KNOWN: [&str; 6] = ["name", "arguments", "uri", "_meta", "inputResponses", "requestState"];
+
+/// Who asks, as far as an upstream may know.
+pub(crate) struct Asker {
+    pub(crate) era: Era,
+    pub(crate) capabilities: Arc<str>,
+    pub(crate) client_info: Option<Arc<str>>,
+    pub(crate) session: Option<Arc<Session>>,
+}
+
+/// A question with its address.
+pub(crate) struct Prepared {
+    pub(crate) envelope: Envelope,
+    pub(crate) exchange: Exchange,
+    /// What the catalogue knows of it, if it is listed.
+    pub(crate) item: Option<Arc<Item>>,
+}
+
+/// Finds out what a request is about and makes its envelope.
+pub(crate) fn prepare(visit: &Visit, asker: Asker, method: &'static str, fields: &Fields<'_>) -> Result<Prepared, rpc::Error> {
+    let gateway = &visit.gateway;
+    let mut exchange = Exchange::plain(method);
+    exchange.client = asker.era;
+    exchange.capabilities = asker.capabilities;
+    exchange.client_info = asker.client_info;
+    exchange.session = asker.session;
+    exchange.principal = visit.session.principal().name.clone();
+    exchange.meta = fields.get("_meta").map(str::to_owned);
+    let (address, item) = match method {
+        "tools/call" => named(gateway, Kind::Tool, fields)?,
+        "prompts/get" => named(gateway, Kind::Prompt, fields)?,
+        "resources/read" => {
+            let uri = fields.string("uri").ok_or_else(|| missing("uri"))?;
+            exchange.uri = Some(uri.to_string());
+            resource(gateway, &uri)?
+        }
+        _ => reference(gateway, fields, &mut exchange)?,
+    };
+    if method != "completion/complete" {
+        let more = Object::new().all_but(fields, &KNOWN).done();
+        exchange.more = inside(&more).to_owned();
+    }
+    if asker.era == Era::Modern {
+        let rounds = Object::new().maybe("inputResponses", fields.get("inputResponses"));
+        exchange.rounds = inside(&rounds.maybe("requestState", fields.get("requestState")).done()).to_owned();
+    }
+    let arguments = fields.get("arguments").unwrap_or_default();
+    if !arguments.is_empty() && !arguments.starts_with('{') {
+        return Err(rpc::Error::new(rpc::INVALID_PARAMS, "the arguments must be an object"));
+    }
+    let mut envelope = visit.session.envelope(address, Bytes::copy_from_slice(arguments.as_bytes()));
+    envelope.content_type = Some(JSON.clone());
+    envelope.deadline = Some(gateway.hub.clock().now().after(WHOLE));
+    envelope.trace = trace(visit, exchange.meta.as_deref());
+    Ok(Prepared { envelope, exchange, item })
+}
+
+static JSON: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| "application/json".into());
+
+fn inside(object: &str) -> &str {
+    object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default()
+}
+
+fn missing(what: &str) -> rpc::Error {
+    rpc::Error::new(rpc::INVALID_PARAMS, format!("params must hold the string {what:?}"))
+}
+
+fn named(gateway: &Inner, kind: Kind, fields: &Fields<'_>) -> Result<(Address, Option<Arc<Item>>), rpc::Error> {
+    let name = fields.string("name").ok_or_else(|| missing("name"))?;
+    let catalogue = gateway.catalogue.load();
+    match catalogue.find(kind, &name) {
+        Some(item) => Ok((item.address.clone(), Some(item.clone()))),
+        None if kind == Kind::Tool => Err(rpc::Error::from(&gateway.unknown_tool(&name))),
+        None => Err(rpc::Error::from(&Fault::new(Code::UnknownAddress, format!("there is no prompt {name:?}")))),
+    }
+}
+
+/// Whose a URI is; nobody's is an error with the code that the revision of the client wants, put in by the face.
+pub(crate) fn resource(gateway: &Inner, uri: &str) -> Result<(Address, Option<Arc<Item>>), rpc::Error> {
+    let catalogue = gateway.catalogue.load();
+    let unknown = || {
+        let error = rpc::Error::new(rpc::RESOURCE_NOT_FOUND, "there is no such resource");
+        error.with_data(Object::new().text("uri", uri).done())
+    };
+    if let Some(item) = catalogue.find(Kind::Resource, uri) {
+        return Ok((item.address.clone(), Some(item.clone())));
+    }
+    let upstream = catalogue.reader(uri).ok_or_else(unknown)?;
+    let address = names::address(Kind::Resource, &upstream, uri).map_err(|_| unknown())?;
+    Ok((address, None))
+}
+
+/// What `completion/complete` is about; `more` becomes its whole `params` in the upstream's words.
+fn reference(
+    gateway: &Inner,
+    fields: &Fields<'_>,
+    exchange: &mut Exchange,
+) -> Result<(Address, Option<Arc<Item>>), rpc::Error> {
+    let reference = Fields::of(fields.get("ref")).unwrap_or_default();
+    let (address, item, theirs) = match reference.string("type").as_deref() {
+        Some("ref/prompt") => {
+            let (address, item) = named(gateway, Kind::Prompt, &reference)?;
+            let name = item.as_ref().map(|item| item.theirs.clone()).unwrap_or_default();
+            (address, item, Object::new().all_but(&reference, &["name"]).text("name", &name).done())
+        }
+        Some("ref/resource") => {
+            let uri = reference.string("uri").ok_or_else(|| missing("uri"))?;
+            exchange.uri = Some(uri.to_string());
+            let (address, item) = resource(gateway, &uri)?;
+            (address, item, fields.get("ref").unwrap_or("{}").to_owned())
+        }
+        _ => return Err(rpc::Error::new(rpc::INVALID_PARAMS, "ref must be of type ref/prompt or ref/resource")),
+    };
+    let more = Object::new().raw("ref", &theirs).all_but(fields, &["ref", "_meta"]).done();
+    exchange.more = inside(&more).to_owned();
+    Ok((address, item))
+}
+
+/// The caller's trace: `_meta` first, as it is the end-to-end one, then the HTTP headers.
+fn trace(visit: &Visit, meta: Option<&str>) -> Option<Trace> {
+    if let Some(meta) = meta.filter(|meta| meta.contains("traceparent")) {
+        let fields = Fields::parse(meta).ok()?;
+        if let Some(parent) = fields.string("traceparent") {
+            return Trace::parse(&parent, fields.string("tracestate").as_deref());
+        }
+    }
+    Trace::parse(visit.header("traceparent")?, visit.header("tracestate"))
+}
+
+/// What a running question does next.
+pub(crate) enum Step {
+    /// A notification for the client.
+    Notify(Bytes),
+    /// A question to the client.
+    Ask(Question),
+    /// The answer: the result in JSON, or the error and whether the caller was not allowed.
+    Done(Result<String, (rpc::Error, Option<Code>)>),
+}
+
+/// A question that passed the face and is on its way through the door. Dropping it gives the call up.
+pub(crate) struct Running {
+    work: BoxFuture<'static, Result<String, Fault>>,
+    events: mpsc::Receiver<Event>,
+    exchange: Arc<Exchange>,
+    outcome: Option<Result<String, Fault>>,
+}
+
+impl Running {
+    pub(crate) fn start(visit: &Visit, prepared: Prepared) -> Running {
+        let mut exchange = prepared.exchange;
+        let events = exchange.listen();
+        let exchange = Arc::new(exchange);
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        parts.extensions.insert(exchange.clone());
+        let request = Request { envelope: prepared.envelope, parts: Some(Box::new(parts)), body: None };
+        let (session, limit) = (visit.session.clone(), visit.gateway.hub.limits().reply_bytes);
+        let work = Box::pin(async move {
+            let reply = session.request(request).await?;
+            let bytes = reply.body.collect(limit).await?;
+            String::from_utf8(bytes.into()).map_err(|_| Fault::new(Code::UpstreamProtocol, "the result is no UTF-8"))
+        });
+        Running { work, events, exchange, outcome: None }
+    }
+
+    /// The next step; what was said before the answer always comes before it.
+    pub(crate) async fn next(&mut self) -> Step {
+        loop {
+            if let Ok(event) = self.events.try_recv() {
+                return step(event);
+            }
+            if let Some(outcome) = self.outcome.take() {
+                return Step::Done(outcome.map_err(|fault| {
+                    (Inner::error(&self.exchange, &fault), Some(fault.code()))
+                }));
+            }
+            tokio::select! {
+                biased;
+                outcome = &mut self.work => self.outcome = Some(outcome),
+                Some(event) = self.events.recv() => return step(event),
+            }
+        }
+    }
+
+    /// A further question that was asked at the same time.
+    pub(crate) fn also_asked(&mut self) -> Option<Question> {
+        while let Ok(event) = self.events.try_recv() {
+            if let Event::Ask(question) = event {
+                return Some(question);
+            }
+        }
+        None
+    }
+}
+
+fn step(event: Event) -> Step {
+    match event {
+        Event::Notify(message) => Step::Notify(message),
+        Event::Ask(question) => Step::Ask(question),
+    }
+}

@@ -1,0 +1,121 @@
+//! Calls that wait for a stateless client to bring input: an upstream with sessions asked something in the middle of a call, the
+//! client was told `input_required`, and its retry goes on where the call stands. Bounded in number and in time.
+
+use super::asking::Running;
+use crate::exchange::Question;
+use crate::json::{Fields, Object, quote};
+use crate::rpc;
+use crate::session::secret_id;
+use message::Time;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What our `requestState` begins with, to tell it from an upstream's.
+const MARK: &str = "tlp-";
+
+/// The calls that wait.
+#[derive(Default)]
+pub(crate) struct Parked(Mutex<HashMap<String, Waiting>>);
+
+/// One call that waits.
+pub(crate) struct Waiting {
+    pub(crate) running: Running,
+    questions: Vec<(String, Question)>,
+    /// Who asked what: a retry by anybody else, or of anything else, does not find it.
+    owner: (Arc<str>, Arc<str>),
+    about: String,
+    until: Time,
+}
+
+impl Parked {
+    /// Keeps a call; the result to send the client.
+    pub(crate) fn park(
+        &self,
+        running: Running,
+        questions: Vec<(String, Question)>,
+        owner: (Arc<str>, Arc<str>),
+        about: String,
+        until: Time,
+        most: usize,
+    ) -> Result<String, rpc::Error> {
+        let full = || rpc::Error::new(rpc::INTERNAL, format!("{most} calls are waiting for input already"));
+        let token = secret_id().ok_or_else(full)?;
+        let mut requests = Object::new();
+        for (key, question) in &questions {
+            let request =
+                Object::new().text("method", &question.method).maybe("params", question.params.as_deref()).done();
+            requests = requests.raw(key, &request);
+        }
+        let result = Object::new()
+            .text("resultType", "input_required")
+            .raw("inputRequests", &requests.done())
+            .text("requestState", &format!("{MARK}{token}"))
+            .raw("_meta", &super::server_meta())
+            .done();
+        let mut all = self.0.lock();
+        if all.len() >= most {
+            return Err(full());
+        }
+        all.insert(token, Waiting { running, questions, owner, about, until });
+        Ok(result)
+    }
+
+    /// Takes the call that a retry belongs to, once; `None` when the state is not ours at all.
+    pub(crate) fn take(&self, state: Option<&str>, owner: &(Arc<str>, Arc<str>), about: &str) -> Option<Result<Waiting, rpc::Error>> {
+        let state = crate::json::string(state?)?;
+        let token = state.strip_prefix(MARK)?;
+        let mut all = self.0.lock();
+        let fits = all.get(token).is_some_and(|waiting| waiting.owner == *owner && waiting.about == about);
+        let found = if fits { all.remove(token) } else { None };
+        Some(found.ok_or_else(|| {
+            rpc::Error::new(rpc::INVALID_PARAMS, "the requestState is not one that we gave for this request, or it is too old")
+        }))
+    }
+
+    /// Gives up what nobody came back for.
+    pub(crate) fn sweep(&self, now: Time) {
+        let old: Vec<Waiting> = {
+            let mut all = self.0.lock();
+            let tokens: Vec<String> =
+                all.iter().filter(|(_, waiting)| waiting.until <= now).map(|(token, _)| token.clone()).collect();
+            tokens.iter().filter_map(|token| all.remove(token)).collect()
+        };
+        drop(old);
+    }
+
+    /// Gives everything up.
+    pub(crate) fn clear(&self) {
+        let all = std::mem::take(&mut *self.0.lock());
+        drop(all);
+    }
+}
+
+impl Waiting {
+    /// Hands the client's answers to whoever asked; what is still unanswered comes back, to be asked again.
+    pub(crate) fn answer(self, responses: Option<&str>) -> Result<(Running, Vec<(String, Question)>), rpc::Error> {
+        let responses = Fields::of(responses)
+            .map_err(|_| rpc::Error::new(rpc::INVALID_PARAMS, "inputResponses must be an object"))?;
+        let mut open = Vec::new();
+        for (key, question) in self.questions {
+            match responses.get(&key) {
+                // Nobody waits any more when the upstream gave its question up meanwhile.
+                Some(answer) if answer.starts_with('{') => drop(question.answer.send(Ok(answer.to_owned()))),
+                _ => open.push((key, question)),
+            }
+        }
+        Ok((self.running, open))
+    }
+}
+
+/// Until when a call waits that is parked now.
+pub(crate) fn until(now: Time, wait: Duration) -> Time {
+    now.after(wait)
+}
+
+/// What a request is about, so that its retry can be told from another's: method, name and arguments as they were written.
+pub(crate) fn about(method: &str, fields: &Fields<'_>) -> String {
+    let part = |key: &str| fields.get(key).unwrap_or_default();
+    format!("{} {} {} {}", quote(method), part("name"), part("uri"), part("arguments"))
+}

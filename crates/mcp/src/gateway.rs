@@ -1,0 +1,306 @@
+//! The gateway: its upstreams, its catalogue, its sessions, and how they change together when configuration or an upstream does.
+//! It answers no request itself; that is `face` outwards and `door` inwards.
+
+use crate::catalogue::{Catalogue, List, Part};
+use crate::config::Config;
+use crate::exchange::Exchange;
+use crate::face::Parked;
+use crate::origin::Guard;
+use crate::session::Sessions;
+use crate::upstream::{Upstream, UpstreamStatus};
+use crate::{builtin, door, rpc};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use hub::{Hub, Session};
+use message::{Address, Code, Fault, Kind, Misfit, Verb};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+/// Changes that a slow listener may leave unread; then it is told that everything changed.
+const CHANGES: usize = 256;
+/// How often idle sessions and abandoned calls are looked for.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// Something that clients may want to hear of.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    List(List),
+    Resource { upstream: Arc<str>, uri: Arc<str> },
+}
+
+/// The gateway. Cloning gives another handle on the same one.
+#[derive(Clone)]
+pub struct Gateway(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) hub: Hub,
+    pub(crate) config: ArcSwap<Config>,
+    pub(crate) upstreams: ArcSwap<BTreeMap<String, Arc<Upstream>>>,
+    pub(crate) catalogue: ArcSwap<Catalogue>,
+    pub(crate) guard: ArcSwap<Guard>,
+    pub(crate) sessions: Sessions,
+    pub(crate) parked: Parked,
+    changes: broadcast::Sender<Change>,
+    changing: Mutex<()>,
+}
+
+/// A tool as people and the admin API see it.
+#[derive(Clone, Debug)]
+pub struct Tool {
+    /// The name by which clients call it.
+    pub name: String,
+    /// The upstream that it belongs to; empty for our own.
+    pub upstream: Arc<str>,
+    /// On what policy decides.
+    pub address: Address,
+    /// The whole description as clients get it, in JSON.
+    pub description: String,
+}
+
+impl Gateway {
+    /// Starts the gateway: registers with the hub for tools, prompts and resources, and begins to connect its upstreams.
+    ///
+    /// # Errors
+    /// What the configuration cannot have, with the place below `mcp` where it stands.
+    pub fn start(hub: &Hub, config: Config) -> Result<Gateway, Misfit> {
+        let inner = Arc::new(Inner {
+            hub: hub.clone(),
+            config: ArcSwap::from_pointee(Config::default()),
+            upstreams: ArcSwap::default(),
+            catalogue: ArcSwap::default(),
+            guard: ArcSwap::default(),
+            sessions: Sessions::new(hub.clock().clone()),
+            parked: Parked::default(),
+            changes: broadcast::Sender::new(CHANGES),
+            changing: Mutex::new(()),
+        });
+        let gateway = Gateway(inner);
+        gateway.reload(config)?;
+        for kind in [Kind::Tool, Kind::Prompt, Kind::Resource] {
+            hub.serve(kind, Arc::new(door::Door { gateway: Arc::downgrade(&gateway.0), kind }));
+        }
+        let weak = Arc::downgrade(&gateway.0);
+        hub.tasks().spawn("mcp gateway", fan_out(weak, gateway.0.changes.subscribe(), hub.tasks().draining()));
+        Ok(gateway)
+    }
+
+    /// Takes a changed configuration: upstreams that are the same go on undisturbed. On a misfit nothing changes.
+    ///
+    /// # Errors
+    /// What the configuration cannot have, with the place below `mcp` where it stands.
+    pub fn reload(&self, config: Config) -> Result<(), Misfit> {
+        config.check()?;
+        let inner = &self.0;
+        let changing = inner.changing.lock();
+        let before = inner.upstreams.load_full();
+        let mut after = BTreeMap::new();
+        let mut fresh = Vec::new();
+        for (name, section) in config.upstreams.iter().filter(|_| config.enabled) {
+            if let Some(same) = before.get(name).filter(|upstream| upstream.config == *section) {
+                after.insert(name.clone(), same.clone());
+                continue;
+            }
+            let upstream = Upstream::new(name, section, &inner.hub, Arc::downgrade(inner))
+                .map_err(|misfit| misfit.at(name).at("upstreams"))?;
+            let upstream = Arc::new(upstream);
+            fresh.push(upstream.clone());
+            after.insert(name.clone(), upstream);
+        }
+        for (name, upstream) in before.iter() {
+            if !after.get(name).is_some_and(|kept| Arc::ptr_eq(kept, upstream)) {
+                upstream.end();
+            }
+        }
+        inner.guard.store(Arc::new(Guard::new(&config.allowed_hosts, &config.allowed_origins)));
+        inner.config.store(Arc::new(config));
+        inner.upstreams.store(Arc::new(after));
+        drop(changing);
+        inner.rebuild();
+        for list in List::ALL {
+            inner.announce(Change::List(list));
+        }
+        for upstream in fresh {
+            inner.hub.tasks().spawn("mcp upstream", upstream.keep());
+        }
+        Ok(())
+    }
+
+    /// The upstreams as the operator sees them, by name.
+    pub fn upstreams(&self) -> Vec<UpstreamStatus> {
+        self.0.upstreams.load().values().map(|upstream| upstream.status()).collect()
+    }
+
+    /// How many client sessions are open.
+    pub fn sessions(&self) -> usize {
+        self.0.sessions.count()
+    }
+
+    /// The tools that this session may call. Waits for upstreams that are just starting.
+    pub async fn list_tools(&self, session: &Session) -> Vec<Tool> {
+        self.0.settled().await;
+        let catalogue = self.0.catalogue.load();
+        let visible = catalogue.list(List::Tools).iter().filter(|item| session.may(Verb::Call, &item.address));
+        visible
+            .map(|item| Tool {
+                name: item.name.clone(),
+                upstream: item.upstream.clone(),
+                address: item.address.clone(),
+                description: item.raw.clone(),
+            })
+            .collect()
+    }
+
+    /// Calls a tool by its client name with a JSON object of arguments; the result is the `CallToolResult` in JSON. The tool
+    /// cannot ask anything back.
+    ///
+    /// # Errors
+    /// `UnknownTool`; what the hub refuses; what the upstream failed with.
+    pub async fn call_tool(&self, session: &Session, name: &str, arguments: impl Into<Bytes>) -> Result<String, Fault> {
+        self.0.settled().await;
+        let address = match self.0.catalogue.load().find(Kind::Tool, name) {
+            Some(item) => item.address.clone(),
+            None => return Err(self.0.unknown_tool(name)),
+        };
+        let envelope = session.envelope(address, arguments);
+        let reply = session.request(envelope.into()).await?;
+        let bytes = reply.body.collect(self.0.hub.limits().reply_bytes).await?;
+        String::from_utf8(bytes.into()).map_err(|_| Fault::new(Code::UpstreamProtocol, "the result is no UTF-8"))
+    }
+}
+
+impl Inner {
+    /// Merges what the upstreams offer now.
+    pub(crate) fn rebuild(&self) {
+        let _changing = self.changing.lock();
+        let config = self.config.load();
+        let upstreams = self.upstreams.load();
+        let offers: Vec<_> = upstreams.values().map(|upstream| (upstream, upstream.offer.load_full())).collect();
+        let parts: Vec<Part<'_>> = offers
+            .iter()
+            .map(|(upstream, offer)| Part {
+                upstream: upstream.name.clone(),
+                prefix: upstream.config.prefix(&upstream.name),
+                offer,
+            })
+            .collect();
+        let catalogue = Catalogue::merge(&parts, &builtin::entries(&config.tools), config.instructions.as_deref());
+        for (wanted, name) in &catalogue.renamed {
+            tracing::warn!(wanted, name, "two upstreams have this name, so the second was renamed: set `prefix`");
+        }
+        self.catalogue.store(Arc::new(catalogue));
+    }
+
+    /// Tells clients that listen.
+    pub(crate) fn announce(&self, change: Change) {
+        // An error says that nobody listens.
+        drop(self.changes.send(change));
+    }
+
+    /// Where changes are heard.
+    pub(crate) fn changes(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    /// Waits until every upstream was tried once, so that the first list is not empty.
+    pub(crate) async fn settled(&self) {
+        let upstreams = self.upstreams.load_full();
+        for upstream in upstreams.values() {
+            upstream.settled().await;
+        }
+    }
+
+    pub(crate) fn upstream(&self, name: &str) -> Option<Arc<Upstream>> {
+        self.upstreams.load().get(name).cloned()
+    }
+
+    pub(crate) fn unknown_tool(&self, name: &str) -> Fault {
+        let catalogue = self.catalogue.load();
+        let near = message::nearest(name, catalogue.list(List::Tools).iter().map(|item| item.name.as_str()));
+        let hint = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+        Fault::new(Code::UnknownTool, format!("there is no tool {name:?}{hint}"))
+    }
+
+    /// Ends what hangs on a client's session.
+    pub(crate) async fn farewell(&self, session: &crate::session::Session) {
+        self.sessions.close(session);
+        let upstreams = self.upstreams.load_full();
+        for upstream in upstreams.values() {
+            upstream.leave(session);
+        }
+        for uri in session.take_subscriptions() {
+            let reader = self.catalogue.load().reader(&uri).and_then(|name| self.upstream(&name));
+            if let Some(upstream) = reader {
+                upstream.unwatch(&uri).await;
+            }
+        }
+    }
+
+    /// The error that a client gets for a failed call: the upstream's own where it gave one.
+    pub(crate) fn error(exchange: &Exchange, fault: &Fault) -> rpc::Error {
+        exchange.take_failure().unwrap_or_else(|| rpc::Error::from(fault))
+    }
+
+    async fn sweep(&self) {
+        let config = self.config.load_full();
+        let now = self.hub.clock().now();
+        for session in self.sessions.sweep(config.session_idle.0) {
+            self.farewell(&session).await;
+        }
+        self.parked.sweep(now);
+        for upstream in self.upstreams.load_full().values() {
+            upstream.sweep(now);
+        }
+    }
+}
+
+/// Brings changes to the sessions' standing streams, and looks for what is idle.
+async fn fan_out(gateway: Weak<Inner>, mut changes: broadcast::Receiver<Change>, draining: net::CancellationToken) {
+    let mut tick = tokio::time::interval(SWEEP);
+    loop {
+        let change = tokio::select! {
+            change = changes.recv() => Some(change),
+            _ = tick.tick() => None,
+            () = draining.cancelled() => break,
+        };
+        let Some(inner) = gateway.upgrade() else { break };
+        let heard = match change {
+            None => {
+                inner.sweep().await;
+                continue;
+            }
+            Some(Ok(change)) => vec![change],
+            Some(Err(broadcast::error::RecvError::Lagged(_))) => List::ALL.map(Change::List).to_vec(),
+            Some(Err(broadcast::error::RecvError::Closed)) => break,
+        };
+        for change in &heard {
+            for session in inner.sessions.all() {
+                match change {
+                    Change::List(list) => session.post_once(rpc::notification(changed(*list), None)),
+                    Change::Resource { uri, .. } if session.is_subscribed(uri) => {
+                        let params = crate::json::Object::new().text("uri", uri).done();
+                        session.post_once(rpc::notification("notifications/resources/updated", Some(&params)));
+                    }
+                    Change::Resource { .. } => {}
+                }
+            }
+        }
+    }
+    if let Some(inner) = gateway.upgrade() {
+        for session in inner.sessions.all() {
+            inner.sessions.close(&session);
+        }
+        inner.parked.clear();
+    }
+}
+
+/// The notification that says so.
+pub(crate) fn changed(list: List) -> &'static str {
+    match list {
+        List::Tools => "notifications/tools/list_changed",
+        List::Prompts => "notifications/prompts/list_changed",
+        List::Resources | List::Templates => "notifications/resources/list_changed",
+    }
+}

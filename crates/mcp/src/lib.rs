@@ -1,0 +1,25 @@
+//! The Model Context Protocol gateway: one server at `/mcp` made of many upstreams and of our own addresses, in both protocol
+//! eras on both sides. Policy, limits and audit are the hub's; no tool is called except through its door.
+
+mod builtin;
+mod catalogue;
+mod config;
+mod door;
+mod exchange;
+mod face;
+mod gateway;
+mod json;
+mod link;
+mod mirror;
+mod names;
+mod origin;
+mod rpc;
+mod session;
+mod sse;
+mod upstream;
+
+pub use config::{BuiltIn, Config, Upstream as UpstreamConfig};
+pub use exchange::Era;
+pub use face::routes;
+pub use gateway::{Gateway, Tool};
+pub use upstream::UpstreamStatus;

@@ -1,0 +1,372 @@
+//! An upstream on the standard streams of a child process, in both eras: one message a line, everything on one channel.
+//! When to start it again is the upstream's to decide. It shares one process among all clients.
+
+use super::{ALL_CAPABILITIES, Attribution, Call, Ear, Failure, OURSELVES, Outcome, Standing, reply_to, response, standing};
+use crate::exchange::{Exchange, META_CAPABILITIES, META_CLIENT, META_VERSION, MODERN};
+use crate::json::{Fields, Object};
+use crate::rpc::{self, Message};
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use message::{Code, Fault};
+use net::{CancellationToken, Tasks};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::codec::{FramedRead, FramedWrite, LinesCodec};
+
+/// Messages that wait for the child to read them; then calls wait.
+const OUTGOING: usize = 256;
+/// Questions of the child that are being answered at once; further ones are refused.
+const QUESTIONS: usize = 16;
+/// How long a child may take to end after its input was closed, and again after it was told to.
+const GRACE: Duration = Duration::from_secs(2);
+/// Longer lines on its error output are cut.
+const STDERR_LINE: usize = 4096;
+
+/// How to start the program.
+#[derive(Clone)]
+pub(crate) struct Program {
+    pub(crate) command: String,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) cwd: Option<PathBuf>,
+    pub(crate) timeout: Duration,
+    pub(crate) connect: Duration,
+    /// The largest message.
+    pub(crate) most: usize,
+}
+
+/// One running child.
+pub(crate) struct Child {
+    name: Arc<str>,
+    timeout: Duration,
+    connect: Duration,
+    tasks: Tasks,
+    input: mpsc::Sender<String>,
+    pending: Mutex<HashMap<u64, Pending>>,
+    running: Arc<Attribution>,
+    questions: Arc<Semaphore>,
+    next: AtomicU64,
+    modern: std::sync::atomic::AtomicBool,
+    level: Mutex<Option<String>>,
+    /// Cancelled when it has ended.
+    pub(crate) ended: CancellationToken,
+    /// Cancelled to end it.
+    stop: CancellationToken,
+}
+
+struct Pending {
+    answer: oneshot::Sender<Result<String, rpc::Error>>,
+    exchange: Option<Arc<Exchange>>,
+    /// The client's own progress token.
+    token: Option<String>,
+}
+
+impl Child {
+    /// Starts the program and what reads and writes its streams.
+    pub(crate) fn start(name: &Arc<str>, program: &Program, tasks: &Tasks, ear: Ear) -> Result<Arc<Child>, Fault> {
+        let mut command = Command::new(&program.command);
+        command.args(&program.args).env_clear().envs(&program.env);
+        for key in ["PATH", "HOME", "LANG", "TMPDIR", "USER"] {
+            if let (Some(value), false) = (std::env::var_os(key), program.env.contains_key(key)) {
+                command.env(key, value);
+            }
+        }
+        if let Some(cwd) = &program.cwd {
+            command.current_dir(cwd);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).process_group(0);
+        let failed = |why: String| Fault::new(Code::UpstreamDown, format!("{:?} did not start: {why}", program.command));
+        let mut process = command.spawn().map_err(|error| failed(error.to_string()))?;
+        let (Some(stdin), Some(stdout), Some(stderr)) = (process.stdin.take(), process.stdout.take(), process.stderr.take())
+        else {
+            return Err(failed("it has no standard streams".into()));
+        };
+        let (input, outgoing) = mpsc::channel(OUTGOING);
+        let child = Arc::new(Child {
+            name: name.clone(),
+            timeout: program.timeout,
+            connect: program.connect,
+            tasks: tasks.clone(),
+            input,
+            pending: Mutex::new(HashMap::new()),
+            running: Arc::default(),
+            questions: Arc::new(Semaphore::new(QUESTIONS)),
+            next: AtomicU64::new(1),
+            modern: false.into(),
+            level: Mutex::new(None),
+            ended: CancellationToken::new(),
+            stop: CancellationToken::new(),
+        });
+        tasks.spawn("mcp child log", log(name.clone(), stderr));
+        tasks.spawn("mcp child reader", child.clone().read(stdout, program.most, ear));
+        tasks.spawn("mcp child", child.clone().keep(process, stdin, outgoing));
+        Ok(child)
+    }
+
+    /// Agrees on the era: `server/discover` first, then `initialize`. Returns what the child said of itself.
+    pub(crate) async fn greet(self: &Arc<Self>) -> Outcome {
+        let params = Call::new("server/discover", "").params(Some(&own_meta()), false);
+        if let Ok(welcome) = self.ask("server/discover", &params, None, self.connect / 3).await
+            && Fields::parse(&welcome).is_ok_and(|fields| fields.get("supportedVersions").is_some_and(|v| v.contains(MODERN)))
+        {
+            self.modern.store(true, Ordering::Relaxed);
+            return Ok(welcome);
+        }
+        let welcome = self.ask("initialize", &super::initialize(ALL_CAPABILITIES, None), None, self.connect).await?;
+        self.tell(rpc::notification("notifications/initialized", None)).await?;
+        Ok(welcome)
+    }
+
+    /// Whether it speaks the stateless revision.
+    pub(crate) fn is_modern(&self) -> bool {
+        self.modern.load(Ordering::Relaxed)
+    }
+
+    /// Asks the child on behalf of a client, or of ourselves.
+    pub(crate) async fn call(self: &Arc<Self>, exchange: Option<&Arc<Exchange>>, call: &Call<'_>) -> Outcome {
+        let modern = self.is_modern();
+        let Some(exchange) = exchange else {
+            let meta = modern.then(own_meta);
+            return self.ask(call.method, &call.params(meta.as_deref(), modern), None, self.connect).await;
+        };
+        if let (false, Some(level)) = (modern, exchange.level())
+            && self.level.lock().replace(level.clone()).as_ref() != Some(&level)
+        {
+            let params = Object::new().text("level", &level).done();
+            if let Err(failure) = self.ask("logging/setLevel", &params, None, self.connect).await {
+                tracing::debug!(upstream = %self.name, error = failure.text(), "the log level was not taken");
+            }
+        }
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let token = exchange.progress_token().map(|_| id.to_string());
+        let meta = if modern {
+            Some(exchange.meta_modern(call.trace, token.as_deref()))
+        } else {
+            exchange.meta_legacy(call.trace, token.as_deref())
+        };
+        let noted = self.running.enter(exchange);
+        let outcome = self.ask_as(id, call.method, &call.params(meta.as_deref(), modern), Some(exchange), self.timeout).await;
+        drop(noted);
+        outcome
+    }
+
+    async fn ask(self: &Arc<Self>, method: &str, params: &str, exchange: Option<&Arc<Exchange>>, wait: Duration) -> Outcome {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.ask_as(id, method, params, exchange, wait).await
+    }
+
+    async fn ask_as(
+        self: &Arc<Self>,
+        id: u64,
+        method: &str,
+        params: &str,
+        exchange: Option<&Arc<Exchange>>,
+        wait: Duration,
+    ) -> Outcome {
+        let (answer, mut answered) = oneshot::channel();
+        let token = exchange.and_then(|exchange| exchange.progress_token());
+        self.pending.lock().insert(id, Pending { answer, exchange: exchange.cloned(), token });
+        let waiting = Waiting { child: self.clone(), id };
+        self.tell(rpc::request(&id.to_string(), method, Some(params))).await?;
+        loop {
+            tokio::select! {
+                answer = tokio::time::timeout(wait, &mut answered) => match answer {
+                    Ok(Ok(outcome)) => return outcome.map_err(Failure::Rpc),
+                    Ok(Err(_)) => return Err(self.gone().into()),
+                    Err(_) if exchange.is_some_and(|exchange| exchange.is_asking()) => {}
+                    Err(_) => {
+                        drop(waiting);
+                        let why = format!("the upstream was silent for {} ms", wait.as_millis());
+                        return Err(Fault::new(Code::DeadlinePassed, why).into());
+                    }
+                },
+                () = self.ended.cancelled() => return Err(self.gone().into()),
+            }
+        }
+    }
+
+    async fn tell(&self, message: Bytes) -> Result<(), Fault> {
+        let line = String::from_utf8(message.into()).map_err(|_| Fault::new(Code::Internal, "a message is no UTF-8"))?;
+        let line = crate::json::one_line(&line).into_owned();
+        tokio::select! {
+            sent = self.input.send(line) => sent.map_err(|_| self.gone()),
+            () = self.ended.cancelled() => Err(self.gone()),
+        }
+    }
+
+    fn gone(&self) -> Fault {
+        Fault::new(Code::UpstreamDown, "its program has ended")
+    }
+
+    /// Ends it: its input is closed, then its process group is told to end, then killed.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    async fn read(self: Arc<Self>, stdout: ChildStdout, most: usize, ear: Ear) {
+        let mut lines = FramedRead::new(stdout, LinesCodec::new_with_max_length(most));
+        while let Some(line) = lines.next().await {
+            match line {
+                Ok(line) if line.trim().is_empty() => {}
+                Ok(line) => self.hear(&line, &ear),
+                Err(error) => {
+                    tracing::warn!(upstream = %self.name, %error, "its output is no stream of messages");
+                    break;
+                }
+            }
+        }
+        self.ended.cancel();
+    }
+
+    fn hear(self: &Arc<Self>, line: &str, ear: &Ear) {
+        match Message::parse(line.as_bytes()) {
+            Ok(Message::Response { id, outcome }) => {
+                let pending = id.parse().ok().and_then(|id: u64| self.pending.lock().remove(&id));
+                if let Some(pending) = pending {
+                    // Nobody waits any more when the call was given up meanwhile.
+                    drop(pending.answer.send(outcome.map(str::to_owned).map_err(rpc::Error::read)));
+                }
+            }
+            Ok(Message::Notification { method, params }) if method == "notifications/progress" => self.progress(params),
+            Ok(Message::Notification { method, params }) => match standing(&method, params) {
+                Standing::Other => {
+                    if let Some(exchange) = self.running.sole() {
+                        exchange.notify(&method, Bytes::copy_from_slice(line.as_bytes()));
+                    }
+                }
+                change => ear(change),
+            },
+            Ok(Message::Request { id, method, params }) => self.question(id, &method, params),
+            Err((_, error)) => {
+                tracing::warn!(upstream = %self.name, error = %error.message, "a line of its output is no message");
+            }
+        }
+    }
+
+    /// Gives a notification its client's own token back.
+    fn progress(&self, params: Option<&str>) {
+        let Ok(fields) = Fields::of(params) else { return };
+        let id = fields.get("progressToken").and_then(|token| token.trim_matches('"').parse::<u64>().ok());
+        let found = id.and_then(|id| {
+            let pending = self.pending.lock();
+            let pending = pending.get(&id)?;
+            Some((pending.exchange.clone()?, pending.token.clone()?))
+        });
+        if let Some((exchange, token)) = found {
+            let params = Object::new().raw("progressToken", &token).all_but(&fields, &["progressToken"]).done();
+            exchange.notify("notifications/progress", rpc::notification("notifications/progress", Some(&params)));
+        }
+    }
+
+    fn question(self: &Arc<Self>, id: &str, method: &str, params: Option<&str>) {
+        let sole = self.running.sole();
+        let Ok(place) = self.questions.clone().try_acquire_owned() else {
+            tracing::warn!(upstream = %self.name, "it asks more than {QUESTIONS} questions at once");
+            return;
+        };
+        let (child, id, method) = (self.clone(), id.to_owned(), method.to_owned());
+        let params = params.map(str::to_owned);
+        self.tasks.spawn("mcp answer", async move {
+            let answer = tokio::select! {
+                answer = reply_to(&method, params.as_deref(), sole, None) => answer,
+                () = child.ended.cancelled() => return,
+            };
+            if let Err(fault) = child.tell(response(&id, &answer)).await {
+                tracing::debug!(upstream = %child.name, error = %fault, "an answer was not taken");
+            }
+            drop(place);
+        });
+    }
+
+    /// Writes what is sent, until the child ends or is to end; then sees to it that its whole group is gone.
+    async fn keep(self: Arc<Self>, mut process: tokio::process::Child, stdin: ChildStdin, mut outgoing: mpsc::Receiver<String>) {
+        let group = process.id();
+        let mut input = FramedWrite::new(stdin, LinesCodec::new());
+        let draining = self.tasks.draining();
+        loop {
+            tokio::select! {
+                line = outgoing.recv() => match line {
+                    Some(line) => {
+                        if let Err(error) = input.send(line).await {
+                            tracing::debug!(upstream = %self.name, %error, "its input is closed");
+                            break;
+                        }
+                    }
+                    None => break,
+                },
+                () = self.stop.cancelled() => break,
+                () = draining.cancelled() => break,
+                () = self.ended.cancelled() => break,
+                status = process.wait() => {
+                    tracing::warn!(upstream = %self.name, ?status, "its program has ended");
+                    break;
+                }
+            }
+        }
+        self.ended.cancel();
+        drop(input);
+        if tokio::time::timeout(GRACE, process.wait()).await.is_err() {
+            signal(group, rustix::process::Signal::TERM);
+            if tokio::time::timeout(GRACE, process.wait()).await.is_err() {
+                tracing::warn!(upstream = %self.name, "its program did not end and is killed");
+            }
+        }
+        // What the program started itself must not outlive it.
+        signal(group, rustix::process::Signal::KILL);
+        if let Err(error) = process.wait().await {
+            tracing::warn!(upstream = %self.name, %error, "its end could not be waited for");
+        }
+        self.pending.lock().clear();
+    }
+}
+
+fn signal(group: Option<u32>, signal: rustix::process::Signal) {
+    let pid = group.and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid
+        && let Err(error) = rustix::process::kill_process_group(pid, signal)
+    {
+        tracing::trace!(%error, "nobody is left in the process group");
+    }
+}
+
+/// A call that waits; when it is given up the child is told.
+struct Waiting {
+    child: Arc<Child>,
+    id: u64,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if self.child.pending.lock().remove(&self.id).is_none() {
+            return;
+        }
+        let params = Object::new().raw("requestId", &self.id.to_string()).text("reason", "the client gave the call up").done();
+        let line = rpc::notification("notifications/cancelled", Some(&params));
+        let line = String::from_utf8_lossy(&line).into_owned();
+        if self.child.input.try_send(line).is_err() {
+            tracing::debug!(upstream = %self.child.name, "it could not be told of a cancellation");
+        }
+    }
+}
+
+async fn log(name: Arc<str>, stderr: ChildStderr) {
+    let mut lines = FramedRead::new(stderr, LinesCodec::new_with_max_length(STDERR_LINE));
+    while let Some(line) = lines.next().await {
+        match line {
+            Ok(line) => tracing::info!(upstream = %name, line, "upstream says"),
+            Err(tokio_util::codec::LinesCodecError::MaxLineLengthExceeded) => {}
+            Err(_) => break,
+        }
+    }
+}
+
+fn own_meta() -> String {
+    Object::new().text(META_VERSION, MODERN).raw(META_CLIENT, OURSELVES).raw(META_CAPABILITIES, "{}").done()
+}

@@ -1,0 +1,312 @@
+//! A client's session in the eras that have them: who owns it, what it declared, what it is being asked, and the mailbox of
+//! its standing stream. It speaks no HTTP and knows no upstream.
+
+use crate::exchange::{Answer, capability_for};
+use crate::json::Fields;
+use crate::rpc;
+use bytes::Bytes;
+use message::{Clock, Time};
+use net::CancellationToken;
+use parking_lot::Mutex;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
+
+/// The most questions that one session has open at its client.
+const QUESTIONS: usize = 64;
+
+/// One session. Its id is 192 bits of chance in base64url, all visible ASCII.
+pub(crate) struct Session {
+    pub(crate) id: String,
+    /// Whose it is: a request of anybody else does not find it.
+    pub(crate) principal: Arc<str>,
+    pub(crate) tenant: Arc<str>,
+    /// The revision that was agreed on.
+    pub(crate) version: &'static str,
+    pub(crate) capabilities: Arc<str>,
+    pub(crate) client_info: Arc<str>,
+    seen: AtomicU64,
+    level: Mutex<Option<String>>,
+    questions: Mutex<HashMap<String, oneshot::Sender<Answer>>>,
+    running: Mutex<HashMap<String, CancellationToken>>,
+    subscribed: Mutex<HashSet<String>>,
+    mail: Mutex<VecDeque<Bytes>>,
+    mail_max: usize,
+    arrived: Notify,
+    stream: AtomicU64,
+    next: AtomicU64,
+    gone: CancellationToken,
+}
+
+/// What a new session is made of.
+pub(crate) struct Opening {
+    pub(crate) principal: Arc<str>,
+    pub(crate) tenant: Arc<str>,
+    pub(crate) version: &'static str,
+    pub(crate) capabilities: Arc<str>,
+    pub(crate) client_info: Arc<str>,
+    pub(crate) mailbox: usize,
+}
+
+impl Session {
+    pub(crate) fn open(opening: Opening, id: String, now: Time) -> Session {
+        Session {
+            id,
+            principal: opening.principal,
+            tenant: opening.tenant,
+            version: opening.version,
+            capabilities: opening.capabilities,
+            client_info: opening.client_info,
+            seen: AtomicU64::new(now.as_millis()),
+            level: Mutex::new(None),
+            questions: Mutex::new(HashMap::new()),
+            running: Mutex::new(HashMap::new()),
+            subscribed: Mutex::new(HashSet::new()),
+            mail: Mutex::new(VecDeque::new()),
+            mail_max: opening.mailbox,
+            arrived: Notify::new(),
+            stream: AtomicU64::new(0),
+            next: AtomicU64::new(1),
+            gone: CancellationToken::new(),
+        }
+    }
+
+    /// The log level that the client set.
+    pub(crate) fn level(&self) -> Option<String> {
+        self.level.lock().clone()
+    }
+
+    pub(crate) fn set_level(&self, level: &str) {
+        *self.level.lock() = Some(level.to_owned());
+    }
+
+    /// Cancelled when the session ends.
+    pub(crate) fn gone(&self) -> &CancellationToken {
+        &self.gone
+    }
+
+    pub(crate) fn touch(&self, now: Time) {
+        self.seen.store(now.as_millis(), Ordering::Relaxed);
+    }
+
+    /// Whether nothing was heard for `idle`; an open stream or a running call counts as being heard.
+    fn stale(&self, now: Time, idle: Duration) -> bool {
+        let seen = Time::from_millis(self.seen.load(Ordering::Relaxed));
+        now.since(seen) > idle && self.running.lock().is_empty() && self.stream.load(Ordering::Relaxed) & 1 == 0
+    }
+
+    /// A fresh question for the client: its id as JSON, and where the answer arrives. The asker drops the receiver
+    /// when it no longer wants the answer.
+    pub(crate) fn question(&self, answer: oneshot::Sender<Answer>) -> Result<String, rpc::Error> {
+        let id = format!("\"tl-{}\"", self.next.fetch_add(1, Ordering::Relaxed));
+        let mut open = self.questions.lock();
+        open.retain(|_, waiting| !waiting.is_closed());
+        if open.len() >= QUESTIONS {
+            return Err(rpc::Error::new(rpc::INTERNAL, format!("the client has {QUESTIONS} questions open")));
+        }
+        open.insert(id.clone(), answer);
+        Ok(id)
+    }
+
+    /// Brings the client's answer to whoever asked; false when nobody did.
+    pub(crate) fn answer(&self, id: &str, outcome: Result<&str, &str>) -> bool {
+        let Some(waiting) = self.questions.lock().remove(id) else { return false };
+        waiting.send(outcome.map(str::to_owned).map_err(rpc::Error::read)).is_ok()
+    }
+
+    /// Asks on the standing stream, for questions that belong to no call.
+    pub(crate) async fn ask(&self, method: &str, params: Option<&str>) -> Answer {
+        let declared = capability_for(method).is_some_and(|capability| {
+            Fields::parse(&self.capabilities).is_ok_and(|fields| fields.get(capability).is_some())
+        });
+        if !declared {
+            return Err(rpc::Error::new(rpc::METHOD_NOT_FOUND, format!("the client does not answer {method}")));
+        }
+        let (sender, receiver) = oneshot::channel();
+        let id = self.question(sender)?;
+        self.post(rpc::request(&id, method, params));
+        tokio::select! {
+            answer = receiver => answer.unwrap_or_else(|_| Err(rpc::Error::new(rpc::INTERNAL, "the question was dropped"))),
+            () = self.gone.cancelled() => Err(rpc::Error::new(rpc::INTERNAL, "the session ended")),
+        }
+    }
+
+    /// Notes a call as running, so that the client can cancel it by its id.
+    pub(crate) fn run(self: &Arc<Self>, id: &str) -> Run {
+        let token = self.gone.child_token();
+        self.running.lock().insert(id.to_owned(), token.clone());
+        Run { session: self.clone(), id: id.to_owned(), token }
+    }
+
+    /// Cancels the running call with that id.
+    pub(crate) fn cancel(&self, id: &str) {
+        if let Some(token) = self.running.lock().get(id) {
+            token.cancel();
+        }
+    }
+
+    /// Notes an interest in a resource; false when it was there already.
+    pub(crate) fn subscribe(&self, uri: &str) -> bool {
+        self.subscribed.lock().insert(uri.to_owned())
+    }
+
+    /// Ends an interest; false when there was none.
+    pub(crate) fn unsubscribe(&self, uri: &str) -> bool {
+        self.subscribed.lock().remove(uri)
+    }
+
+    pub(crate) fn is_subscribed(&self, uri: &str) -> bool {
+        self.subscribed.lock().contains(uri)
+    }
+
+    /// Takes all interests, to end them.
+    pub(crate) fn take_subscriptions(&self) -> Vec<String> {
+        self.subscribed.lock().drain().collect()
+    }
+
+    /// Puts a message for the standing stream; the oldest is dropped when the client does not read.
+    pub(crate) fn post(&self, message: Bytes) {
+        let mut mail = self.mail.lock();
+        if mail.len() >= self.mail_max {
+            mail.pop_front();
+        }
+        mail.push_back(message);
+        drop(mail);
+        self.arrived.notify_one();
+    }
+
+    /// Puts a message unless the same waits already, as for changes of which one notice is enough.
+    pub(crate) fn post_once(&self, message: Bytes) {
+        if !self.mail.lock().contains(&message) {
+            self.post(message);
+        }
+    }
+
+    /// Takes the standing stream over; whoever held it gets `None` from [`Session::mail`].
+    pub(crate) fn take_stream(&self) -> u64 {
+        let ticket = (self.stream.load(Ordering::Relaxed) | 1) + 2;
+        self.stream.store(ticket, Ordering::Relaxed);
+        self.arrived.notify_waiters();
+        ticket
+    }
+
+    /// Gives the standing stream back.
+    pub(crate) fn leave_stream(&self, ticket: u64, now: Time) {
+        if self.stream.load(Ordering::Relaxed) == ticket {
+            self.stream.store(ticket - 1, Ordering::Relaxed);
+        }
+        self.touch(now);
+    }
+
+    /// The next message for the holder of `ticket`; `None` when the stream was taken over or the session ended.
+    pub(crate) async fn mail(&self, ticket: u64) -> Option<Bytes> {
+        loop {
+            let arrived = self.arrived.notified();
+            if self.gone.is_cancelled() || self.stream.load(Ordering::Relaxed) != ticket {
+                return None;
+            }
+            if let Some(message) = self.mail.lock().pop_front() {
+                return Some(message);
+            }
+            tokio::select! {
+                () = arrived => {}
+                () = self.gone.cancelled() => return None,
+            }
+        }
+    }
+}
+
+/// A running call; ends the note when it is dropped.
+pub(crate) struct Run {
+    session: Arc<Session>,
+    id: String,
+    pub(crate) token: CancellationToken,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.session.running.lock().remove(&self.id);
+    }
+}
+
+/// All sessions.
+pub(crate) struct Sessions {
+    by_id: Mutex<HashMap<String, Arc<Session>>>,
+    clock: Clock,
+}
+
+impl Sessions {
+    pub(crate) fn new(clock: Clock) -> Sessions {
+        Sessions { by_id: Mutex::new(HashMap::new()), clock }
+    }
+
+    /// Opens a session, unless there are `most` already; stale ones make room first.
+    pub(crate) fn open(&self, opening: Opening, most: usize, idle: Duration) -> Option<Arc<Session>> {
+        let id = secret_id()?;
+        if self.by_id.lock().len() >= most {
+            self.sweep(idle);
+        }
+        let mut all = self.by_id.lock();
+        if all.len() >= most {
+            return None;
+        }
+        let session = Arc::new(Session::open(opening, id.clone(), self.clock.now()));
+        all.insert(id, session.clone());
+        Some(session)
+    }
+
+    /// The session with that id, if it is that principal's.
+    pub(crate) fn find(&self, id: &str, principal: &str, tenant: &str) -> Option<Arc<Session>> {
+        let session = self.by_id.lock().get(id).cloned()?;
+        if *session.principal != *principal || *session.tenant != *tenant {
+            return None;
+        }
+        session.touch(self.clock.now());
+        Some(session)
+    }
+
+    /// Ends a session.
+    pub(crate) fn close(&self, session: &Session) {
+        self.by_id.lock().remove(&session.id);
+        session.gone.cancel();
+    }
+
+    /// Ends what was silent for too long; says which.
+    pub(crate) fn sweep(&self, idle: Duration) -> Vec<Arc<Session>> {
+        let now = self.clock.now();
+        let mut ended = Vec::new();
+        self.by_id.lock().retain(|_, session| {
+            let keep = !session.stale(now, idle);
+            if !keep {
+                ended.push(session.clone());
+            }
+            keep
+        });
+        for session in &ended {
+            session.gone.cancel();
+        }
+        ended
+    }
+
+    /// All that are open.
+    pub(crate) fn all(&self) -> Vec<Arc<Session>> {
+        self.by_id.lock().values().cloned().collect()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.by_id.lock().len()
+    }
+}
+
+/// 192 bits from the operating system, in base64url; `None` when it gives none.
+pub(crate) fn secret_id() -> Option<String> {
+    use base64::Engine as _;
+    let mut bytes = [0_u8; 24];
+    getrandom::fill(&mut bytes).ok()?;
+    Some(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! Ownership, the cap, idle expiry, the mailbox's bound and the take-over of the standing stream.
+//! What travels over it is tested at the face.
+
+use super::*;
+
+fn opening(principal: &str) -> Opening {
+    Opening {
+        principal: principal.into(),
+        tenant: "default".into(),
+        version: "2025-11-25",
+        capabilities: r#"{"sampling":{}}"#.into(),
+        client_info: "{}".into(),
+        mailbox: 2,
+    }
+}
+
+#[test]
+fn sessions_are_owned_capped_and_expire() {
+    let clock = Clock::manual(Time::from_millis(1));
+    let sessions = Sessions::new(clock.clone());
+    let idle = Duration::from_secs(10);
+    let one = sessions.open(opening("ann"), 2, idle).unwrap();
+    assert!(one.id.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) && one.id.len() == 32);
+    assert!(sessions.find(&one.id, "bob", "default").is_none());
+    assert!(sessions.find(&one.id, "ann", "other").is_none());
+    assert!(sessions.find(&one.id, "ann", "default").is_some());
+    sessions.open(opening("bob"), 2, idle).unwrap();
+    assert!(sessions.open(opening("eve"), 2, idle).is_none());
+    clock.advance(Duration::from_secs(11));
+    let run = one.run("7");
+    let eve = sessions.open(opening("eve"), 2, idle).unwrap();
+    assert_eq!(sessions.count(), 2, "bob was silent, ann has a call running");
+    drop(run);
+    sessions.close(&eve);
+    assert!(eve.gone().is_cancelled());
+    assert!(sessions.find(&eve.id, "eve", "default").is_none());
+}
+
+#[tokio::test]
+async fn the_mailbox_is_bounded_and_the_stream_has_one_reader() {
+    let session = Session::open(opening("ann"), "x".into(), Time::from_millis(1));
+    for text in ["1", "2", "3"] {
+        session.post(Bytes::from(text));
+    }
+    let ticket = session.take_stream();
+    assert_eq!(session.mail(ticket).await.as_deref(), Some(b"2".as_slice()));
+    let other = session.take_stream();
+    assert!(session.mail(ticket).await.is_none());
+    assert_eq!(session.mail(other).await.as_deref(), Some(b"3".as_slice()));
+}
+
+#[tokio::test]
+async fn answers_find_their_question_once() {
+    let session = Session::open(opening("ann"), "x".into(), Time::from_millis(1));
+    let (sender, receiver) = oneshot::channel();
+    let id = session.question(sender).unwrap();
+    assert!(!session.answer("\"other\"", Ok("1")));
+    assert!(session.answer(&id, Ok("{\"a\":1}")));
+    assert!(!session.answer(&id, Ok("{}")));
+    assert_eq!(receiver.await.unwrap().unwrap(), "{\"a\":1}");
+    assert!(session.ask("elicitation/create", None).await.is_err(), "it was not declared");
+}

@@ -1,0 +1,382 @@
+//! Keeping an upstream: finding out its era, reading its lists, following its changes, and starting over when it fails.
+//! Calls do not pass here.
+
+use super::{Reach, Upstream};
+use crate::catalogue::{Entry, List, Offer};
+use crate::exchange::{LEGACY, META_SERVER, MODERN};
+use crate::gateway::Change;
+use crate::json::{Fields, Object, quote};
+use crate::link::{ALL_CAPABILITIES, Call, Child, Ear, Failure, Outcome, Standing};
+use crate::rpc;
+use message::{Code, Fault};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// The most pages of a list that are read, and the most entries of all of them.
+const PAGES: usize = 100;
+const ENTRIES: usize = 10_000;
+/// How often the lists of an upstream are read that cannot say when they change.
+const POLL: Duration = Duration::from_secs(60);
+/// The shortest and the longest pause before another attempt to connect.
+const PAUSE: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Changes that wait to be read; then further ones are as good as heard, because whole lists are read.
+const HEARD: usize = 64;
+
+/// Where an upstream is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    Starting,
+    Ready,
+    Down,
+}
+
+impl Phase {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Phase::Starting => "starting",
+            Phase::Ready => "ready",
+            Phase::Down => "down",
+        }
+    }
+}
+
+impl Upstream {
+    /// Keeps it until it is ended or the program drains.
+    pub(crate) async fn keep(self: Arc<Self>) {
+        let draining = self.tasks.draining();
+        let mut failures = 0_u32;
+        loop {
+            let (sender, heard) = mpsc::channel(HEARD);
+            let ear: Ear = Arc::new(move |change| drop(sender.try_send(change)));
+            let attempt = async {
+                match self.connect(&ear).await {
+                    Ok(()) => {
+                        self.follow(&ear, heard).await;
+                        true
+                    }
+                    Err(failure) => {
+                        self.note_down(&failure);
+                        false
+                    }
+                }
+            };
+            let worked = tokio::select! {
+                worked = attempt => worked,
+                () = self.stop.cancelled() => break,
+                () = draining.cancelled() => break,
+            };
+            failures = if worked { 0 } else { failures.saturating_add(1) };
+            let pause = self.dice.jitter((PAUSE * 2_u32.pow(failures.min(7))).min(PAUSE_MAX), 0.5);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = async { tokio::time::sleep(pause.min(Duration::from_secs(1))).await; self.nudge.notified().await } => {}
+                () = self.stop.cancelled() => break,
+                () = draining.cancelled() => break,
+            }
+        }
+        self.end();
+    }
+
+    fn note_down(&self, failure: &Failure) {
+        let text = failure.text();
+        tracing::warn!(upstream = %self.name, error = text, "the upstream cannot be used");
+        let mut state = self.state.lock();
+        state.error = Some(text);
+        if *self.phase.borrow() != Phase::Down {
+            state.since = self.clock.now();
+        }
+        drop(state);
+        self.phase.send_replace(Phase::Down);
+    }
+
+    /// Finds out what it speaks and offers.
+    async fn connect(self: &Arc<Self>, ear: &Ear) -> Result<(), Failure> {
+        let welcome = match &self.reach {
+            Reach::Web(_) => self.greet_web().await?,
+            Reach::Child { program, running } => {
+                let child = Child::start(&self.name, program, &self.tasks, ear.clone())?;
+                if let Some(old) = running.lock().replace(child.clone()) {
+                    old.stop();
+                }
+                let greeted = child.greet().await.inspect_err(|_| child.stop())?;
+                let mut state = self.state.lock();
+                (state.modern, state.legacy) = (child.is_modern(), Some(!child.is_modern()));
+                greeted
+            }
+        };
+        let fields = Fields::parse(&welcome).map_err(|_| Fault::new(Code::UpstreamProtocol, "its greeting is no object"))?;
+        let capabilities = fields.get("capabilities").unwrap_or("{}").to_owned();
+        let meta = Fields::of(fields.get("_meta")).unwrap_or_default();
+        let info = Fields::of(meta.get(META_SERVER).or(fields.get("serverInfo"))).unwrap_or_default();
+        let server = info.string("name").map(|name| format!("{name} {}", info.string("version").unwrap_or_default()));
+        let mut offer =
+            Offer { capabilities, instructions: fields.string("instructions").map(Into::into), ..Offer::default() };
+        for list in List::ALL {
+            if offer.has(list) {
+                let entries = self.read(list).await;
+                offer.set(list, entries.or_else(|failure| missing(failure, list))?);
+            }
+        }
+        self.install(offer, server);
+        Ok(())
+    }
+
+    /// Makes what was read the present offer, and says what is different.
+    fn install(&self, offer: Offer, server: Option<String>) {
+        let before = self.offer.swap(Arc::new(offer));
+        let now = self.offer.load_full();
+        {
+            let mut state = self.state.lock();
+            state.server = server.map(|text| text.trim().to_owned());
+            state.error = None;
+            if *self.phase.borrow() != Phase::Ready {
+                state.since = self.clock.now();
+            }
+        }
+        let Some(gateway) = self.gateway.upgrade() else { return };
+        gateway.rebuild();
+        self.phase.send_replace(Phase::Ready);
+        tracing::info!(upstream = %self.name, tools = now.tools.len(), prompts = now.prompts.len(), "the upstream is ready");
+        for list in List::ALL {
+            if before.texts(list) != now.texts(list) {
+                gateway.announce(Change::List(list));
+            }
+        }
+    }
+
+    async fn greet_web(self: &Arc<Self>) -> Outcome {
+        let Reach::Web(web) = &self.reach else { return Err(Fault::new(Code::Internal, "it is no web upstream").into()) };
+        match web.modern(None, &Call::new("server/discover", "")).await {
+            Ok(welcome) => {
+                let versions = Fields::parse(&welcome).ok().and_then(|fields| fields.get("supportedVersions")).unwrap_or("");
+                if versions.contains(MODERN) {
+                    let legacy = LEGACY.iter().any(|version| versions.contains(&quote(version)));
+                    let mut state = self.state.lock();
+                    state.modern = true;
+                    state.legacy = if legacy { Some(true) } else { state.legacy };
+                    return Ok(welcome);
+                }
+            }
+            Err(failure) if failure.is_down() => return Err(failure),
+            Err(failure) => tracing::debug!(upstream = %self.name, reason = failure.text(), "it is of the era with sessions"),
+        }
+        let seat = Arc::new(web.open(ALL_CAPABILITIES, None, None).await?);
+        let welcome = seat.welcome.clone();
+        let mut state = self.state.lock();
+        (state.modern, state.legacy) = (false, Some(true));
+        if let Some(old) = state.house.replace(seat) {
+            old.gone.cancel();
+        }
+        Ok(welcome)
+    }
+
+    /// Asks on our own behalf.
+    pub(super) async fn own(&self, call: &Call<'_>) -> Outcome {
+        match &self.reach {
+            Reach::Child { .. } => match self.child() {
+                Some(child) => child.call(None, call).await,
+                None => Err(Fault::new(Code::UpstreamDown, "its program does not run").into()),
+            },
+            Reach::Web(web) => {
+                let (modern, house) = {
+                    let state = self.state.lock();
+                    (state.modern, state.house.clone())
+                };
+                match house {
+                    Some(house) if !modern => web.legacy(&house, None, call).await,
+                    _ => web.modern(None, call).await,
+                }
+            }
+        }
+    }
+
+    /// Reads all pages of a list.
+    async fn read(&self, list: List) -> Result<Vec<Entry>, Failure> {
+        let mut entries = Vec::new();
+        let mut cursor: Option<String> = None;
+        for _ in 0..PAGES {
+            let members = cursor.as_ref().map_or(String::new(), |cursor| format!("\"cursor\":{cursor}"));
+            let result = self.own(&Call::new(list.method(), members)).await?;
+            let broken = |why: String| Failure::from(Fault::new(Code::UpstreamProtocol, format!("{}: {why}", list.method())));
+            let fields = Fields::parse(&result).map_err(|error| broken(error.to_string()))?;
+            let items: Vec<&serde_json::value::RawValue> =
+                serde_json::from_str(fields.get(list.member()).unwrap_or("[]")).map_err(|error| broken(error.to_string()))?;
+            for item in items {
+                match Entry::read(item.get(), list.key()) {
+                    Ok(entry) => entries.push(entry),
+                    Err(why) => tracing::warn!(upstream = %self.name, list = list.method(), why, "an entry is left out"),
+                }
+            }
+            cursor = fields.get("nextCursor").filter(|next| next.starts_with('"')).map(str::to_owned);
+            if cursor.is_none() || entries.len() >= ENTRIES {
+                break;
+            }
+        }
+        entries.truncate(ENTRIES);
+        Ok(entries)
+    }
+
+    /// Follows its changes until the connection is gone.
+    async fn follow(self: &Arc<Self>, ear: &Ear, mut heard: mpsc::Receiver<Standing>) {
+        loop {
+            let listening = self.listening(ear);
+            tokio::pin!(listening);
+            loop {
+                tokio::select! {
+                    ended = &mut listening => {
+                        if let Err(fault) = ended {
+                            tracing::info!(upstream = %self.name, error = %fault, "the connection to the upstream ended");
+                        }
+                        return;
+                    }
+                    Some(change) = heard.recv() => self.changed(change).await,
+                    () = self.rewatch.notified() => break,
+                }
+            }
+        }
+    }
+
+    async fn listening(self: &Arc<Self>, ear: &Ear) -> Result<(), Fault> {
+        let web = match &self.reach {
+            Reach::Child { .. } => {
+                if let Some(child) = self.child() {
+                    child.ended.cancelled().await;
+                }
+                return Ok(());
+            }
+            Reach::Web(web) => web,
+        };
+        let (modern, house) = {
+            let state = self.state.lock();
+            (state.modern, state.house.clone())
+        };
+        let followed = match house {
+            Some(house) if !modern => web.stand(&house, Some(ear)).await,
+            _ => match self.filter() {
+                Some(filter) => web.listen(&filter, ear).await.map(|()| true),
+                None => Ok(false),
+            },
+        };
+        match followed {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                tokio::time::sleep(POLL).await;
+                Ok(())
+            }
+            Err(fault) if fault.code() == Code::UpstreamRefused => {
+                tokio::time::sleep(POLL).await;
+                Ok(())
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// What to listen for at a stateless upstream; `None` when it announces nothing.
+    fn filter(&self) -> Option<String> {
+        let offer = self.offer.load();
+        let capabilities = Fields::parse(&offer.capabilities).ok()?;
+        let flag = |capability: &str, flag: &str| {
+            Fields::of(capabilities.get(capability)).is_ok_and(|fields| fields.get(flag) == Some("true"))
+        };
+        let mut filter = Object::new();
+        for (capability, key) in
+            [("tools", "toolsListChanged"), ("prompts", "promptsListChanged"), ("resources", "resourcesListChanged")]
+        {
+            if flag(capability, "listChanged") {
+                filter = filter.raw(key, "true");
+            }
+        }
+        let watched: Vec<String> = self.watched.lock().keys().map(|uri| quote(uri)).collect();
+        if !watched.is_empty() {
+            filter = filter.raw("resourceSubscriptions", &format!("[{}]", watched.join(",")));
+        }
+        let text = filter.done();
+        (text != "{}").then_some(text)
+    }
+
+    async fn changed(&self, change: Standing) {
+        let Some(gateway) = self.gateway.upgrade() else { return };
+        match change {
+            Standing::Other => {}
+            Standing::Updated(uri) => gateway.announce(Change::Resource { upstream: self.name.clone(), uri: uri.into() }),
+            Standing::Changed(list) => {
+                let both = [List::Resources, List::Templates];
+                let lists = if list == List::Resources { both.as_slice() } else { std::slice::from_ref(&list) };
+                for list in lists {
+                    match self.read(*list).await {
+                        Ok(entries) => {
+                            let mut offer = (**self.offer.load()).clone();
+                            offer.set(*list, entries);
+                            self.offer.store(Arc::new(offer));
+                        }
+                        Err(failure) => tracing::warn!(upstream = %self.name, error = failure.text(), "a list was not read"),
+                    }
+                }
+                gateway.rebuild();
+                gateway.announce(Change::List(list));
+            }
+        }
+    }
+
+    /// Begins to follow a resource for somebody.
+    pub(crate) async fn watch(&self, uri: &str) -> Result<(), Failure> {
+        let first = {
+            let mut watched = self.watched.lock();
+            let count = watched.entry(uri.to_owned()).or_insert(0);
+            *count += 1;
+            *count == 1
+        };
+        let asked = if first { self.tell_watch("resources/subscribe", uri).await } else { Ok(()) };
+        if asked.is_err() {
+            self.forget(uri);
+        }
+        asked
+    }
+
+    /// Ends what [`Upstream::watch`] began.
+    pub(crate) async fn unwatch(&self, uri: &str) {
+        if self.forget(uri)
+            && let Err(failure) = self.tell_watch("resources/unsubscribe", uri).await
+        {
+            tracing::debug!(upstream = %self.name, error = failure.text(), "a resource is still followed");
+        }
+    }
+
+    /// Counts down; true when nobody follows it any more.
+    fn forget(&self, uri: &str) -> bool {
+        let mut watched = self.watched.lock();
+        let Some(count) = watched.get_mut(uri) else { return false };
+        *count = count.saturating_sub(1);
+        let last = *count == 0;
+        if last {
+            watched.remove(uri);
+        }
+        last
+    }
+
+    async fn tell_watch(&self, method: &str, uri: &str) -> Result<(), Failure> {
+        let web_modern = matches!(self.reach, Reach::Web(_)) && self.state.lock().modern;
+        if web_modern {
+            self.rewatch.notify_one();
+            return Ok(());
+        }
+        if self.child().is_some_and(|child| child.is_modern()) {
+            let why = "a stateless program on stdio cannot be asked to follow resources yet";
+            return Err(Failure::Rpc(rpc::Error::new(rpc::METHOD_NOT_FOUND, why)));
+        }
+        self.own(&Call::new(method, format!("\"uri\":{}", quote(uri)))).await.map(drop)
+    }
+}
+
+/// A list that was declared but is not served counts as empty, as long as the connection stands.
+fn missing(failure: Failure, list: List) -> Result<Vec<Entry>, Failure> {
+    match failure {
+        Failure::Rpc(error) => {
+            tracing::debug!(list = list.method(), error = %error.message, "a list is not served");
+            Ok(Vec::new())
+        }
+        fault => Err(fault),
+    }
+}
