@@ -1,9 +1,11 @@
 //! Reload: when the configuration file changes, it is checked whole and applied; a bad one changes nothing.
 //! The file is looked at once a second and compared by its hash, which holds on every file system; SIGHUP looks at once.
 
-use crate::config::{Problem, load};
-use crate::serve::{Running, section};
+use crate::config::{Problem, load, parse};
+use crate::serve::{Inlets, Running, section};
+use hub::Hub;
 use message::Misfit;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,12 +15,72 @@ use tokio::signal::unix::{SignalKind, signal};
 /// How often the file is looked at.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// What a configuration is applied to.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) hub: Hub,
+    pub(crate) inlets: Arc<Inlets>,
+    pub(crate) mcp: Arc<mcp::Gateway>,
+    pub(crate) models: Arc<ai::Gateway>,
+    /// The file; none when the program was started without one.
+    pub(crate) file: Option<PathBuf>,
+}
+
+impl Parts {
+    /// Reads the file again, checks every section, and only then applies them.
+    async fn apply(&self, file: &Path) -> Result<(), Box<Problem>> {
+        let (document, settings) = load(file)?;
+        crate::serve::check(&document, &settings).await?;
+        let point = |misfit: Misfit| document.locate(&misfit);
+        self.hub.apply(settings.hub.clone()).await.map_err(point)?;
+        for (name, inlet) in self.inlets.iter() {
+            inlet.reload(section(&settings, name)).map_err(|misfit| point(misfit.at(name).at("protocols")))?;
+        }
+        self.mcp.reload(settings.mcp.clone()).map_err(|misfit| point(misfit.at("mcp")))?;
+        self.models.reload(settings.models.clone()).map_err(|misfit| point(misfit.at("models")))
+    }
+
+    /// For the admin API: checks a text as if it stood in the file.
+    pub(crate) fn checker(&self) -> control::CheckConfig {
+        let file = self.file.clone().unwrap_or_else(|| PathBuf::from("trunkline.yaml"));
+        Arc::new(move |text| {
+            let file = file.clone();
+            Box::pin(async move {
+                let (document, settings) = parse(&file, &text, std::env::vars()).map_err(|found| as_json(&found))?;
+                crate::serve::check(&document, &settings).await.map_err(|found| as_json(&found))
+            })
+        })
+    }
+
+    /// For the admin API: reads the file again and applies it.
+    pub(crate) fn reloader(&self) -> control::ReloadConfig {
+        let parts = self.clone();
+        Arc::new(move || {
+            let parts = parts.clone();
+            Box::pin(async move {
+                let Some(file) = &parts.file else {
+                    let problem = Problem::whole(Path::new("-"), "the program was started without a file");
+                    return Err(as_json(&problem));
+                };
+                parts.apply(file).await.map_err(|found| as_json(&found))
+            })
+        })
+    }
+}
+
+fn as_json(problem: &Problem) -> Value {
+    json!({
+        "file": problem.file.display().to_string(), "line": problem.line, "column": problem.column,
+        "field": problem.field, "what": problem.what, "hint": problem.hint, "text": problem.to_string(),
+    })
+}
+
 /// Watches the file until the program stops.
 pub(crate) fn watch(running: &Arc<Running>, file: &Path) {
     let (running, file) = (Arc::clone(running), file.to_owned());
     let tasks = running.hub.tasks().clone();
+    let mut last = hash(&file);
     tasks.background("reload", async move {
-        let mut last = hash(&file);
         let Ok(mut asked) = signal(SignalKind::hangup()) else {
             tracing::error!("SIGHUP cannot be listened for; the configuration is not reloaded");
             return;
@@ -34,31 +96,14 @@ pub(crate) fn watch(running: &Arc<Running>, file: &Path) {
                 continue;
             }
             last = now;
-            apply(&running, &file).await;
+            match running.parts.apply(&file).await {
+                Ok(()) => tracing::info!(config = %file.display(), "configuration applied"),
+                Err(problem) => {
+                    tracing::error!(code = "TL0012", %problem, "configuration refused; the former one stays in force");
+                }
+            }
         }
     });
-}
-
-async fn apply(running: &Running, file: &PathBuf) {
-    match try_apply(running, file).await {
-        Ok(()) => tracing::info!(config = %file.display(), "configuration applied"),
-        Err(problem) => {
-            tracing::error!(code = "TL0012", problem = %problem, "configuration refused; the former one stays in force");
-        }
-    }
-}
-
-async fn try_apply(running: &Running, file: &Path) -> Result<(), Box<Problem>> {
-    let (document, settings) = load(file)?;
-    // Every section is checked before any is applied.
-    crate::serve::check(&document, &settings).await?;
-    let point = |misfit: Misfit| document.locate(&misfit);
-    running.hub.apply(settings.hub.clone()).await.map_err(point)?;
-    for (name, inlet) in &running.inlets {
-        inlet.reload(section(&settings, name)).map_err(|misfit| point(misfit.at(name).at("protocols")))?;
-    }
-    running.mcp.reload(settings.mcp.clone()).map_err(|misfit| point(misfit.at("mcp")))?;
-    running.models.reload(settings.models.clone()).map_err(|misfit| point(misfit.at("models")))
 }
 
 fn hash(file: &Path) -> Option<[u8; 32]> {

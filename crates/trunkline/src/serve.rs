@@ -1,6 +1,6 @@
 //! Composition: builds the floors from below, opens the doors, waits, drains. What the parts do is theirs.
 
-use crate::config::{Document, Problem, Settings, load};
+use crate::config::{Document, Problem, Settings, load, read};
 use crate::{logging, reload};
 use anyhow::{Context, Result, anyhow};
 use broker::Broker;
@@ -29,16 +29,17 @@ pub fn outlet_kinds() -> Vec<&'static OutletKind> {
     protocols().into_iter().flat_map(|protocol| protocol.outlets).collect()
 }
 
+/// The inlets by protocol.
+pub(crate) type Inlets = BTreeMap<&'static str, Arc<dyn Inlet>>;
+
 /// A program that runs.
 pub struct Running {
     /// Where the main door is.
     pub address: SocketAddr,
     /// The hub, for those who are inside.
     pub hub: Hub,
-    /// The inlets by protocol, for reloading.
-    pub(crate) inlets: BTreeMap<&'static str, Arc<dyn Inlet>>,
-    pub(crate) mcp: Arc<mcp::Gateway>,
-    pub(crate) models: Arc<ai::Gateway>,
+    /// What a changed configuration is applied to.
+    pub(crate) parts: reload::Parts,
     engine: Arc<dyn Engine>,
     drain: Duration,
 }
@@ -98,20 +99,30 @@ pub async fn start(document: &Document, settings: Settings, file: Option<&Path>)
     }
     mcp::mount(&mcp, &mut routes);
     ai::mount(&models, &mut routes);
+    let inlets = Arc::new(inlets);
+    let parts = reload::Parts {
+        hub: hub.clone(),
+        inlets: Arc::clone(&inlets),
+        mcp: Arc::clone(&mcp),
+        models: Arc::clone(&models),
+        file: file.map(Path::to_owned),
+    };
     let console = control::Console {
         hub: hub.clone(),
         connections: connections.clone(),
-        mcp: Arc::clone(&mcp),
-        models: Arc::clone(&models),
+        mcp,
+        models,
         config_file: file.map(Path::to_owned),
         protocols: protocols(),
+        check_config: parts.checker(),
+        reload_config: parts.reloader(),
     };
-    control::mount(console, &mut routes);
+    control::mount(console, &mut routes).map_err(point)?;
     if let [first, ..] = routes.conflicts() {
         return Err(anyhow!("two parts answer the same path: {first}"));
     }
     let address = open_doors(&settings, main, &hub, &inlets, Arc::new(routes), connections)?;
-    Ok(Running { address, hub, inlets, mcp, models, engine, drain: program.drain.0 })
+    Ok(Running { address, hub, parts, engine, drain: program.drain.0 })
 }
 
 impl Running {
@@ -163,7 +174,7 @@ pub(crate) fn section(settings: &Settings, name: &str) -> Value {
     settings.protocols.get(name).filter(|value| !value.is_null()).cloned().unwrap_or(Value::Object(Map::new()))
 }
 
-fn open_inlets(hub: &Hub, settings: &Settings) -> Result<BTreeMap<&'static str, Arc<dyn Inlet>>, Misfit> {
+fn open_inlets(hub: &Hub, settings: &Settings) -> Result<Inlets, Misfit> {
     let mut inlets = BTreeMap::new();
     for protocol in protocols() {
         let inlet = (protocol.open)(hub, section(settings, protocol.name));
@@ -176,7 +187,7 @@ fn open_doors(
     settings: &Settings,
     main: Listener,
     hub: &Hub,
-    inlets: &BTreeMap<&'static str, Arc<dyn Inlet>>,
+    inlets: &Inlets,
     routes: Arc<Routes>,
     connections: Connections,
 ) -> Result<SocketAddr> {
@@ -188,8 +199,10 @@ fn open_doors(
         }
         None => None,
     };
+    let http = read(section(settings, "http")).map_err(|misfit| anyhow!("protocols.http: {misfit}"))?;
+    let http: Arc<net::http::Settings> = Arc::new(http);
     let door = |only: &[String]| Door {
-        sniffers: sniffers(inlets, &routes, hub.tasks(), only),
+        sniffers: sniffers(inlets, || http_sniffer(Arc::clone(&routes), hub.tasks().clone(), Arc::clone(&http)), only),
         tls: tls.clone(),
         first_bytes: FIRST_BYTES,
         connections: connections.clone(),
@@ -209,17 +222,12 @@ fn open_doors(
     Ok(address)
 }
 
-fn sniffers(
-    inlets: &BTreeMap<&'static str, Arc<dyn Inlet>>,
-    routes: &Arc<Routes>,
-    tasks: &Tasks,
-    only: &[String],
-) -> Vec<Sniffer> {
+fn sniffers(inlets: &Inlets, http: impl Fn() -> Sniffer, only: &[String]) -> Vec<Sniffer> {
     let wanted = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
     let mut list = Vec::new();
     for protocol in protocols().into_iter().filter(|protocol| wanted(protocol.name)) {
         if protocol.name == "http" {
-            list.push(http_sniffer(Arc::clone(routes), tasks.clone()));
+            list.push(http());
         } else if let Some(inlet) = inlets.get(protocol.name).cloned() {
             let serve: net::Serve = Arc::new(move |conn| Arc::clone(&inlet).accept(conn));
             list.push(Sniffer { name: protocol.name, sniff: protocol.sniff, serve });
@@ -228,8 +236,7 @@ fn sniffers(
     list
 }
 
-fn http_sniffer(routes: Arc<Routes>, tasks: Tasks) -> Sniffer {
-    let settings = Arc::new(net::http::Settings::default());
+fn http_sniffer(routes: Arc<Routes>, tasks: Tasks, settings: Arc<net::http::Settings>) -> Sniffer {
     let serve: net::Serve = Arc::new(move |conn| {
         Box::pin(net::http::serve(conn, Arc::clone(&routes), Arc::clone(&settings), tasks.clone()))
     });
@@ -261,7 +268,7 @@ async fn scratch(settings: &Settings) -> Result<Hub, Misfit> {
 }
 
 /// Resolves when the process is asked to stop: Ctrl-C or SIGTERM.
-async fn stopped() -> Result<()> {
+pub(crate) async fn stopped() -> Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         result = tokio::signal::ctrl_c() => result.context("cannot listen for Ctrl-C"),

@@ -26,6 +26,9 @@ enum Command {
         #[arg(default_value = "trunkline.yaml")]
         file: PathBuf,
     },
+    /// Print the manual's page on the configuration.
+    #[command(hide = true)]
+    Manual,
     /// Print the JSON Schema of the configuration file, for editors.
     Schema,
 }
@@ -34,6 +37,7 @@ impl Config {
     pub(super) async fn run(self) -> Result<ExitCode> {
         match self.command {
             Command::Default => say(reference::default_file().trim_end())?,
+            Command::Manual => say(reference::manual().trim_end())?,
             Command::Schema => say(&serde_json::to_string_pretty(&reference::schema())?)?,
             Command::Check { file } => {
                 let checked = match load(&file) {
