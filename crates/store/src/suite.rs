@@ -358,7 +358,7 @@ fn threads(subject: &mut dyn Subject) -> Result<(), Error> {
 fn sizes(subject: &mut dyn Subject) -> Result<(), Error> {
     let engine = subject.fresh();
     let log = engine.log("sizes")?;
-    let make = |size: usize| Bytes::from((0..size).map(|at| (at % 251) as u8).collect::<Vec<_>>());
+    let make = |size: usize| (0..=250u8).cycle().take(size).collect::<Bytes>();
     let sizes = [0, 1, 7, 8, 9, 4055, 4056, 4057, 20_000];
     let appended = log.append(sizes.iter().map(|size| make(*size)).collect()).wait()?;
     assert_eq!(appended, 0..sizes.len() as u64);

@@ -167,7 +167,7 @@ pub(super) struct Notes {
     poison: Mutex<Option<Arc<str>>>,
     poisoned: AtomicBool,
     pub(super) full: AtomicBool,
-    damage: Mutex<Vec<Damage>>,
+    pub(super) damage: Mutex<Vec<Damage>>,
     pub(super) commits: AtomicU64,
     pub(super) records: AtomicU64,
     pub(super) torn_bytes: AtomicU64,

@@ -287,6 +287,12 @@ impl Tables {
         }
     }
 
+    /// Puts a value whose check is wrong.
+    #[cfg(test)]
+    pub(super) fn spoil(&self, key: &[u8]) {
+        self.keyspace.insert(key, b"\0\0\0\0spoiled").unwrap();
+    }
+
     fn find_names(&self) -> Result<(), Error> {
         let mut from = Vec::new();
         let mut tables = self.tables.lock();

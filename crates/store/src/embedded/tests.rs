@@ -1,5 +1,9 @@
 //! The suite on the embedded engine, with large and small segments.
 
+mod crash;
+mod damage;
+mod life;
+
 use std::sync::Arc;
 
 use tempfile::TempDir;
@@ -15,7 +19,7 @@ struct OnDisk {
 
 impl OnDisk {
     fn new(options: Options) -> OnDisk {
-        OnDisk { options, dir: TempDir::new().unwrap(), last: None }
+        OnDisk { options, dir: temp(), last: None }
     }
 
     fn open(&mut self) -> Arc<dyn Engine> {
@@ -28,7 +32,7 @@ impl OnDisk {
 impl Subject for OnDisk {
     fn fresh(&mut self) -> Arc<dyn Engine> {
         self.last = None;
-        self.dir = TempDir::new().unwrap();
+        self.dir = temp();
         self.open()
     }
 
@@ -55,4 +59,59 @@ fn keeps_the_promises_when_buffered() {
     let options =
         Options { segment_bytes: 128 << 10, durability: Durability::Buffered, ..Options::default() };
     suite::run(&mut OnDisk::new(options));
+}
+
+/// A directory in memory where there is one: these tests are about bytes, not about how fast a disk syncs them.
+fn temp() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
+}
+
+/// A record that tells its number, of a size that varies.
+fn record(number: u64) -> Bytes {
+    let filler = "x".repeat(usize::try_from(number * 37 % 300).unwrap());
+    Bytes::from(format!("{number}:{filler}"))
+}
+
+fn number(record: &[u8]) -> u64 {
+    let text = std::str::from_utf8(record).unwrap();
+    let number = text.split(':').next().unwrap().parse().unwrap();
+    assert_eq!(record, self::record(number), "the bytes are those that were written");
+    number
+}
+
+fn numbers(log: &Arc<dyn Log>) -> Vec<u64> {
+    log.read(0, usize::MAX, usize::MAX).unwrap().iter().map(|(_, record)| number(record)).collect()
+}
+
+fn small() -> Options {
+    Options { segment_bytes: 64 << 10, ..Options::default() }
+}
+
+/// What a machine would find in the directory had the process been killed now.
+fn snapshot(dir: &Path) -> TempDir {
+    let copy = temp();
+    copy_all(dir, copy.path());
+    copy
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&to).unwrap();
+            copy_all(&entry.path(), &to);
+        } else if let Err(error) = std::fs::copy(entry.path(), &to) {
+            assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "files come and go while they are copied");
+        }
+    }
+}
+
+/// The segment files, oldest first.
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir.join("log")).unwrap();
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| segment::id_of(path).is_some());
+    paths.sort();
+    paths
 }
