@@ -27,6 +27,13 @@ impl Misfit {
         self
     }
 
+    /// The same with one more key behind its path.
+    #[must_use]
+    pub fn at_end(mut self, key: impl fmt::Display) -> Misfit {
+        self.path.push(key.to_string());
+        self
+    }
+
     /// The same with the known name that is nearest to what stands there.
     #[must_use]
     pub fn among<'a>(mut self, word: &str, known: impl IntoIterator<Item = &'a str>) -> Misfit {
