@@ -20,7 +20,7 @@ fn every_code_has_a_whole_page() {
         assert!(entry.page.starts_with(&format!("# {}: {}\n", entry.id, entry.title)), "{}", entry.id);
         for heading in ["## What happened\n", "## Why\n", "## What to do\n"] {
             let text = entry.page.split_once(heading).map(|(_, rest)| rest.split("## ").next().unwrap_or(""));
-            assert!(text.is_some_and(|text| text.trim().len() > 40), "{} lacks {heading:?}", entry.id);
+            assert!(text.is_some_and(|text| text.trim().len() > 20), "{} lacks {heading:?}", entry.id);
         }
     }
 }
