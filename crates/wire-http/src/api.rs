@@ -210,3 +210,6 @@ fn encoded(message: &broker::Message) -> Bytes {
         out.into()
     })
 }
+
+#[cfg(test)]
+mod tests;

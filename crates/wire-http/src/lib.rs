@@ -4,9 +4,13 @@
 
 mod api;
 pub mod cloudevents;
+mod inlet;
 mod outlet;
 mod strict;
+#[cfg(test)]
+mod testing;
 mod text;
 
 pub use api::{OPENAPI, mount};
+pub use inlet::ALL;
 pub use outlet::{Auth, Config, Mode, OUTLET};

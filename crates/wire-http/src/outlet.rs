@@ -30,7 +30,7 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 const ANSWER_SHOWN_MAX: usize = 200;
 
 /// The kind that an outlet's section `http:` makes.
-pub static OUTLET: OutletKind =
+pub const OUTLET: OutletKind =
     OutletKind { name: "http", title: "HTTP (webhook)", schema: || schemars::schema_for!(Config), build };
 
 /// An HTTP server that is sent each message as one request.

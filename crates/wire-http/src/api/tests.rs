@@ -1,0 +1,6 @@
+//! The data API over real sockets, through the hub and the broker.
+
+mod follow;
+mod queues;
+mod refusals;
+mod topics;
