@@ -231,7 +231,7 @@ impl World {
             log.head_durable = log.head;
             while log.records.front().is_some_and(|(offset, _)| *offset < log.head) {
                 if let Some((_, record)) = log.records.pop_front() {
-                    self.bytes -= record.len() as u64;
+                    self.bytes = self.bytes.saturating_sub(record.len() as u64);
                 }
             }
         }
