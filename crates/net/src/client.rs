@@ -204,15 +204,10 @@ fn fault_of(error: &legacy::Error, authority: &Authority, secure: bool) -> Fault
 /// Takes out the headers that concern one connection only (RFC 9110 §7.6.1), those named in `Connection` included.
 /// `Upgrade` goes with them, so call it not for upgrades; `Host` stays, for the caller to replace.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    static HOP: [HeaderName; 7] = [
-        header::CONNECTION,
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-        header::TE,
-        header::TRAILER,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-    ];
+    // One look at the names there are is cheaper than a lookup of each name that there might be.
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
     if headers.contains_key(header::CONNECTION) {
         let named: Vec<HeaderName> = headers
             .get_all(header::CONNECTION)
@@ -225,11 +220,27 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in &HOP {
-        headers.remove(name);
+    for name in HOP_BY_HOP {
+        headers.remove(*name);
     }
-    headers.remove("keep-alive");
-    headers.remove("proxy-connection");
+}
+
+const HOP_BY_HOP: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    // The first letter tells almost all others apart.
+    matches!(name.as_bytes().first(), Some(b'c' | b'k' | b'p' | b't' | b'u')) && HOP_BY_HOP.contains(&name)
 }
 
 #[cfg(test)]

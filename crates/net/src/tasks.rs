@@ -4,13 +4,17 @@
 use std::borrow::Cow;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use foldhash::HashMap;
 use futures_util::FutureExt;
+use futures_util::future::CatchUnwind;
 use parking_lot::Mutex;
+use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -100,15 +104,7 @@ impl Tasks {
         self.0.waited_for.fetch_add(u64::from(waited_for), Ordering::AcqRel);
         // Made before the spawn and dropped with the future, so that a task that is aborted leaves the set as well.
         let leave = Leave { tasks: Arc::clone(&self.0), id };
-        let handle = tokio::spawn(async move {
-            let leave = leave;
-            if let Err(panic) = AssertUnwindSafe(future).catch_unwind().await {
-                leave.tasks.panics.fetch_add(1, Ordering::Relaxed);
-                let name =
-                    leave.tasks.running.lock().get(&id).map(|task| task.name.clone()).unwrap_or_default();
-                tracing::error!(task = %name, panic = %panic_text(&*panic), "task panicked");
-            }
-        });
+        let handle = tokio::spawn(Named { future: AssertUnwindSafe(future).catch_unwind(), leave });
         if let Some(task) = self.0.running.lock().get_mut(&id) {
             task.abort = Some(handle.abort_handle());
         }
@@ -194,9 +190,39 @@ where
     }
 }
 
+pin_project! {
+    // A future by hand and not an async block, which would hold the task's future twice: once as captured and once
+    // as awaited. Connections are tasks, and there are many.
+    struct Named<F> {
+        #[pin]
+        future: CatchUnwind<AssertUnwindSafe<F>>,
+        leave: Leave,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Named<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if let Err(panic) = std::task::ready!(this.future.poll(cx)) {
+            this.leave.panicked(&*panic);
+        }
+        Poll::Ready(())
+    }
+}
+
 struct Leave {
     tasks: Arc<Inner>,
     id: u64,
+}
+
+impl Leave {
+    fn panicked(&self, panic: &(dyn std::any::Any + Send)) {
+        self.tasks.panics.fetch_add(1, Ordering::Relaxed);
+        let name = self.tasks.running.lock().get(&self.id).map(|task| task.name.clone()).unwrap_or_default();
+        tracing::error!(task = %name, panic = %panic_text(panic), "task panicked");
+    }
 }
 
 impl Drop for Leave {

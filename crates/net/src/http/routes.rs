@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use foldhash::HashMap;
+use futures_util::FutureExt;
 use http::{HeaderValue, Method, StatusCode, header};
 use message::{Code, Fault};
 use smallvec::SmallVec;
@@ -49,10 +50,8 @@ where
     F: Fn(Call) -> R + Send + Sync + 'static,
     R: Future<Output: Answer> + Send + 'static,
 {
-    Arc::new(move |call| {
-        let answering = function(call);
-        Box::pin(async move { answering.await.answer() })
-    })
+    // `map` and not an async block, which would hold the future twice: once as captured and once as awaited.
+    Arc::new(move |call| Box::pin(function(call).map(Answer::answer)))
 }
 
 /// Paths and methods and who answers them.
