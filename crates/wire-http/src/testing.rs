@@ -1,11 +1,10 @@
 //! For tests: a hub over the memory store behind a real loopback socket, and clients that talk to it.
 //! Only compiled for tests.
 
-use access::Credential;
 use broker::Broker;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
-use hub::{Hub, Origin, Parts, Session};
+use hub::{Hub, Parts};
 use message::{Clock, Dice};
 use net::http::{Body, Request, Response, Routes};
 use net::{Client, Connections, Door, Egress, Listener, Metrics, Options, Sniffer, Tasks};
@@ -62,8 +61,11 @@ pub(crate) async fn start_with(more: Value) -> Server {
     let client = Client::new(egress, &tasks, clock.clone(), Arc::clone(&metrics)).unwrap();
     let connections = Connections::new(1000, clock.clone(), metrics);
     let outlet_kinds = vec![&crate::OUTLET];
+    // The clients of a test outlive the program that they talk to.
+    let egress = net::Settings { egress: Egress::trusting(), ..net::Settings::default() };
+    let outside = Client::new(egress, &Tasks::new(), clock.clone(), Arc::default()).unwrap();
     let parts =
-        Parts { broker, engine, client: client.clone(), tasks: tasks.clone(), clock, dice, outlet_kinds };
+        Parts { broker, engine, client, tasks: tasks.clone(), clock, dice, outlet_kinds };
     let hub = Hub::new(parts).unwrap();
     hub.apply(serde_json::from_value(config).unwrap()).await.unwrap();
     let mut routes = Routes::new();
@@ -80,7 +82,7 @@ pub(crate) async fn start_with(more: Value) -> Server {
     let address = listener.local();
     let sniffers = vec![Sniffer { name: "http", sniff: net::http::sniff, serve }];
     listener.serve(Door { sniffers, tls: None, first_bytes: Duration::from_secs(10), connections, tasks });
-    Server { address, hub, client }
+    Server { address, hub, client: outside }
 }
 
 pub(crate) async fn start() -> Server {
@@ -148,13 +150,6 @@ impl Server {
         let answer = self.post(&format!("/api/queues/{queue}/lease"), &[], r#"{"max":10,"wait":"10s"}"#).await;
         assert_eq!(answer.status, 200, "{:?}", answer.body);
         answer.json()["deliveries"].as_array().unwrap().clone()
-    }
-
-    /// A session of the key that may do everything.
-    pub(crate) fn session(&self) -> Session {
-        let peer = self.address;
-        let identity = self.hub.authenticate(Credential::Key(KEY.as_bytes()), peer).unwrap();
-        self.hub.open(identity, Origin { protocol: "test", peer })
     }
 }
 
