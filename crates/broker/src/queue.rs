@@ -20,6 +20,9 @@ mod snapshot;
 mod types;
 mod worker;
 
+#[cfg(test)]
+mod simulation;
+
 pub(crate) use lane::{Lane, OPTIONS_PREFIX, Opening};
 pub use options::{Expired, QueueOptions};
 pub use types::{

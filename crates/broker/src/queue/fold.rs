@@ -1,7 +1,7 @@
 //! A queue's state from its log: the last snapshot, then the records behind it; without a snapshot all records.
 //! It never writes. What it meets that makes no sense it leaves out, because the store reports damage itself.
 
-use super::index::{Dead, Entry, Index, Place, broken_off};
+use super::index::{Dead, Entry, Index, Place};
 use super::options::QueueOptions;
 use super::record::{self, Record};
 use super::snapshot;
@@ -20,6 +20,8 @@ pub(crate) struct Folded {
     pub(crate) next: u64,
     /// How many records were read behind the snapshot.
     pub(crate) replayed: u64,
+    /// Messages whose lease ended because the broker stopped; the machine writes that down first of all.
+    pub(crate) broken_off: Vec<Number>,
 }
 
 /// Folds what `log` holds. A snapshot is used when the log still holds everything behind it; otherwise all records
@@ -47,8 +49,8 @@ pub(crate) fn fold(
         }
     }
     index.known.prune(now, options);
-    index.rebuild(now, options, true);
-    Ok(Folded { index, next: log.tail(), replayed })
+    let broken_off = index.rebuild(now, options, true);
+    Ok(Folded { index, next: log.tail(), replayed, broken_off })
 }
 
 fn step(index: &mut Index, offset: u64, size: usize, record: Record, options: &QueueOptions) {
@@ -114,11 +116,6 @@ fn step(index: &mut Index, offset: u64, size: usize, record: Record, options: &Q
 
 fn lease(index: &mut Index, time: Time, number: Number, consumer: std::sync::Arc<str>) {
     let Some(entry) = index.entries.get_mut(&number) else { return };
-    // Leased twice without having come back in between: the broker stopped while the first lease held.
-    if let Place::Leased { since, consumer, .. } = &entry.place {
-        let attempt = broken_off(time, *since, consumer.clone());
-        entry.remember(attempt);
-    }
     entry.leases += 1;
     entry.deliveries += 1;
     entry.place = Place::Leased { until: time, since: time, consumer };

@@ -288,8 +288,10 @@ impl Index {
         self.timers.first().map(|(time, _, _)| *time)
     }
 
-    /// Makes everything anew from `entries`. With `restart`, leases are over and count as lost deliveries.
-    pub(crate) fn rebuild(&mut self, now: Time, options: &QueueOptions, restart: bool) {
+    /// Makes everything anew from `entries`. With `restart`, leases are over and count as lost deliveries: the numbers
+    /// of those messages.
+    pub(crate) fn rebuild(&mut self, now: Time, options: &QueueOptions, restart: bool) -> Vec<Number> {
+        let mut broken_off = Vec::new();
         self.ordered = options.ordered;
         self.prioritized = options.prioritized;
         self.ready.clear();
@@ -299,9 +301,10 @@ impl Index {
         for (number, mut entry) in std::mem::take(&mut self.entries) {
             (entry.previous, entry.next) = (NOBODY, NOBODY);
             if restart && let Place::Leased { since, consumer, .. } = &entry.place {
-                let attempt = broken_off(now, *since, Arc::clone(consumer));
+                let attempt = lost_by_stop(now, *since, Arc::clone(consumer));
                 entry.remember(attempt);
                 entry.place = Place::Ready;
+                broken_off.push(number);
             }
             let place = std::mem::replace(&mut entry.place, Place::Fresh);
             self.insert(number, entry);
@@ -311,11 +314,12 @@ impl Index {
                 Place::Fresh | Place::Ready | Place::Blocked => self.offer(number),
             }
         }
+        broken_off
     }
 }
 
 /// The delivery that was under way when the broker stopped.
-pub(crate) fn broken_off(now: Time, since: Time, consumer: Arc<str>) -> Attempt {
+fn lost_by_stop(now: Time, since: Time, consumer: Arc<str>) -> Attempt {
     Attempt {
         time: now,
         took: now.since(since),
@@ -356,6 +360,59 @@ impl Known {
             }
             self.order.pop_front();
             self.numbers.remove(&id);
+        }
+    }
+}
+
+#[cfg(test)]
+impl Index {
+    /// Panics unless the derived parts say exactly what `entries` says.
+    pub(crate) fn check(&self, options: &QueueOptions) {
+        let mut ready = BTreeSet::new();
+        let mut timers = BTreeSet::new();
+        let mut chains: BTreeMap<u64, Vec<Number>> = BTreeMap::new();
+        let (mut bytes, mut leased, mut delayed) = (0, 0, 0);
+        for (number, entry) in &self.entries {
+            bytes += u64::from(entry.size);
+            if options.ordered && entry.meta.key != 0 {
+                chains.entry(entry.meta.key).or_default().push(*number);
+            }
+            match entry.place {
+                Place::Ready => {
+                    let rank = if options.prioritized { 9 - entry.meta.priority } else { 0 };
+                    ready.insert((rank, *number));
+                }
+                Place::Leased { until, .. } => {
+                    leased += 1;
+                    timers.insert((until, *number, Timer::Place));
+                }
+                Place::Delayed(until) => {
+                    delayed += 1;
+                    timers.insert((until, *number, Timer::Place));
+                }
+                Place::Fresh | Place::Blocked => {}
+            }
+        }
+        assert_eq!((bytes, leased, delayed), (self.bytes, self.leased, self.delayed));
+        assert_eq!(ready, self.ready);
+        let place_timers: BTreeSet<_> =
+            self.timers.iter().copied().filter(|timer| timer.2 == Timer::Place).collect();
+        assert_eq!(timers, place_timers);
+        for (_, number, _) in &self.timers {
+            assert!(self.entries.contains_key(number), "a timer without its message");
+        }
+        assert_eq!(chains.len(), self.keys.len());
+        for (key, chain) in chains {
+            assert_eq!(self.keys[&key], (chain[0], *chain.last().unwrap()));
+            let mut at = chain[0];
+            for (place, number) in chain.iter().enumerate() {
+                assert_eq!(at, *number, "the chain of a key is broken");
+                let state = &self.entries[number].place;
+                assert_eq!(*state == Place::Ready && place > 0, false, "{number} is ready behind another");
+                assert!(*state != Place::Blocked || place > 0, "{number} is blocked by nobody");
+                at = self.entries[number].next;
+            }
+            assert_eq!(at, NOBODY);
         }
     }
 }

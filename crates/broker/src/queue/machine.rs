@@ -4,10 +4,11 @@
 //! A batch is any number of `apply` and one `finish`. Its records are appended together; its answers may be told
 //! when that append is durable; its grants at once, for only what is durable is ever granted.
 
-use super::index::{Dead, Entry, Index, Place, Timer};
+use super::fold::Folded;
+use super::index::{Entry, Index, Place, Timer};
 use super::options::{Expired, QueueOptions};
 use super::record::{self, Died, Ended, Meta};
-use super::types::{Attempt, Enqueued, Number, QueueStats, Selection, Settled, Settlement, Token};
+use super::types::{Attempt, Enqueued, Number, Selection, Settled, Settlement, Token};
 use bytes::Bytes;
 use foldhash::HashMap;
 use message::{Code, Fault, Time};
@@ -20,8 +21,6 @@ use std::time::Duration;
 const LEASE_RECORD_MS: u64 = 10;
 /// Numbers or items in one record, so that no record grows without bound.
 const LIST_MAX: usize = 16_384;
-/// How many consumers are remembered for statistics.
-const CONSUMERS_MAX: usize = 64;
 /// The most messages of one lease command.
 pub(crate) const LEASE_MAX: usize = 1_000;
 
@@ -134,10 +133,12 @@ pub(crate) struct Machine {
     options: QueueOptions,
     epoch: u32,
     next: u64,
-    durable: u64,
     index: Index,
+    broken_off: Vec<Number>,
     /// Messages whose records are not yet durable, in order.
     fresh: VecDeque<Number>,
+    /// Copies that are not yet durable, in order: the offset and whose it is.
+    moving: VecDeque<(u64, Number)>,
     waiters: VecDeque<Waiter>,
     /// Leases without a record, and when they are to have one.
     unwritten: BTreeMap<Number, Arc<str>>,
@@ -149,15 +150,16 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// A queue in the state `index`, which was rebuilt, with `next` records in its log, all durable.
-    pub(crate) fn new(options: QueueOptions, epoch: u32, next: u64, index: Index) -> Machine {
+    /// A queue in the state that was folded from its log. `epoch` must be another than that of any token given before.
+    pub(crate) fn new(options: QueueOptions, epoch: u32, folded: Folded) -> Machine {
         Machine {
             options,
             epoch,
-            next,
-            durable: next,
-            index,
+            next: folded.next,
+            index: folded.index,
+            broken_off: folded.broken_off,
             fresh: VecDeque::new(),
+            moving: VecDeque::new(),
             waiters: VecDeque::new(),
             unwritten: BTreeMap::new(),
             unwritten_due: None,
@@ -169,6 +171,9 @@ impl Machine {
 
     /// Does what `command` asks. `now` must not run backwards within a batch.
     pub(crate) fn apply(&mut self, now: Time, command: Command, effects: &mut Effects) -> Answer {
+        if !self.broken_off.is_empty() {
+            self.write_broken_off(effects);
+        }
         match command {
             Command::Enqueue { meta, record } => Answer::Enqueued(self.enqueue(now, meta, record, effects)),
             Command::Settle { token, settlement } => {
@@ -198,7 +203,7 @@ impl Machine {
             Command::Purge => Answer::Count(self.purge(effects)),
             Command::Configure { options } => {
                 self.options = *options;
-                self.index.rebuild(now, &self.options, false);
+                drop(self.index.rebuild(now, &self.options, false));
                 Answer::Nothing
             }
         }
@@ -274,7 +279,7 @@ impl Machine {
     }
 
     fn make_durable(&mut self, now: Time, upto: u64, effects: &mut Effects) {
-        self.durable = self.durable.max(upto);
+        self.moved(upto);
         while let Some(number) = self.fresh.front().copied().filter(|number| *number < upto) {
             self.fresh.pop_front();
             if self.index.entries.get(&number).is_some_and(|entry| entry.place == Place::Fresh) {
@@ -508,141 +513,6 @@ impl Machine {
         }
     }
 
-    // ---- dead letters ----
-
-    fn give_up(&mut self, now: Time, number: Number, attempt: Option<Attempt>, effects: &mut Effects) {
-        let entry = self.index.entries.get(&number);
-        let deliveries = entry.map_or(0, |entry| entry.deliveries);
-        let last = attempt.as_ref().or_else(|| entry.and_then(|entry| entry.history().last()));
-        let why = last.map_or_else(String::new, |last| format!(": {} {}", last.code, last.text));
-        let text = record::cut(&format!("delivered {deliveries} times{why}"));
-        self.die(number, Died { time: now, code: Code::TooManyDeliveries, text }, attempt, effects);
-    }
-
-    fn die(&mut self, number: Number, died: Died, attempt: Option<Attempt>, effects: &mut Effects) {
-        self.unwritten.remove(&number);
-        let Some(mut entry) = self.index.remove(number) else { return };
-        self.counts.died += 1;
-        let (leases, deliveries) = (entry.leases, entry.deliveries);
-        if let Some(attempt) = &attempt {
-            entry.remember(attempt.clone());
-        }
-        let ended = Ended { number, leases, deliveries, until: None, died: Some(died.clone()), attempt };
-        self.list(record::DIED, effects, |out| record::write_ended(out, &ended));
-        self.index.dead.insert(number, Dead::new(entry, died));
-        while self.index.dead.len() > self.options.dead_max
-            && let Some((oldest, _)) = self.index.dead.pop_first()
-        {
-            self.list(record::FORGOTTEN, effects, |out| crate::codec::number(out, oldest));
-        }
-    }
-
-    /// The dead letters that are meant, oldest first.
-    pub(crate) fn select(&self, selection: &Selection) -> Vec<Number> {
-        let dead = &self.index.dead;
-        match selection {
-            Selection::All => dead.keys().copied().collect(),
-            Selection::Oldest(count) => dead.keys().copied().take(*count).collect(),
-            Selection::Numbers(numbers) => {
-                let mut known: Vec<Number> =
-                    numbers.iter().copied().filter(|number| dead.contains_key(number)).collect();
-                known.sort_unstable();
-                known.dedup();
-                known
-            }
-        }
-    }
-
-    fn drop_dead(&mut self, selection: &Selection, effects: &mut Effects) -> u64 {
-        let numbers = self.select(selection);
-        for number in &numbers {
-            self.index.dead.remove(number);
-            self.list(record::FORGOTTEN, effects, |out| crate::codec::number(out, *number));
-        }
-        numbers.len() as u64
-    }
-
-    fn replay(&mut self, items: Vec<(Number, Meta, Bytes)>, effects: &mut Effects) -> u64 {
-        let mut count = 0;
-        self.close_list(effects);
-        for (old, meta, record) in items {
-            // Replayed or dropped by somebody else since it was read.
-            let Some(dead) = self.index.dead.remove(&old) else { continue };
-            let number = self.next;
-            let mut entry = Entry::new(number, record.len(), meta);
-            entry.history = (!dead.history.is_empty()).then(|| Box::new(dead.history));
-            self.index.insert(number, entry);
-            self.fresh.push_back(number);
-            self.push(record, effects);
-            count += 1;
-        }
-        count
-    }
-
-    fn purge(&mut self, effects: &mut Effects) -> u64 {
-        // Fresh ones have no certain offset yet: an append that fails would give their number to another.
-        let stays = |entry: &Entry| matches!(entry.place, Place::Leased { .. } | Place::Fresh);
-        let numbers: Vec<Number> =
-            self.index.entries.iter().filter(|(_, entry)| !stays(entry)).map(|(number, _)| *number).collect();
-        for number in &numbers {
-            self.index.remove(*number);
-            self.list(record::DROPPED, effects, |out| crate::codec::number(out, *number));
-        }
-        numbers.len() as u64
-    }
-
-    // ---- keeping the log short ----
-
-    /// Messages and dead letters whose bytes lie before `before`, oldest first; leased ones stay where their
-    /// consumers read them. With the sum of their sizes.
-    pub(crate) fn behind(&self, before: u64) -> (Vec<(Number, u64)>, u64) {
-        let movable =
-            |entry: &&Entry| matches!(entry.place, Place::Ready | Place::Blocked | Place::Delayed(_));
-        let entries = self.index.entries.iter();
-        let live = entries.filter(|(_, e)| movable(e)).map(|(number, e)| (*number, e.at, e.size));
-        let dead = self.index.dead.iter().map(|(number, dead)| (*number, dead.at, dead.size));
-        let mut bytes = 0;
-        let mut list: Vec<(Number, u64)> = live
-            .chain(dead)
-            .filter(|(_, at, _)| *at < before)
-            .inspect(|(_, _, size)| bytes += u64::from(*size))
-            .map(|(number, at, _)| (number, at))
-            .collect();
-        list.sort_unstable_by_key(|(_, at)| *at);
-        (list, bytes)
-    }
-
-    fn move_forward(&mut self, items: Vec<(Number, Bytes)>, effects: &mut Effects) -> u64 {
-        let mut count = 0;
-        // What was listed of a message lies before its copy, which says all.
-        self.close_list(effects);
-        for (number, payload) in items {
-            let at = self.next;
-            let carried = if let Some(entry) = self.index.entries.get_mut(&number) {
-                if matches!(entry.place, Place::Leased { .. } | Place::Fresh) {
-                    continue;
-                }
-                entry.at = at;
-                entry.carried(number)
-            } else if let Some(dead) = self.index.dead.get_mut(&number) {
-                dead.at = at;
-                dead.carried(number)
-            } else {
-                continue;
-            };
-            self.push(record::moved(&carried, &payload), effects);
-            count += 1;
-        }
-        count
-    }
-
-    /// The offset before which nothing in the log is needed, once all that was applied is durable.
-    pub(crate) fn needed_from(&self) -> u64 {
-        let live = self.index.entries.values().map(|entry| entry.at);
-        let dead = self.index.dead.values().map(|dead| dead.at);
-        live.chain(dead).min().unwrap_or(self.next).min(self.next)
-    }
-
     // ---- records ----
 
     fn push(&mut self, record: Bytes, effects: &mut Effects) {
@@ -667,6 +537,17 @@ impl Machine {
         }
     }
 
+    /// Deliveries that ended when the broker stopped, before anything else is written of those messages.
+    fn write_broken_off(&mut self, effects: &mut Effects) {
+        for number in std::mem::take(&mut self.broken_off) {
+            let Some(entry) = self.index.entries.get(&number) else { continue };
+            let attempt = entry.history().last().cloned();
+            let (leases, deliveries) = (entry.leases, entry.deliveries);
+            let ended = Ended { number, leases, deliveries, until: None, died: None, attempt };
+            self.list(record::RETURNED, effects, |out| record::write_ended(out, &ended));
+        }
+    }
+
     fn write_leases(&mut self, now: Time, effects: &mut Effects) {
         self.unwritten_due = None;
         let unwritten = std::mem::take(&mut self.unwritten);
@@ -682,50 +563,10 @@ impl Machine {
         }
         self.close_list(effects);
     }
-
-    // ---- looking ----
-
-    fn see(&mut self, now: Time, consumer: &Arc<str>) {
-        if let Some(seen) = self.consumers.get_mut(consumer) {
-            *seen = now;
-            return;
-        }
-        if self.consumers.len() >= CONSUMERS_MAX {
-            let oldest =
-                self.consumers.iter().min_by_key(|(_, seen)| **seen).map(|(name, _)| Arc::clone(name));
-            if let Some(oldest) = oldest {
-                self.consumers.remove(&oldest);
-            }
-        }
-        self.consumers.insert(Arc::clone(consumer), now);
-    }
-
-    pub(crate) fn stats(&self) -> QueueStats {
-        let index = &self.index;
-        let mut consumers: Vec<Arc<str>> = self.consumers.keys().cloned().collect();
-        consumers.sort_unstable();
-        QueueStats {
-            depth: index.entries.len() as u64,
-            bytes: index.bytes,
-            ready: index.ready_count(),
-            leased: index.leased,
-            delayed: index.delayed,
-            dead: index.dead.len() as u64,
-            oldest: index.entries.first_key_value().map(|(_, entry)| entry.meta.entered),
-            waiting: self.waiters.len() as u64,
-            consumers,
-            enqueued: self.counts.enqueued,
-            refused: self.counts.refused,
-            duplicates: self.counts.duplicates,
-            delivered: self.counts.delivered,
-            acked: self.counts.acked,
-            retried: self.counts.retried,
-            lost: self.counts.lost,
-            died: self.counts.died,
-            expired: self.counts.expired,
-        }
-    }
 }
+
+mod dead;
+mod upkeep;
 
 #[cfg(test)]
 mod tests;

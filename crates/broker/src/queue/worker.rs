@@ -88,7 +88,7 @@ impl Worker {
     pub(crate) fn new(opening: Opening, options: QueueOptions, folded: Folded) -> Worker {
         let saved = folded.next - folded.replayed.min(folded.next);
         Worker {
-            machine: Machine::new(options, opening.epoch, folded.next, folded.index),
+            machine: Machine::new(options, opening.epoch, folded),
             cache: Cache::new(opening.cache_bytes),
             effects: Effects::default(),
             answers: Vec::new(),
@@ -438,7 +438,7 @@ impl Worker {
         // Leases from before may cover messages that are leased anew: their tokens no longer fit.
         *epoch = epoch.wrapping_add(1);
         self.saved = folded.next - folded.replayed.min(folded.next);
-        self.machine = Machine::new(options, *epoch, folded.next, folded.index);
+        self.machine = Machine::new(options, *epoch, folded);
         self.cache.clear();
         (self.effects, self.answers) = (Effects::default(), Vec::new());
         Ok(())

@@ -1,0 +1,117 @@
+//! Keeping the log short by copying forward, and looking at a queue.
+//! Nothing here changes what is delivered or when.
+use super::{Effects, Machine};
+use crate::queue::index::{Entry, Place};
+use crate::queue::record;
+use crate::queue::types::{Number, QueueStats};
+use bytes::Bytes;
+use message::Time;
+use std::sync::Arc;
+
+/// How many consumers are remembered for statistics.
+const CONSUMERS_MAX: usize = 64;
+
+impl Machine {
+    /// Messages and dead letters whose bytes lie before `before`, oldest first; leased ones stay where their
+    /// consumers read them. With the sum of their sizes.
+    pub(crate) fn behind(&self, before: u64) -> (Vec<(Number, u64)>, u64) {
+        let entries = self.index.entries.iter();
+        let live = entries.filter(|(_, e)| is_movable(e)).map(|(number, e)| (*number, e.at, e.size));
+        let dead = self.index.dead.iter().map(|(number, dead)| (*number, dead.at, dead.size));
+        let mut bytes = 0;
+        let mut list: Vec<(Number, u64)> = live
+            .chain(dead)
+            .filter(|(_, at, _)| *at < before)
+            .inspect(|(_, _, size)| bytes += u64::from(*size))
+            .map(|(number, at, _)| (number, at))
+            .collect();
+        list.sort_unstable_by_key(|(_, at)| *at);
+        (list, bytes)
+    }
+
+    pub(super) fn move_forward(&mut self, items: Vec<(Number, Bytes)>, effects: &mut Effects) -> u64 {
+        let mut count = 0;
+        // What was listed of a message lies before its copy, which says all.
+        self.close_list(effects);
+        for (number, payload) in items {
+            let at = self.next;
+            let carried = if let Some(entry) = self.index.entries.get(&number) {
+                if !is_movable(entry) {
+                    continue;
+                }
+                entry.carried(number)
+            } else if let Some(dead) = self.index.dead.get(&number) {
+                dead.carried(number)
+            } else {
+                continue;
+            };
+            self.moving.push_back((at, number));
+            self.push(record::moved(&carried, &payload), effects);
+            count += 1;
+        }
+        count
+    }
+
+    /// Copies below `upto` can be read now. Messages that were leased meanwhile stay where their consumers read them.
+    pub(super) fn moved(&mut self, upto: u64) {
+        while let Some((at, number)) = self.moving.pop_front_if(|(at, _)| *at < upto) {
+            if let Some(entry) = self.index.entries.get_mut(&number).filter(|entry| is_movable(entry)) {
+                entry.at = at;
+            } else if let Some(dead) = self.index.dead.get_mut(&number) {
+                dead.at = at;
+            }
+        }
+    }
+
+    /// The offset before which nothing in the log is needed, once all that was applied is durable.
+    pub(crate) fn needed_from(&self) -> u64 {
+        let live = self.index.entries.values().map(|entry| entry.at);
+        let dead = self.index.dead.values().map(|dead| dead.at);
+        live.chain(dead).min().unwrap_or(self.next).min(self.next)
+    }
+
+    pub(super) fn see(&mut self, now: Time, consumer: &Arc<str>) {
+        if let Some(seen) = self.consumers.get_mut(consumer) {
+            *seen = now;
+            return;
+        }
+        if self.consumers.len() >= CONSUMERS_MAX {
+            let oldest =
+                self.consumers.iter().min_by_key(|(_, seen)| **seen).map(|(name, _)| Arc::clone(name));
+            if let Some(oldest) = oldest {
+                self.consumers.remove(&oldest);
+            }
+        }
+        self.consumers.insert(Arc::clone(consumer), now);
+    }
+
+    pub(crate) fn stats(&self) -> QueueStats {
+        let index = &self.index;
+        let mut consumers: Vec<Arc<str>> = self.consumers.keys().cloned().collect();
+        consumers.sort_unstable();
+        QueueStats {
+            depth: index.entries.len() as u64,
+            bytes: index.bytes,
+            ready: index.ready_count(),
+            leased: index.leased,
+            delayed: index.delayed,
+            dead: index.dead.len() as u64,
+            oldest: index.entries.first_key_value().map(|(_, entry)| entry.meta.entered),
+            waiting: self.waiters.len() as u64,
+            consumers,
+            enqueued: self.counts.enqueued,
+            refused: self.counts.refused,
+            duplicates: self.counts.duplicates,
+            delivered: self.counts.delivered,
+            acked: self.counts.acked,
+            retried: self.counts.retried,
+            lost: self.counts.lost,
+            died: self.counts.died,
+            expired: self.counts.expired,
+        }
+    }
+}
+
+fn is_movable(entry: &Entry) -> bool {
+    matches!(entry.place, Place::Ready | Place::Blocked | Place::Delayed(_))
+}
