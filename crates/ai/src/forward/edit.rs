@@ -1,0 +1,73 @@
+//! The few changes that a request's body may need, made by cutting in: the bytes around them stay.
+//! No body is parsed and written again.
+
+use crate::scan::Head;
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, HeaderValue, header};
+use net::http::Body;
+use std::ops::Range;
+
+const ASK_USAGE: &[u8] = b"{\"include_usage\":true}";
+
+/// The body with the provider's name for the model (in quotes; empty: as it is) and, where `ask_usage` says so, a
+/// request for the usage of a stream. `content-length` is corrected when it was there.
+pub(super) fn whole(body: &Bytes, head: &Head, quoted: &[u8], ask_usage: bool, headers: &mut HeaderMap) -> Bytes {
+    let mut edits: Vec<(Range<usize>, Vec<u8>)> = Vec::new();
+    if !quoted.is_empty() {
+        if head.model.is_some() {
+            edits.push((head.span.clone(), quoted.to_vec()));
+        } else if let Some(inside) = head.inside {
+            edits.push((inside..inside, member(body, inside, "model", quoted)));
+        }
+    }
+    if ask_usage && head.stream && !head.usage_asked {
+        match (&head.options, head.inside) {
+            // What the client says of its stream stands; only nothing is replaced by something.
+            (Some(span), _) if body.get(span.clone()) == Some(b"null") => edits.push((span.clone(), ASK_USAGE.to_vec())),
+            (None, Some(inside)) => edits.push((inside..inside, member(body, inside, "stream_options", ASK_USAGE))),
+            _ => {}
+        }
+    }
+    edits.retain(|(span, bytes)| body.get(span.clone()).is_some_and(|there| there != bytes.as_slice()));
+    if edits.is_empty() {
+        return body.clone();
+    }
+    edits.sort_by_key(|(span, _)| span.start);
+    let more: usize = edits.iter().map(|(_, bytes)| bytes.len()).sum();
+    let mut out = Vec::with_capacity(body.len() + more);
+    let mut from = 0;
+    for (span, bytes) in &edits {
+        out.extend_from_slice(body.get(from..span.start).unwrap_or_default());
+        out.extend_from_slice(bytes);
+        from = span.end;
+    }
+    out.extend_from_slice(body.get(from..).unwrap_or_default());
+    correct_length(headers, body.len(), out.len());
+    Bytes::from(out)
+}
+
+fn member(body: &[u8], inside: usize, name: &str, value: &[u8]) -> Vec<u8> {
+    let next = body.get(inside..).unwrap_or_default().iter().find(|byte| !byte.is_ascii_whitespace());
+    let comma: &[u8] = if next == Some(&b'}') { b"" } else { b"," };
+    [b"\"", name.as_bytes(), b"\":", value, comma].concat()
+}
+
+fn correct_length(headers: &mut HeaderMap, before: usize, after: usize) {
+    let said = headers.get(header::CONTENT_LENGTH).and_then(|said| said.to_str().ok()?.parse::<usize>().ok());
+    let Some(said) = said else { return };
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from((said + after).saturating_sub(before)));
+}
+
+/// These bytes, and then the body.
+pub(super) fn chain(prefix: Bytes, body: Body) -> Body {
+    if prefix.is_empty() {
+        return body;
+    }
+    Body::stream(stream::unfold((Some(prefix), body), |(prefix, mut body)| async move {
+        match prefix {
+            Some(prefix) => Some((Ok(prefix), (None, body))),
+            None => body.next().await.map(|piece| (piece, (None, body))),
+        }
+    }))
+}

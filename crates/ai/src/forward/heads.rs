@@ -1,0 +1,90 @@
+//! What happens to headers on the way up and down: credentials and what concerns one connection go, the trace is set.
+//! Everything else passes as it is.
+
+use crate::table::Provider;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use message::{Code, Dice, Fault, Id, Trace};
+
+/// Credentials of the client with us, and what belongs to its connection with us.
+const OURS: [HeaderName; 6] = [
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::EXPECT,
+    header::HOST,
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-api-key"),
+];
+const GOOGLE_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+/// What an upstream says of itself as a place on the web and not of its answer.
+const THEIRS: [HeaderName; 3] = [header::ALT_SVC, header::SET_COOKIE, header::STRICT_TRANSPORT_SECURITY];
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const OUR_ID: HeaderName = HeaderName::from_static("x-trunkline-id");
+pub(crate) const OUR_FAULT: HeaderName = HeaderName::from_static("x-trunkline-fault");
+
+/// Takes out of a client's headers what no provider may see.
+pub(super) fn prepare(headers: &mut HeaderMap, counted: bool) {
+    net::strip_hop_by_hop(headers);
+    for name in &OURS {
+        headers.remove(name);
+    }
+    headers.remove(GOOGLE_KEY);
+    if counted {
+        // A compressed answer would hide what it used.
+        headers.remove(header::ACCEPT_ENCODING);
+    }
+}
+
+/// Puts in what this provider gets, and the trace with a span of our own.
+pub(super) fn address(headers: &mut HeaderMap, provider: &Provider, trace: Option<&Trace>, dice: &Dice) {
+    credentials(headers, provider);
+    if let Some(trace) = trace
+        && let Ok(value) = HeaderValue::try_from(trace.child(dice).to_string())
+    {
+        headers.insert(TRACEPARENT, value);
+    }
+}
+
+/// Puts in the provider's key and the headers that are configured for it.
+pub(crate) fn credentials(headers: &mut HeaderMap, provider: &Provider) {
+    if let Some(key) = &provider.authorization {
+        headers.insert(header::AUTHORIZATION, key.clone());
+    }
+    for (name, value) in &provider.headers {
+        headers.insert(name.clone(), value.clone());
+    }
+}
+
+/// What the status of an answer means for the record.
+pub(super) fn fault_of(headers: &HeaderMap, status: StatusCode, provider: &str) -> Option<Fault> {
+    let code = match status.as_u16() {
+        400..500 => Code::UpstreamRefused,
+        500.. => Code::UpstreamFailed,
+        _ => return None,
+    };
+    let id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    let id = id.map(|id| format!(" to request {id}")).unwrap_or_default();
+    Some(Fault::new(code, format!("{provider} answered {status}{id}")).with_status(status.as_u16()))
+}
+
+/// Makes an upstream's headers ours: its connection and place go, our id comes. The status of a refusal or failure says
+/// whose it is.
+pub(super) fn mark(headers: &mut HeaderMap, status: StatusCode, id: &Id) {
+    net::strip_hop_by_hop(headers);
+    for name in &THEIRS {
+        headers.remove(name);
+    }
+    if let Ok(id) = HeaderValue::try_from(id.to_string()) {
+        if !headers.contains_key(REQUEST_ID) {
+            headers.insert(REQUEST_ID, id.clone());
+        }
+        headers.insert(OUR_ID, id);
+    }
+    let code = match status.as_u16() {
+        400..500 => Code::UpstreamRefused,
+        500.. => Code::UpstreamFailed,
+        _ => return,
+    };
+    headers.insert(OUR_FAULT, HeaderValue::from_static(code.id()));
+}
