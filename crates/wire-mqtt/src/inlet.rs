@@ -106,8 +106,21 @@ fn open(hub: &Hub, section: Value) -> Result<Arc<dyn Inlet>, Misfit> {
     Ok(Arc::new(Mqtt(shared)))
 }
 
+/// The section by its type; a misfit names the field.
 fn read(section: Value) -> Result<Config, Misfit> {
-    serde_json::from_value(section).map_err(|error| Misfit::new(error.to_string()))
+    serde_path_to_error::deserialize(&section).map_err(|error| {
+        let key = error.path().iter().next_back().map(ToString::to_string);
+        let what = error.inner().to_string();
+        let names: Vec<&str> = what.split('`').skip(1).step_by(2).collect();
+        let mut misfit = Misfit::new(what.clone());
+        if let Some((word, known)) = names.split_first().filter(|_| what.starts_with("unknown field")) {
+            misfit = misfit.among(word, known.iter().copied());
+        }
+        match key {
+            Some(key) if key != "." => misfit.at(key),
+            _ => misfit,
+        }
+    })
 }
 
 impl Inlet for Mqtt {

@@ -1,6 +1,14 @@
 //! MQTT over real sockets, byte for byte: what a client may rely on, and what it is told when it may not.
 //! Other people's clients are run by `tests/clients/mqtt_paho.py`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper of a test fails the test, as the test itself would"
+)]
+
 #[path = "live/client.rs"]
 mod client;
 #[path = "live/server.rs"]

@@ -187,7 +187,7 @@ async fn admit(
         (false, false) => u32::MAX,
     };
     let session_present = entry.session.is_some();
-    let mut session = entry.session.unwrap_or_else(|| Box::new(fresh(shared, v5)));
+    let mut session = entry.session.unwrap_or_else(|| Box::new(fresh(shared)));
     let expiry_max = u32::try_from(config.session_expiry.0.as_secs()).unwrap_or(u32::MAX);
     session.expiry_s = wished.min(expiry_max);
     door.set_mailbox(&session.mailbox);
@@ -214,13 +214,13 @@ fn credential(connect: &Connect) -> Credential<'_> {
     }
 }
 
-fn fresh(shared: &Shared, v5: bool) -> Session {
+fn fresh(shared: &Shared) -> Session {
     let mailbox = shared.hub.mailbox(MailboxOptions {
         messages: shared.hub.limits().mailbox,
         overflow: Overflow::DropOldest,
-        // §3.3.4: a message that several filters match may come once or once for each. v5 needs each for its
-        // subscription identifier; v3 clients fare best with one.
-        once: !v5,
+        // §3.3.4: a message that several filters match may come once, with the identifiers of all, or once for
+        // each. Once is what applications expect and what costs least.
+        once: true,
         ..MailboxOptions::default()
     });
     Session::new(mailbox, 0)

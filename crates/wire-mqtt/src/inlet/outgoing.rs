@@ -86,7 +86,12 @@ impl Connection {
                 None => return false,
             },
         };
-        let alone = v5 && (left.is_some() || how.number.is_some() || self.peer.aliases_out > 0);
+        let numbers = if item.retained {
+            how.number.into_iter().collect()
+        } else {
+            self.session.numbers(how, &envelope.address)
+        };
+        let alone = v5 && (left.is_some() || !numbers.is_empty() || self.peer.aliases_out > 0);
         if qos == Qos::Zero && !retain && !alone {
             let packet = if v5 {
                 item.message.encoded(SLOT_V5, |envelope| whole(envelope, true))
@@ -108,7 +113,7 @@ impl Connection {
             if let Some(seconds) = left {
                 translate::put_expiry(&mut properties, seconds);
             }
-            if let Some(number) = how.number {
+            for number in numbers {
                 translate::put_name(&mut properties, Name::SubscriptionId);
                 put_varint(&mut properties, usize::try_from(number).unwrap_or(usize::MAX));
             }

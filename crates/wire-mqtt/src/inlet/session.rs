@@ -3,7 +3,8 @@
 
 use crate::codec::Qos;
 use broker::{Delivered, Mailbox};
-use message::Pattern;
+use message::{Address, Pattern};
+use smallvec::SmallVec;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -49,6 +50,8 @@ pub(super) struct Session {
     pub mailbox: Arc<Mailbox>,
     subs: HashMap<String, Sub>,
     by_tag: Vec<Option<How>>,
+    /// How many of `subs` have a subscription identifier.
+    numbered: usize,
     /// In the order in which they were sent.
     pub sent: VecDeque<Sent>,
     /// QoS 2 ids that the client has not released; true once our PUBREC went out.
@@ -64,6 +67,7 @@ impl Session {
             mailbox,
             subs: HashMap::new(),
             by_tag: Vec::new(),
+            numbered: 0,
             sent: VecDeque::new(),
             received: HashMap::new(),
             next_id: 1,
@@ -99,11 +103,27 @@ impl Session {
         if let Some(slot) = self.by_tag.get_mut(place) {
             *slot = Some(sub.how);
         }
-        self.subs.insert(filter.to_owned(), sub);
+        let new = usize::from(sub.how.number.is_some());
+        let old = self.subs.insert(filter.to_owned(), sub).is_some_and(|old| old.how.number.is_some());
+        self.numbered = self.numbered + new - usize::from(old);
+    }
+
+    /// The identifiers of all filters that match `address`, given the one by which a live message came: of several
+    /// that overlap, the broker hands on one, and the client is told of all ([MQTT-3.3.4-4]).
+    pub(super) fn numbers(&self, how: How, address: &Address) -> SmallVec<[u32; 2]> {
+        if self.numbered <= usize::from(how.number.is_some()) {
+            return how.number.into_iter().collect();
+        }
+        let others = self.subs.values().filter(|sub| sub.group.is_none() && sub.pattern.matches(address));
+        let mut all: SmallVec<[u32; 2]> = others.filter_map(|sub| sub.how.number).chain(how.number).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     pub(super) fn remove(&mut self, filter: &str) -> Option<Sub> {
         let sub = self.subs.remove(filter)?;
+        self.numbered -= usize::from(sub.how.number.is_some());
         if let Some(slot) = usize::try_from(sub.tag).ok().and_then(|place| self.by_tag.get_mut(place)) {
             *slot = None;
         }

@@ -136,7 +136,7 @@ impl Sessions {
     }
 
     /// Ends the sessions whose time is up and returns the wills that are due.
-    pub(super) fn sweep(&self) -> Vec<Box<Testament>> {
+    pub(super) fn sweep(&self) -> Vec<Testament> {
         let now = self.clock.now();
         let mut wills = Vec::new();
         let mut over = Vec::new();
@@ -144,7 +144,7 @@ impl Sessions {
         for (key, slot) in slots.iter_mut() {
             let Slot::Away { will, until, .. } = slot else { continue };
             if will.as_ref().is_some_and(|(_, due)| *due <= now || *until <= now) {
-                wills.extend(will.take().map(|(will, _)| will));
+                wills.extend(will.take().map(|(will, _)| *will));
             }
             if *until <= now {
                 over.push(key.clone());

@@ -12,16 +12,16 @@ use wire_mqtt::codec::{
 };
 
 /// Far longer than anything takes: a test that meets it has failed.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
-pub struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     read: BytesMut,
-    pub version: Version,
+    pub(crate) version: Version,
 }
 
 /// What to say in CONNECT.
-pub fn hello(level: u8, id: &str, key: (&str, &str)) -> Connect {
+pub(crate) fn hello(level: u8, id: &str, key: (&str, &str)) -> Connect {
     Connect {
         level,
         clean: true,
@@ -34,7 +34,7 @@ pub fn hello(level: u8, id: &str, key: (&str, &str)) -> Connect {
     }
 }
 
-pub fn message(topic: &str, qos: Qos, id: u16, payload: &str) -> Publish {
+pub(crate) fn message(topic: &str, qos: Qos, id: u16, payload: &str) -> Publish {
     Publish {
         dup: false,
         qos,
@@ -46,19 +46,19 @@ pub fn message(topic: &str, qos: Qos, id: u16, payload: &str) -> Publish {
     }
 }
 
-pub fn filter(filter: &str, qos: Qos) -> Filter {
+pub(crate) fn filter(filter: &str, qos: Qos) -> Filter {
     Filter { filter: filter.into(), qos, no_local: false, retain_as_published: false, retain_handling: 0 }
 }
 
 impl Client {
-    pub async fn dial(at: SocketAddr, version: Version) -> Client {
+    pub(crate) async fn dial(at: SocketAddr, version: Version) -> Client {
         let stream = TcpStream::connect(at).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Client { stream, read: BytesMut::new(), version }
     }
 
     /// Connects and returns what the server said.
-    pub async fn try_connect(at: SocketAddr, connect: Connect) -> (Client, Connack) {
+    pub(crate) async fn try_connect(at: SocketAddr, connect: Connect) -> (Client, Connack) {
         let mut client = Client::dial(at, connect.version()).await;
         client.send(Packet::Connect(Box::new(connect))).await;
         match client.next().await {
@@ -68,24 +68,24 @@ impl Client {
     }
 
     /// Connects and is accepted.
-    pub async fn connect(at: SocketAddr, connect: Connect) -> Client {
+    pub(crate) async fn connect(at: SocketAddr, connect: Connect) -> Client {
         let (client, connack) = Client::try_connect(at, connect).await;
         assert_eq!(connack.code, 0, "{connack:?}");
         client
     }
 
-    pub async fn send(&mut self, packet: Packet) {
+    pub(crate) async fn send(&mut self, packet: Packet) {
         let mut out = BytesMut::new();
         encode(&packet, self.version, &mut out);
         self.raw(&out).await;
     }
 
-    pub async fn raw(&mut self, bytes: &[u8]) {
+    pub(crate) async fn raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
 
     /// The next packet, or `None` when the server closes.
-    pub async fn try_next(&mut self) -> Option<Packet> {
+    pub(crate) async fn try_next(&mut self) -> Option<Packet> {
         tokio::time::timeout(DEADLINE, async {
             loop {
                 if let Some(packet) = decode(&mut self.read, self.version, 1 << 24).unwrap() {
@@ -100,12 +100,12 @@ impl Client {
         .expect("the server neither answers nor closes")
     }
 
-    pub async fn next(&mut self) -> Packet {
+    pub(crate) async fn next(&mut self) -> Packet {
         self.try_next().await.expect("the server closed the connection")
     }
 
     /// The next packet, which is a PUBLISH.
-    pub async fn message(&mut self) -> Publish {
+    pub(crate) async fn message(&mut self) -> Publish {
         match self.next().await {
             Packet::Publish(publish) => publish,
             other => panic!("no PUBLISH but {other:?}"),
@@ -113,7 +113,7 @@ impl Client {
     }
 
     /// Payloads of the next `count` messages.
-    pub async fn payloads(&mut self, count: usize) -> Vec<String> {
+    pub(crate) async fn payloads(&mut self, count: usize) -> Vec<String> {
         let mut all = Vec::new();
         for _ in 0..count {
             all.push(String::from_utf8(self.message().await.payload.to_vec()).unwrap());
@@ -121,11 +121,11 @@ impl Client {
         all
     }
 
-    pub async fn subscribe(&mut self, filters: Vec<Filter>) -> Suback {
+    pub(crate) async fn subscribe(&mut self, filters: Vec<Filter>) -> Suback {
         self.subscribe_numbered(filters, None).await
     }
 
-    pub async fn subscribe_numbered(&mut self, filters: Vec<Filter>, number: Option<u32>) -> Suback {
+    pub(crate) async fn subscribe_numbered(&mut self, filters: Vec<Filter>, number: Option<u32>) -> Suback {
         let mut properties = Properties::default();
         if let Some(number) = number {
             properties = properties.with(Name::SubscriptionId, Value::Varint(number));
@@ -138,11 +138,11 @@ impl Client {
     }
 
     /// Publishes with QoS 1 and returns the PUBACK's reason.
-    pub async fn publish(&mut self, topic: &str, payload: &str) -> u8 {
+    pub(crate) async fn publish(&mut self, topic: &str, payload: &str) -> u8 {
         self.publish_with(message(topic, Qos::One, 11, payload)).await
     }
 
-    pub async fn publish_with(&mut self, publish: Publish) -> u8 {
+    pub(crate) async fn publish_with(&mut self, publish: Publish) -> u8 {
         let id = publish.id;
         self.send(Packet::Publish(publish)).await;
         match self.next().await {
@@ -154,12 +154,12 @@ impl Client {
         }
     }
 
-    pub fn ack(id: u16) -> Ack {
+    pub(crate) fn ack(id: u16) -> Ack {
         Ack { id, reason: 0, properties: Properties::default() }
     }
 
     /// The reason of the DISCONNECT that must come, before the connection closes.
-    pub async fn refused(&mut self) -> u8 {
+    pub(crate) async fn refused(&mut self) -> u8 {
         loop {
             match self.try_next().await {
                 Some(Packet::Disconnect(end)) => {
@@ -173,18 +173,18 @@ impl Client {
     }
 
     /// Waits until the server has closed, whatever it says before.
-    pub async fn closed(&mut self) {
+    pub(crate) async fn closed(&mut self) {
         while self.try_next().await.is_some() {}
     }
 
     /// Says that nothing more will come.
-    pub async fn shut(&mut self) {
+    pub(crate) async fn shut(&mut self) {
         // The server may have closed before us.
         drop(self.stream.shutdown().await);
     }
 
     /// Reads and forgets, whatever it is, until the server has closed.
-    pub async fn drained(&mut self) {
+    pub(crate) async fn drained(&mut self) {
         let all = async {
             let mut scrap = Vec::new();
             while matches!(self.stream.read_buf(&mut scrap).await, Ok(1..)) {
@@ -194,7 +194,7 @@ impl Client {
         tokio::time::timeout(DEADLINE, all).await.expect("the server does not close");
     }
 
-    pub async fn goodbye(mut self) {
+    pub(crate) async fn goodbye(mut self) {
         self.send(Packet::Disconnect(wire_mqtt::codec::Disconnect::default())).await;
         self.closed().await;
     }

@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// May publish and subscribe below `plant/` and put on `queue/orders`.
-pub const DEVICE: (&str, &str) = ("device", "device-key-0123456789");
+pub(crate) const DEVICE: (&str, &str) = ("device", "device-key-0123456789");
 /// May do everything.
-pub const ADMIN: (&str, &str) = ("admin", "admin-key-0123456789");
+pub(crate) const ADMIN: (&str, &str) = ("admin", "admin-key-0123456789");
 
-pub struct Server {
-    pub at: SocketAddr,
-    pub hub: Hub,
+pub(crate) struct Server {
+    pub(crate) at: SocketAddr,
+    pub(crate) hub: Hub,
 }
 
 /// The configuration that the tests share; `more` is laid over its top level.
@@ -37,15 +37,20 @@ fn config(more: &Value) -> Value {
         },
         "limits": { "message_bytes": 100_000 },
     });
-    for (key, value) in more.as_object().into_iter().flatten() {
-        config[key] = value.clone();
+    if let (Some(all), Some(more)) = (config.as_object_mut(), more.as_object()) {
+        all.extend(more.clone());
     }
     config
 }
 
 impl Server {
     /// Starts on a free port (or `port`) of the loopback interface, with time that `clock` tells.
-    pub async fn start(port: u16, clock: Clock, more: Value, section: Value) -> anyhow::Result<Server> {
+    pub(crate) async fn start(
+        port: u16,
+        clock: Clock,
+        more: Value,
+        section: Value,
+    ) -> anyhow::Result<Server> {
         let (tasks, dice) = (Tasks::default(), Dice::from_system());
         let engine: Arc<dyn store::Engine> = Arc::new(store::Memory::new(store::Faults::none()));
         let broker = broker::Broker::open(
