@@ -42,8 +42,8 @@ impl Gateway {
     ///
     /// # Errors
     /// As [`Gateway::start`].
-    pub fn check(&self, section: &Value) -> Result<(), Misfit> {
-        Table::new(Config::read(section.clone())?, Some(&self.table())).map(drop)
+    pub fn check(section: &Value) -> Result<(), Misfit> {
+        Table::new(Config::read(section.clone())?, None).map(drop)
     }
 
     /// Applies another section whole, or, on a misfit, not at all. Calls under way end as they began; breakers and counts
