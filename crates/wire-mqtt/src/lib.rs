@@ -12,4 +12,4 @@ pub use config::Config;
 pub use inlet::MQTT;
 
 /// The protocols of this wing.
-pub const ALL: &[&hub::Protocol] = &[&MQTT];
+pub const ALL: &[hub::Protocol] = &[MQTT];

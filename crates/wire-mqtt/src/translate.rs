@@ -10,7 +10,7 @@
 //! | correlation data | header `correlation-id` when it is text, else `mqtt-correlation` in base64 |
 //! | payload format indicator 1 | header `mqtt-payload-format: 1` |
 //! | user properties `traceparent`, `tracestate` | `trace` |
-//! | other user properties, in order | headers; their names are folded to lower case |
+//! | other user properties, in order | headers; `mqtt-name` before one keeps the name of a property with capitals |
 
 use crate::codec::{Name, Properties, Property, Qos, Text, Value, put_bytes};
 use crate::topic;
@@ -24,6 +24,8 @@ const QOS: &str = "mqtt-qos";
 const FORMAT: &str = "mqtt-payload-format";
 const CORRELATION: &str = "mqtt-correlation";
 const CORRELATION_TEXT: &str = "correlation-id";
+/// Stands before a header whose property's name has capitals, which headers do not keep (§3.3.2.3.7: unaltered).
+const NAME: &str = "mqtt-name";
 /// Bodies of retained messages up to this size are copied, so that one small value does not keep a read buffer alive.
 const COPY_BYTES_MAX: usize = 4096;
 
@@ -75,8 +77,13 @@ pub(crate) fn fill(
             (Name::User, Value::Pair(name, value)) => match name.as_str() {
                 "traceparent" => traceparent = Some(value),
                 "tracestate" => tracestate = Some(value),
-                QOS | FORMAT | CORRELATION => {}
-                other => envelope.headers.push(other, value.as_str()),
+                QOS | FORMAT | CORRELATION | NAME => {}
+                other => {
+                    if other.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                        envelope.headers.push(NAME, other);
+                    }
+                    envelope.headers.push(other, value.as_str());
+                }
             },
             _ => {}
         }
@@ -121,9 +128,12 @@ pub(crate) fn put_shared_properties(envelope: &Envelope, out: &mut BytesMut) {
             put_user(out, "tracestate", state);
         }
     }
+    let mut spelled: Option<&str> = None;
     for (name, value) in envelope.headers.iter() {
+        let original = spelled.take().filter(|original| original.eq_ignore_ascii_case(name));
         match name {
             QOS => {}
+            NAME => spelled = Some(value),
             FORMAT => {
                 put_name(out, Name::PayloadFormat);
                 out.put_u8(1);
@@ -139,7 +149,7 @@ pub(crate) fn put_shared_properties(envelope: &Envelope, out: &mut BytesMut) {
                     put_bytes(out, &data);
                 }
             }
-            _ => put_user(out, name, value),
+            _ => put_user(out, original.unwrap_or(name), value),
         }
     }
 }

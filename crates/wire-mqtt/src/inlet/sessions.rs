@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 /// How long a newcomer waits for the old connection to let go.
-const TAKEOVER: Duration = Duration::from_secs(5);
+const TAKEOVER: Duration = Duration::from_secs(8);
 
 pub(super) struct Sessions {
     clock: Clock,
