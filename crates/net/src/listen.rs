@@ -154,7 +154,14 @@ fn admit(door: &Arc<Door>, stream: TcpStream, peer: SocketAddr) {
     let conn = Conn::accepted(stream, place);
     let inside = Arc::clone(door);
     door.tasks.spawn("connection", async move {
-        if let Some((conn, serve)) = identify(&inside, conn).await {
+        let draining = inside.tasks.draining();
+        let found = tokio::select! {
+            biased;
+            // Nothing is under way on a connection that has not said what it speaks.
+            () = draining.cancelled() => None,
+            found = identify(&inside, conn) => found,
+        };
+        if let Some((conn, serve)) = found {
             serve(conn).await;
         }
     });

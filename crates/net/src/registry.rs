@@ -48,7 +48,7 @@ impl Metrics {
 /// What one protocol has seen since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
-    /// Connections that were ever labelled with it.
+    /// Connections whose last label it was.
     pub accepted: u64,
     /// Those that are open.
     pub open: u64,
@@ -305,7 +305,15 @@ impl Connections {
 
     /// What each protocol has seen, by name.
     pub fn protocols(&self) -> Vec<(&'static str, Counts)> {
-        let mut all: Vec<_> = self.0.protocols.lock().iter().map(|(name, counts)| (*name, *counts)).collect();
+        let mut all: Vec<_> = self
+            .0
+            .protocols
+            .lock()
+            .iter()
+            // Labels that connections only passed through.
+            .filter(|(_, counts)| counts.accepted > 0)
+            .map(|(name, counts)| (*name, *counts))
+            .collect();
         all.sort_by_key(|(name, _)| *name);
         all
     }
@@ -331,6 +339,7 @@ impl Connections {
         let mut protocols = self.0.protocols.lock();
         if let Some(counts) = protocols.get_mut(before) {
             counts.open = counts.open.saturating_sub(1);
+            counts.accepted = counts.accepted.saturating_sub(1);
         }
         let counts = protocols.entry(after).or_default();
         counts.accepted += 1;

@@ -61,6 +61,7 @@ pub struct Server {
 #[derive(Debug)]
 struct Current {
     files: Files,
+    loaded: Fingerprint,
     pair: ArcSwap<CertifiedKey>,
 }
 
@@ -86,6 +87,8 @@ impl Server {
     /// `BadConfiguration` with the file's name when one cannot be read or the key is not the certificate's.
     pub fn load(files: Files) -> Result<Server, Fault> {
         let provider = provider();
+        // Before the files are read: a change in between is then seen by the watch.
+        let loaded = fingerprint(&files);
         let pair = load_pair(&files, &provider)?;
         let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -101,7 +104,7 @@ impl Server {
                 builder.with_client_cert_verifier(verifier)
             }
         };
-        let current = Arc::new(Current { files, pair: ArcSwap::from_pointee(pair) });
+        let current = Arc::new(Current { files, loaded, pair: ArcSwap::from_pointee(pair) });
         let mut config = builder.with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), b"mqtt".to_vec()];
         Ok(Server { config: Arc::new(config), current })
@@ -125,10 +128,11 @@ impl Server {
     pub(crate) fn watch_every(&self, tasks: &Tasks, every: Duration) {
         let server = self.clone();
         tasks.background("tls-watch", async move {
-            let mut seen = server.fingerprint().await;
+            let mut seen = server.current.loaded;
             loop {
                 tokio::time::sleep(every).await;
-                let now = server.fingerprint().await;
+                let files = server.current.files.clone();
+                let Ok(now) = tokio::task::spawn_blocking(move || fingerprint(&files)).await else { continue };
                 if now == seen {
                     continue;
                 }
@@ -143,19 +147,20 @@ impl Server {
             }
         });
     }
-
-    /// The files' bytes, hashed: a time stamp alone misses two writes in one tick.
-    async fn fingerprint(&self) -> (Option<u64>, Option<u64>) {
-        (fingerprint(&self.current.files.certificate).await, fingerprint(&self.current.files.key).await)
-    }
 }
 
-async fn fingerprint(path: &Path) -> Option<u64> {
+/// The bytes of certificate and key, hashed: a time stamp alone misses two writes in one tick. None: not readable.
+type Fingerprint = (Option<u64>, Option<u64>);
+
+fn fingerprint(files: &Files) -> Fingerprint {
     use std::hash::{Hash, Hasher};
-    let bytes = tokio::fs::read(path).await.ok()?;
-    let mut hasher = std::hash::DefaultHasher::new();
-    bytes.hash(&mut hasher);
-    Some(hasher.finish())
+    let of = |path: &Path| {
+        let bytes = std::fs::read(path).ok()?;
+        let mut hasher = std::hash::DefaultHasher::new();
+        bytes.hash(&mut hasher);
+        Some(hasher.finish())
+    };
+    (of(&files.certificate), of(&files.key))
 }
 
 fn load_pair(files: &Files, provider: &CryptoProvider) -> Result<CertifiedKey, Fault> {

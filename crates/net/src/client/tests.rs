@@ -157,13 +157,22 @@ async fn the_guard_judges_after_the_lookup() {
     let server = upstream();
     let port = server.address.port();
     let closed = with(Settings::default());
-    for host in ["127.0.0.1", "localhost", "LOCALHOST.", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254"] {
+    for host in [
+        "127.0.0.1",
+        "localhost",
+        "LOCALHOST.",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "0x7f.1",
+        "2130706433",
+        "169.254.169.254",
+    ] {
         let request = HttpRequest::get(format!("http://{host}:{port}/moved")).body(Body::empty()).unwrap();
         let fault = soon(closed.request(request, Options::default())).await.unwrap_err();
         assert_eq!(fault.code(), Code::EgressForbidden, "{host}: {fault}");
         assert_eq!(closed.dial(host, port, false).await.unwrap_err().code(), Code::EgressForbidden);
     }
-    assert_eq!(closed.0.metrics.egress_refused.load(Ordering::Relaxed), 12);
+    assert_eq!(closed.0.metrics.egress_refused.load(Ordering::Relaxed), 16);
     assert!(server.connections.is_empty());
     let egress = Egress { allow: vec!["127.0.0.1".into()], ..Egress::default() };
     let some = with(Settings { egress, ..Settings::default() });

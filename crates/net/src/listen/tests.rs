@@ -42,9 +42,13 @@ async fn tells_protocols_apart_on_one_port() {
     );
     drop(echo);
     until(|| server.connections.is_empty()).await;
-    let names: Vec<_> =
-        server.connections.protocols().into_iter().map(|(name, counts)| (name, counts.open)).collect();
-    assert_eq!(names, [("echo", 0), ("http", 0), ("http/1.1", 0)]);
+    let names: Vec<_> = server
+        .connections
+        .protocols()
+        .into_iter()
+        .map(|(name, counts)| (name, counts.accepted, counts.open))
+        .collect();
+    assert_eq!(names, [("echo", 1, 0), ("http/1.1", 1, 0)]);
     assert!(server.connections.bytes().0 > 5);
 }
 
@@ -135,6 +139,10 @@ async fn closes_by_id_while_the_peer_is_silent() {
 #[tokio::test]
 async fn a_listener_stops_when_the_program_drains() {
     let server = serve(hello());
+    let mut undecided = server.plain().await;
+    undecided.write_all(b"GE").await.unwrap();
+    until(|| server.connections.len() == 1).await;
     assert!(server.tasks.shutdown(Duration::from_secs(5)).await.is_empty());
+    assert!(server.connections.is_empty());
     assert!(tokio::net::TcpStream::connect(server.address).await.is_err());
 }

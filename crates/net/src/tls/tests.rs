@@ -90,6 +90,35 @@ async fn uses_a_changed_pair_and_keeps_the_old_one_when_the_new_is_bad() {
     drop(connect(server.address, &pair.files.certificate, &[]).await);
 }
 
+#[tokio::test]
+async fn a_client_certificate_is_shown_and_a_foreign_one_refused() {
+    let (pair, client) = (Pair::new(), Pair::new());
+    let files = Files { client_ca: Some(client.files.certificate.clone()), ..pair.files.clone() };
+    let server = open(Server::load(files).unwrap());
+    for (shown, welcome) in [(&client, true), (&Pair::new(), false)] {
+        let chain = read_certificates(&shown.files.certificate).unwrap();
+        let key = PrivateKeyDer::from_pem_file(&shown.files.key).unwrap();
+        let config = rustls::ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(read_roots(&pair.files.certificate).unwrap())
+            .with_client_auth_cert(chain.clone(), key)
+            .unwrap();
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut stream = soon(TlsConnector::from(Arc::new(config)).connect(name, stream)).await.unwrap();
+        let mut back = [0; 2];
+        let echoed = match stream.write_all(b"@x").await {
+            Ok(()) => soon(stream.read_exact(&mut back)).await.is_ok(),
+            Err(_) => false,
+        };
+        assert_eq!(echoed, welcome);
+        if welcome {
+            assert_eq!(server.connections.list()[0].tls.as_ref().unwrap().peer_certificates, chain);
+        }
+    }
+}
+
 #[test]
 fn names_the_file_that_is_bad() {
     let pair = Pair::new();

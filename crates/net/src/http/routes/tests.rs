@@ -78,3 +78,20 @@ async fn a_fallback_takes_the_rest_and_doubles_are_told() {
     assert_eq!(routes.conflicts(), ["GET /api/queues"]);
     assert_eq!(routes.list().len(), 10);
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_path_finds_an_end(path in "(/|%[0-9a-f]{2}|%|[a-z]|api|queues|v1|a|b){0,40}") {
+        let request = http::Request::builder().uri(format!("/{path}")).body(Body::empty());
+        proptest::prop_assume!(request.is_ok());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let response = runtime.block_on(table().call(request.unwrap(), &no_conn()));
+        proptest::prop_assert!([200, 404, 405].contains(&response.status().as_u16()));
+    }
+
+    #[test]
+    fn percent_decoding_undoes_encoding(text in ".{0,20}") {
+        let encoded: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        proptest::prop_assert_eq!(percent_decode(&encoded), text);
+    }
+}
