@@ -443,3 +443,6 @@ fn expect_kind(address: &Address, kind: Kind) -> Result<(), Fault> {
     }
     Err(Fault::new(Code::BadAddress, format!("{address} is not the address of a {}", kind.as_str())))
 }
+
+#[cfg(test)]
+mod tests;

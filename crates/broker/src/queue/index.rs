@@ -408,11 +408,30 @@ impl Index {
             for (place, number) in chain.iter().enumerate() {
                 assert_eq!(at, *number, "the chain of a key is broken");
                 let state = &self.entries[number].place;
-                assert_eq!(*state == Place::Ready && place > 0, false, "{number} is ready behind another");
+                assert!(*state != Place::Ready || place == 0, "{number} is ready behind another");
                 assert!(*state != Place::Blocked || place > 0, "{number} is blocked by nobody");
                 at = self.entries[number].next;
             }
             assert_eq!(at, NOBODY);
         }
     }
+}
+
+/// An index with a bit of everything, for tests of what is made from it.
+#[cfg(test)]
+pub(crate) fn example() -> Index {
+    let meta = |key| Meta { entered: Time::from_millis(3), deadline: None, priority: 4, key, id: 9 };
+    let mut index = Index::default();
+    index.known.add(Time::from_millis(2), 9, 1);
+    for number in 1..6 {
+        index.insert(number, Entry::new(number, 100, meta(number % 2)));
+    }
+    let since = Time::from_millis(5);
+    index.put(2, Place::Leased { until: Time::from_millis(50), since, consumer: "worker".into() });
+    index.put(3, Place::Delayed(Time::from_millis(70)));
+    let mut entry = index.remove(4).unwrap();
+    entry.remember(lost_by_stop(since, since, "worker".into()));
+    let died = Died { time: since, code: Code::TooManyDeliveries, text: "often".into() };
+    index.dead.insert(4, Dead::new(entry, died));
+    index
 }

@@ -304,7 +304,10 @@ impl Lane {
     /// Copies forward what this lane still needs in the store's oldest `segments` segments, if that is at most
     /// `bytes_max` bytes, so that they can be freed. How many messages it were.
     pub(crate) async fn upkeep(&self, segments: usize, bytes_max: u64) -> Result<u64, Fault> {
-        let Some(before) = self.log.holds_back(segments) else { return Ok(0) };
+        let Some(before) = self.log.holds_back(segments) else {
+            self.asks.send(Ask::Save).await.map_err(|_| stopped())?;
+            return Ok(0);
+        };
         let (rows, bytes) = self.look(move |machine| machine.behind(before)).await?;
         if bytes > bytes_max {
             return Ok(0);

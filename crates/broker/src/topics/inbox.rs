@@ -249,6 +249,3 @@ impl Drop for Waiting<'_> {
         ring.waiting = ring.waiting.saturating_sub(1);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -208,6 +208,3 @@ impl Keeper {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,304 @@
+//! The whole broker through its face: tasks, batches, long polls, restarts and a store that fails.
+//! The rules of a queue are tested at the machine, crashes in the simulation.
+
+use super::*;
+use message::Time;
+use std::collections::BTreeSet;
+use store::{Faults, Memory};
+
+struct World {
+    engine: Memory,
+    broker: Arc<Broker>,
+    dice: Dice,
+    address: Address,
+}
+
+impl World {
+    async fn new() -> World {
+        let world = World::over(Memory::default()).await;
+        world.declare(QueueOptions::default()).await;
+        world
+    }
+
+    async fn over(engine: Memory) -> World {
+        let dice = Dice::seeded(5);
+        let any: Arc<dyn Engine> = Arc::new(engine.clone());
+        let broker =
+            Broker::open(any, Settings::default(), Clock::system(), Dice::from_system(), Tasks::new()).await;
+        World { engine, broker: broker.unwrap(), dice, address: Address::parse("queue/orders").unwrap() }
+    }
+
+    async fn restart(self) -> World {
+        World::over(self.engine.crash()).await
+    }
+
+    async fn declare(&self, options: QueueOptions) {
+        self.broker.declare(&self.address, Some(options)).await.unwrap();
+    }
+
+    fn envelope(&self, body: &str) -> Arc<Envelope> {
+        Arc::new(Envelope::new(self.address.clone(), body.to_owned(), &Clock::system(), &self.dice))
+    }
+
+    async fn put(&self, body: &str) -> Number {
+        self.broker.enqueue(&self.address, self.envelope(body)).await.unwrap().number
+    }
+
+    async fn lease(&self, max: usize, wait_ms: u64) -> Vec<Delivery> {
+        let lease = Lease::new("worker", max).waiting(Duration::from_millis(wait_ms));
+        self.broker.lease(&self.address, lease).await.unwrap()
+    }
+
+    async fn settle(&self, delivery: &Delivery, settlement: Settlement) -> Result<Settled, Fault> {
+        self.broker.settle(&self.address, delivery.token, settlement).await
+    }
+
+    async fn stats(&self) -> QueueStats {
+        self.broker.stats(&self.address).await.unwrap()
+    }
+}
+
+fn body(envelope: &Envelope) -> &str {
+    std::str::from_utf8(&envelope.body).unwrap()
+}
+
+fn failure() -> Fault {
+    Fault::new(Code::UpstreamFailed, "it fell over")
+}
+
+#[tokio::test]
+async fn what_is_put_is_leased_acknowledged_and_gone() {
+    let world = World::new().await;
+    world.put("first").await;
+    world.put("second").await;
+    let peeked = world.broker.peek(&world.address, None, 10).await.unwrap();
+    assert_eq!(peeked.iter().map(|one| body(&one.envelope)).collect::<Vec<_>>(), ["first", "second"]);
+    let page = world.broker.peek(&world.address, Some(peeked[0].number), 10).await.unwrap();
+    assert_eq!(page.len(), 1);
+    let got = world.lease(10, 0).await;
+    assert_eq!(got.iter().map(|one| body(&one.envelope)).collect::<Vec<_>>(), ["first", "second"]);
+    assert_eq!((world.stats().await.leased, world.stats().await.consumers), (2, vec!["worker".into()]));
+    for delivery in &got {
+        assert_eq!(world.settle(delivery, Settlement::Ack).await.unwrap(), Settled::Acked);
+    }
+    let again = world.settle(&got[0], Settlement::Ack).await;
+    assert_eq!(again.unwrap_err().code(), Code::LeaseLost);
+    assert!(world.lease(10, 0).await.is_empty());
+    let rate = &world.broker.rates()[0];
+    assert_eq!((rate.messages_in, rate.messages_out), (2, 2));
+}
+
+#[tokio::test]
+async fn a_long_poll_is_answered_by_the_next_message_or_by_its_deadline() {
+    let world = World::new().await;
+    let put = async {
+        tokio::task::yield_now().await;
+        world.put("late").await
+    };
+    let (got, _) = tokio::join!(world.lease(5, 10_000), put);
+    assert_eq!(body(&got[0].envelope), "late");
+    assert!(world.lease(5, 20).await.is_empty());
+    assert_eq!(world.stats().await.waiting, 0);
+}
+
+#[tokio::test]
+async fn a_consumer_that_goes_away_while_it_waits_loses_nothing() {
+    let world = World::new().await;
+    for _ in 0..20 {
+        let gone = tokio::time::timeout(Duration::from_millis(1), world.lease(5, 60_000)).await;
+        assert!(gone.is_err());
+        world.put("x").await;
+        let got = world.lease(5, 5_000).await;
+        assert_eq!((got.len(), got[0].attempt), (1, 1));
+        world.settle(&got[0], Settlement::Ack).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn after_a_restart_everything_is_there_and_old_tokens_are_not() {
+    let world = World::new().await;
+    for number in 0..10 {
+        world.put(&number.to_string()).await;
+    }
+    let got = world.lease(3, 0).await;
+    world.settle(&got[0], Settlement::Ack).await.unwrap();
+    world.settle(&got[1], Settlement::Reject { error: failure() }).await.unwrap();
+    let world = world.restart().await;
+    let lost = world.settle(&got[2], Settlement::Ack).await;
+    assert_eq!(lost.unwrap_err().code(), Code::LeaseLost);
+    let again = world.lease(100, 0).await;
+    let bodies: Vec<&str> = again.iter().map(|one| body(&one.envelope)).collect();
+    assert_eq!(bodies, ["2", "3", "4", "5", "6", "7", "8", "9"]);
+    let dead = world.broker.dead(&world.address, None, 10).await.unwrap();
+    assert_eq!((dead.len(), body(&dead[0].envelope), dead[0].reason), (1, "1", Code::UpstreamFailed));
+    assert_eq!((&*dead[0].attempts[0].text, &*dead[0].attempts[0].consumer), ("it fell over", "worker"));
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_replayed_with_its_history_or_dropped() {
+    let world = World::new().await;
+    for name in ["one", "two", "three"] {
+        world.put(name).await;
+    }
+    for delivery in world.lease(3, 0).await {
+        world.settle(&delivery, Settlement::Reject { error: failure() }).await.unwrap();
+    }
+    let dead = world.broker.dead(&world.address, None, 10).await.unwrap();
+    let chosen = Selection::Numbers(vec![dead[1].number]);
+    assert_eq!(world.broker.replay(&world.address, chosen).await.unwrap(), 1);
+    let got = world.lease(10, 1_000).await;
+    assert_eq!((got.len(), body(&got[0].envelope), got[0].attempt), (1, "two", 1));
+    world.settle(&got[0], Settlement::Reject { error: failure() }).await.unwrap();
+    let world = world.restart().await;
+    let dead = world.broker.dead(&world.address, None, 10).await.unwrap();
+    let attempts = dead.iter().find(|dead| body(&dead.envelope) == "two").map(|dead| dead.attempts.len());
+    assert_eq!((dead.len(), attempts), (3, Some(2)));
+    assert_eq!(world.broker.drop_dead(&world.address, Selection::Oldest(2)).await.unwrap(), 2);
+    assert_eq!(world.stats().await.dead, 1);
+}
+
+#[tokio::test]
+async fn bodies_beyond_the_cache_come_from_the_log() {
+    let engine = Memory::default();
+    let any: Arc<dyn Engine> = Arc::new(engine.clone());
+    let settings = Settings { queue_cache_bytes: 500, ..Settings::default() };
+    let broker =
+        Broker::open(any, settings, Clock::system(), Dice::from_system(), Tasks::new()).await.unwrap();
+    let address = Address::parse("queue/orders").unwrap();
+    broker.declare(&address, None).await.unwrap();
+    let world = World { engine, broker, dice: Dice::seeded(5), address };
+    for number in 0..50 {
+        world.put(&number.to_string()).await;
+    }
+    let got = world.lease(100, 0).await;
+    let bodies: Vec<String> = got.iter().map(|one| body(&one.envelope).to_owned()).collect();
+    assert_eq!(bodies, (0..50).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn queues_and_options_survive_and_a_removed_queue_does_not() {
+    let world = World::new().await;
+    world.declare(QueueOptions { messages_max: 1, ..QueueOptions::default() }).await;
+    let stream = Address::parse("stream/audit").unwrap();
+    world.broker.declare_stream(&stream, None).await.unwrap();
+    world.broker.append(&stream, &world.envelope("x")).await.unwrap();
+    let world = world.restart().await;
+    world.put("x").await;
+    let full = world.broker.enqueue(&world.address, world.envelope("y")).await;
+    assert_eq!(full.unwrap_err().code(), Code::QueueFull);
+    assert_eq!(world.broker.queues().await.len(), 1);
+    assert_eq!(world.broker.read(&stream, StartAt::Earliest, 9).unwrap().len(), 1);
+    world.broker.remove(&world.address).await.unwrap();
+    let world = world.restart().await;
+    let unknown = world.broker.enqueue(&world.address, world.envelope("y")).await;
+    assert_eq!(unknown.unwrap_err().code(), Code::UnknownAddress);
+    world.declare(QueueOptions::default()).await;
+    assert_eq!(world.stats().await.depth, 0);
+}
+
+#[tokio::test]
+async fn a_full_store_refuses_and_the_queue_goes_on_when_there_is_room() {
+    let world = World::new().await;
+    world.put("kept").await;
+    let used = world.engine.health().bytes;
+    world.engine.set_faults(Faults { bytes_max: Some(used + 50), ..Faults::none() });
+    let refused = world.broker.enqueue(&world.address, world.envelope("lost")).await;
+    assert_eq!(refused.unwrap_err().code(), Code::StoreUnavailable);
+    world.engine.set_faults(Faults::none());
+    let taken = async {
+        loop {
+            match world.broker.enqueue(&world.address, world.envelope("taken")).await {
+                Ok(_) => break,
+                Err(fault) => assert_eq!(fault.code(), Code::StoreUnavailable),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), taken).await.expect("the queue works again");
+    let got = world.lease(10, 1_000).await;
+    assert_eq!(got.iter().map(|one| body(&one.envelope)).collect::<Vec<_>>(), ["kept", "taken"]);
+}
+
+#[tokio::test]
+async fn a_poisoned_store_refuses_until_it_is_reopened() {
+    let world = World::new().await;
+    world.put("kept").await;
+    world.engine.set_faults(Faults { sync_fails: 1.0, late: 1.0, late_polls_max: 1, ..Faults::none() });
+    for _ in 0..3 {
+        let refused = world.broker.enqueue(&world.address, world.envelope("lost")).await;
+        assert_eq!(refused.unwrap_err().code(), Code::StoreUnavailable);
+    }
+    world.engine.set_faults(Faults::none());
+    let world = world.restart().await;
+    assert_eq!(body(&world.lease(10, 0).await[0].envelope), "kept");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_producers_and_consumers_lose_and_double_nothing() {
+    let world = Arc::new(World::over(Memory::new(Faults { lost: 0.0, ..Faults::crashes(3) })).await);
+    world.declare(QueueOptions { ordered: true, ..QueueOptions::default() }).await;
+    let tasks = Tasks::new();
+    let mut producers: Vec<net::Task> = Vec::new();
+    for producer in 0..8 {
+        let world = Arc::clone(&world);
+        producers.push(tasks.spawn("producer", async move {
+            for number in 0..100 {
+                world.put(&format!("{producer}/{number}")).await;
+            }
+        }));
+    }
+    let seen = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let mut consumers: Vec<net::Task> = Vec::new();
+    for _ in 0..4 {
+        let (world, seen) = (Arc::clone(&world), Arc::clone(&seen));
+        consumers.push(tasks.spawn("consumer", async move {
+            while seen.lock().len() < 800 {
+                for delivery in world.lease(7, 50).await {
+                    world.settle(&delivery, Settlement::Ack).await.unwrap();
+                    seen.lock().push(body(&delivery.envelope).to_owned());
+                }
+            }
+        }));
+    }
+    for mut task in producers.into_iter().chain(consumers) {
+        tokio::time::timeout(Duration::from_secs(60), task.ended()).await.expect("all of them end");
+    }
+    let seen = seen.lock().clone();
+    assert_eq!((seen.len(), seen.iter().collect::<BTreeSet<_>>().len()), (800, 800));
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_messages_are_opened_quickly_and_snapshots_shorten_the_log() {
+    let world = World::new().await;
+    let lane = world.broker.lane(&world.address).unwrap();
+    for _ in 0..100 {
+        let puts = (0..200).map(|_| world.broker.enqueue(&world.address, world.envelope("x")));
+        for result in futures_util::future::join_all(puts).await {
+            result.unwrap();
+        }
+    }
+    for _ in 0..19 {
+        let got = world.lease(1_000, 0).await;
+        let acks = got.iter().map(|delivery| world.settle(delivery, Settlement::Ack));
+        for result in futures_util::future::join_all(acks).await {
+            result.unwrap();
+        }
+    }
+    lane.upkeep(1, 0).await.unwrap();
+    let log = world.engine.log("queue/orders").unwrap();
+    let trimmed = async {
+        while log.head() < 19_000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), trimmed).await.expect("what was consumed is trimmed");
+    let world = world.restart().await;
+    assert_eq!(world.stats().await.depth, 1_000);
+    assert_eq!(world.stats().await.oldest.map(|time| time > Time::default()), Some(true));
+}
+
+#[test]
+fn the_wrong_kind_of_address_is_refused() {
+    let topic = Address::parse("topic/a").unwrap();
+    assert_eq!(expect_kind(&topic, Kind::Queue).unwrap_err().code(), Code::BadAddress);
+}

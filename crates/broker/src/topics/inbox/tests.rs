@@ -1,1 +1,0 @@
-//! Tests of the module above; nothing else is covered here.
