@@ -31,7 +31,8 @@ pub(crate) fn entries(offered: &BuiltIn) -> Vec<Entry> {
 }
 
 fn body_schema() -> Value {
-    json!({ "description": "The message: a text is sent as it is, any other JSON value as JSON." })
+    let any = ["string", "object", "array", "number", "boolean"];
+    json!({ "type": any, "description": "The message: a text is sent as it is, any other JSON value as JSON." })
 }
 
 fn headers_schema() -> Value {

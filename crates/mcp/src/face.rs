@@ -36,7 +36,7 @@ pub fn routes(gateway: &Gateway, routes: &mut Routes) {
     let inner = gateway.0.clone();
     routes.post("/mcp", handler(move |call| post(inner.clone(), call)));
     let inner = gateway.0.clone();
-    routes.get("/mcp", handler(move |call| standing(inner.clone(), call)));
+    routes.get("/mcp", handler(move |call| std::future::ready(standing(inner.clone(), call))));
     let inner = gateway.0.clone();
     routes.delete("/mcp", handler(move |call| delete(inner.clone(), call)));
 }
@@ -77,7 +77,7 @@ impl Visit {
 async fn post(gateway: Arc<Inner>, call: Call) -> Response {
     let (visit, body) = match admit(gateway, call) {
         Ok(admitted) => admitted,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     if let Err(refusal) = media(&visit.parts.headers) {
         return closing(refusal.answer(None));
@@ -101,31 +101,33 @@ async fn post(gateway: Arc<Inner>, call: Call) -> Response {
     }
 }
 
-async fn standing(gateway: Arc<Inner>, call: Call) -> Response {
+fn standing(gateway: Arc<Inner>, call: Call) -> Response {
     match admit(gateway, call) {
         Ok((visit, _)) => legacy::standing(&visit),
-        Err(refused) => refused,
+        Err(refused) => *refused,
     }
 }
 
 async fn delete(gateway: Arc<Inner>, call: Call) -> Response {
     match admit(gateway, call) {
         Ok((visit, _)) => legacy::delete(&visit).await,
-        Err(refused) => refused,
+        Err(refused) => *refused,
     }
 }
 
 /// Origin, credential: in this order, because a foreign page must not learn whether a key is right.
-fn admit(gateway: Arc<Inner>, call: Call) -> Result<(Visit, Body), Response> {
+fn admit(gateway: Arc<Inner>, call: Call) -> Result<(Visit, Body), Box<Response>> {
     let peer = call.peer();
     let conn = call.conn.clone();
     let (parts, body) = call.into_parts();
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     if let Some(why) = gateway.guard.load().refuse(&parts.headers, authority) {
-        return Err(closing(Refusal::from(Fault::new(Code::Forbidden, why)).answer(None)));
+        let fault = Fault::new(Code::Forbidden, why);
+        return Err(Box::new(closing(Refusal::from(fault).answer(None))));
     }
     if !gateway.config.load().enabled {
-        return Err(closing(Refusal::from(Fault::new(Code::UnknownAddress, "the MCP gateway is switched off")).answer(None)));
+        let fault = Fault::new(Code::UnknownAddress, "the MCP gateway is switched off");
+        return Err(Box::new(closing(Refusal::from(fault).answer(None))));
     }
     match hub::http_session(&gateway.hub, &parts.headers, peer, PROTOCOL) {
         Ok(session) => {
@@ -138,7 +140,7 @@ fn admit(gateway: Arc<Inner>, call: Call) -> Result<(Visit, Body), Response> {
                 let challenge = HeaderValue::from_static("Bearer realm=\"trunkline\"");
                 answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
             }
-            Err(answer)
+            Err(Box::new(answer))
         }
     }
 }
@@ -203,5 +205,3 @@ pub(crate) fn server_meta() -> String {
     format!("{{\"{}\":{}}}", crate::exchange::META_SERVER, crate::link::OURSELVES)
 }
 
-#[cfg(test)]
-mod tests;

@@ -137,6 +137,8 @@ pub(crate) enum Standing {
     Changed(crate::catalogue::List),
     /// A resource changed.
     Updated(String),
+    /// The stream stands now; what changed before it did was not heard.
+    Opened,
     /// Anything else, which is somebody's if it can be said whose.
     Other,
 }
@@ -145,6 +147,7 @@ pub(crate) enum Standing {
 pub(crate) fn standing(method: &str, params: Option<&str>) -> Standing {
     use crate::catalogue::List;
     match method {
+        "notifications/subscriptions/acknowledged" => Standing::Opened,
         "notifications/tools/list_changed" => Standing::Changed(List::Tools),
         "notifications/prompts/list_changed" => Standing::Changed(List::Prompts),
         "notifications/resources/list_changed" => Standing::Changed(List::Resources),

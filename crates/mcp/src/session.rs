@@ -82,11 +82,6 @@ impl Session {
         *self.level.lock() = Some(level.to_owned());
     }
 
-    /// Cancelled when the session ends.
-    pub(crate) fn gone(&self) -> &CancellationToken {
-        &self.gone
-    }
-
     pub(crate) fn touch(&self, now: Time) {
         self.seen.store(now.as_millis(), Ordering::Relaxed);
     }

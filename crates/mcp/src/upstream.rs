@@ -2,6 +2,7 @@
 //! What clients are shown of it is the catalogue's; who may call it the hub's.
 
 mod keep;
+mod watch;
 mod way;
 
 pub(crate) use keep::Phase;
@@ -22,7 +23,8 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use tokio::sync::{Notify, OnceCell, Semaphore, watch};
+use tokio::sync::watch::Sender as Phases;
+use tokio::sync::{Notify, OnceCell, Semaphore};
 
 /// What the operator sees of an upstream.
 #[derive(Clone, Debug)]
@@ -68,10 +70,9 @@ pub(crate) struct Upstream {
     breaker: Breaker,
     state: Mutex<State>,
     pub(crate) offer: ArcSwap<Offer>,
-    phase: watch::Sender<Phase>,
+    phase: Phases<Phase>,
     seats: Mutex<HashMap<String, Arc<OnceCell<Arc<Seat>>>>>,
-    watched: Mutex<HashMap<String, usize>>,
-    rewatch: Notify,
+    watched: Mutex<HashMap<String, watch::Watched>>,
     nudge: Notify,
     pub(crate) stop: CancellationToken,
 }
@@ -141,10 +142,9 @@ impl Upstream {
             breaker: Breaker::new(config.breaker.clone()),
             state: Mutex::new(State { modern: false, legacy: None, house: None, server: None, error: None, since }),
             offer: ArcSwap::default(),
-            phase: watch::Sender::new(Phase::Starting),
+            phase: Phases::new(Phase::Starting),
             seats: Mutex::default(),
             watched: Mutex::default(),
-            rewatch: Notify::new(),
             nudge: Notify::new(),
             stop: CancellationToken::new(),
         })

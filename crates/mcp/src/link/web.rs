@@ -196,6 +196,9 @@ impl Web {
         if !is_stream(&answer) {
             return if answer.status().is_client_error() { Ok(false) } else { Err(refusal(answer.status(), "")) };
         }
+        if let Some(ear) = ear {
+            ear(Standing::Opened);
+        }
         let mut stream = Stream::new(answer, self.most);
         while let Some(frame) = stream.next().await? {
             self.hear(seat, ear, frame);

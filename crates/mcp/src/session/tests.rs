@@ -32,7 +32,7 @@ fn sessions_are_owned_capped_and_expire() {
     assert_eq!(sessions.count(), 2, "bob was silent, ann has a call running");
     drop(run);
     sessions.close(&eve);
-    assert!(eve.gone().is_cancelled());
+    assert!(eve.gone.is_cancelled());
     assert!(sessions.find(&eve.id, "eve", "default").is_none());
 }
 

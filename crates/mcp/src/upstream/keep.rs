@@ -7,7 +7,6 @@ use crate::exchange::{LEGACY, META_SERVER, MODERN};
 use crate::gateway::Change;
 use crate::json::{Fields, Object, quote};
 use crate::link::{ALL_CAPABILITIES, Call, Child, Ear, Failure, Outcome, Standing};
-use crate::rpc;
 use message::{Code, Fault};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +53,10 @@ impl Upstream {
                 match self.connect(&ear).await {
                     Ok(()) => {
                         self.follow(&ear, heard).await;
+                        if matches!(self.reach, Reach::Child { .. }) {
+                            // Calls wait for the restart rather than fail.
+                            self.phase.send_replace(Phase::Starting);
+                        }
                         true
                     }
                     Err(failure) => {
@@ -120,6 +123,7 @@ impl Upstream {
             }
         }
         self.install(offer, server);
+        self.rewatch().await;
         Ok(())
     }
 
@@ -220,20 +224,17 @@ impl Upstream {
 
     /// Follows its changes until the connection is gone.
     async fn follow(self: &Arc<Self>, ear: &Ear, mut heard: mpsc::Receiver<Standing>) {
+        let listening = self.listening(ear);
+        tokio::pin!(listening);
         loop {
-            let listening = self.listening(ear);
-            tokio::pin!(listening);
-            loop {
-                tokio::select! {
-                    ended = &mut listening => {
-                        if let Err(fault) = ended {
-                            tracing::info!(upstream = %self.name, error = %fault, "the connection to the upstream ended");
-                        }
-                        return;
+            tokio::select! {
+                ended = &mut listening => {
+                    if let Err(fault) = ended {
+                        tracing::info!(upstream = %self.name, error = %fault, "the connection to the upstream ended");
                     }
-                    Some(change) = heard.recv() => self.changed(change).await,
-                    () = self.rewatch.notified() => break,
+                    return;
                 }
+                Some(change) = heard.recv() => self.changed(change).await,
             }
         }
     }
@@ -288,10 +289,6 @@ impl Upstream {
                 filter = filter.raw(key, "true");
             }
         }
-        let watched: Vec<String> = self.watched.lock().keys().map(|uri| quote(uri)).collect();
-        if !watched.is_empty() {
-            filter = filter.raw("resourceSubscriptions", &format!("[{}]", watched.join(",")));
-        }
         let text = filter.done();
         (text != "{}").then_some(text)
     }
@@ -302,71 +299,42 @@ impl Upstream {
             Standing::Other => {}
             Standing::Updated(uri) => gateway.announce(Change::Resource { upstream: self.name.clone(), uri: uri.into() }),
             Standing::Changed(list) => {
-                let both = [List::Resources, List::Templates];
-                let lists = if list == List::Resources { both.as_slice() } else { std::slice::from_ref(&list) };
-                for list in lists {
-                    match self.read(*list).await {
-                        Ok(entries) => {
-                            let mut offer = (**self.offer.load()).clone();
-                            offer.set(*list, entries);
-                            self.offer.store(Arc::new(offer));
-                        }
-                        Err(failure) => tracing::warn!(upstream = %self.name, error = failure.text(), "a list was not read"),
-                    }
-                }
+                self.refresh(if list == List::Resources { &[List::Resources, List::Templates] } else { std::slice::from_ref(&list) })
+                    .await;
                 gateway.rebuild();
                 gateway.announce(Change::List(list));
+            }
+            Standing::Opened => {
+                let different = self.refresh(&List::ALL).await;
+                if !different.is_empty() {
+                    gateway.rebuild();
+                }
+                different.into_iter().for_each(|list| gateway.announce(Change::List(list)));
             }
         }
     }
 
-    /// Begins to follow a resource for somebody.
-    pub(crate) async fn watch(&self, uri: &str) -> Result<(), Failure> {
-        let first = {
-            let mut watched = self.watched.lock();
-            let count = watched.entry(uri.to_owned()).or_insert(0);
-            *count += 1;
-            *count == 1
-        };
-        let asked = if first { self.tell_watch("resources/subscribe", uri).await } else { Ok(()) };
-        if asked.is_err() {
-            self.forget(uri);
+    /// Reads lists again; says which are different now.
+    async fn refresh(&self, lists: &[List]) -> Vec<List> {
+        let mut different = Vec::new();
+        for list in lists {
+            let before = self.offer.load_full();
+            if !before.has(*list) {
+                continue;
+            }
+            match self.read(*list).await {
+                Ok(entries) => {
+                    let mut offer = (*before).clone();
+                    offer.set(*list, entries);
+                    if offer.texts(*list) != before.texts(*list) {
+                        different.push(*list);
+                    }
+                    self.offer.store(Arc::new(offer));
+                }
+                Err(failure) => tracing::warn!(upstream = %self.name, error = failure.text(), "a list was not read"),
+            }
         }
-        asked
-    }
-
-    /// Ends what [`Upstream::watch`] began.
-    pub(crate) async fn unwatch(&self, uri: &str) {
-        if self.forget(uri)
-            && let Err(failure) = self.tell_watch("resources/unsubscribe", uri).await
-        {
-            tracing::debug!(upstream = %self.name, error = failure.text(), "a resource is still followed");
-        }
-    }
-
-    /// Counts down; true when nobody follows it any more.
-    fn forget(&self, uri: &str) -> bool {
-        let mut watched = self.watched.lock();
-        let Some(count) = watched.get_mut(uri) else { return false };
-        *count = count.saturating_sub(1);
-        let last = *count == 0;
-        if last {
-            watched.remove(uri);
-        }
-        last
-    }
-
-    async fn tell_watch(&self, method: &str, uri: &str) -> Result<(), Failure> {
-        let web_modern = matches!(self.reach, Reach::Web(_)) && self.state.lock().modern;
-        if web_modern {
-            self.rewatch.notify_one();
-            return Ok(());
-        }
-        if self.child().is_some_and(|child| child.is_modern()) {
-            let why = "a stateless program on stdio cannot be asked to follow resources yet";
-            return Err(Failure::Rpc(rpc::Error::new(rpc::METHOD_NOT_FOUND, why)));
-        }
-        self.own(&Call::new(method, format!("\"uri\":{}", quote(uri)))).await.map(drop)
+        different
     }
 }
 
