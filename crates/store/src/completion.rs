@@ -5,9 +5,11 @@ use std::fmt;
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 
-use tokio::sync::oneshot;
+use parking_lot::Mutex;
 
 use crate::Error;
 
@@ -25,8 +27,47 @@ type Step<T> = Box<dyn FnMut(&mut Context<'_>) -> Poll<Result<T, Error>> + Send>
 
 enum Inner<T> {
     Ready(Option<Result<T, Error>>),
-    Waiting(oneshot::Receiver<Result<T, Error>>),
+    Promised(Arc<Slot<T>>),
     Polled(Step<T>),
+}
+
+/// The other end of a [`Completion`]: whoever does the work answers through it. Dropped without an answer, it answers `Closed`.
+pub struct Promise<T>(Option<Arc<Slot<T>>>);
+
+struct Slot<T>(Mutex<State<T>>);
+
+struct State<T> {
+    result: Option<Result<T, Error>>,
+    waker: Option<Waker>,
+    company: Option<Company>,
+}
+
+/// Those who were answered together, and are to be woken together.
+///
+/// To wake a task from a foreign thread costs a lock and often a switch of threads; a task that wakes its neighbours
+/// on its own thread pays neither. So the writer of a log wakes one, and whoever of the company runs first (or is
+/// dropped) wakes the rest. Should nobody, the writer does it later: nobody hangs on another one's task.
+#[derive(Clone, Default)]
+pub(crate) struct Company(Arc<Mutex<Vec<Waker>>>);
+
+impl Company {
+    /// Wakes one of those who are left.
+    pub(crate) fn wake_one(&self) {
+        let waker = self.0.lock().pop();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Wakes all who are left.
+    pub(crate) fn wake_all(&self) {
+        let wakers = std::mem::take(&mut *self.0.lock());
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn is_awake(&self) -> bool {
+        self.0.lock().is_empty()
+    }
 }
 
 impl<T> Completion<T> {
@@ -35,9 +76,10 @@ impl<T> Completion<T> {
         Completion(Inner::Ready(Some(result)))
     }
 
-    /// Decided by whoever holds the sender; a sender that is dropped means that the engine was closed.
-    pub fn waiting(receiver: oneshot::Receiver<Result<T, Error>>) -> Completion<T> {
-        Completion(Inner::Waiting(receiver))
+    /// A completion, and the promise that decides it.
+    pub fn promised() -> (Promise<T>, Completion<T>) {
+        let slot = Arc::new(Slot(Mutex::new(State { result: None, waker: None, company: None })));
+        (Promise(Some(slot.clone())), Completion(Inner::Promised(slot)))
     }
 
     /// Decided by `step`, which is called at each poll.
@@ -47,24 +89,82 @@ impl<T> Completion<T> {
         Completion(Inner::Polled(Box::new(step)))
     }
 
-    /// Waits on this thread, for callers without a runtime. It must not be called from one.
-    pub fn wait(self) -> Result<T, Error> {
-        match self.0 {
-            Inner::Ready(result) => result.unwrap_or(Err(Error::Closed)),
-            Inner::Waiting(receiver) => receiver.blocking_recv().unwrap_or(Err(Error::Closed)),
-            Inner::Polled(mut step) => {
-                let mut context = Context::from_waker(std::task::Waker::noop());
-                loop {
-                    if let Poll::Ready(result) = step(&mut context) {
-                        return result;
-                    }
+    /// Waits on this thread, for callers without a runtime. It must not be called from a task of one.
+    pub fn wait(mut self) -> Result<T, Error> {
+        struct Unpark(Thread);
+        impl Wake for Unpark {
+            fn wake(self: Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let mut context = Context::from_waker(&waker);
+        loop {
+            if let Poll::Ready(result) = Pin::new(&mut self).poll(&mut context) {
+                return result;
+            }
+            std::thread::park();
+        }
+    }
+}
+
+impl<T> Promise<T> {
+    /// Answers.
+    pub fn keep(mut self, result: Result<T, Error>) {
+        let company = Company::default();
+        self.answer(result, &company);
+        company.wake_all();
+    }
+
+    /// Answers, but leaves it to the company to wake whoever waits.
+    pub(crate) fn keep_with(mut self, result: Result<T, Error>, company: &Company) {
+        self.answer(result, company);
+    }
+
+    fn answer(&mut self, result: Result<T, Error>, company: &Company) {
+        let Some(slot) = self.0.take() else { return };
+        let mut state = slot.0.lock();
+        state.result = Some(result);
+        if let Some(waker) = state.waker.take() {
+            company.0.lock().push(waker);
+            state.company = Some(company.clone());
+        }
+    }
+}
+
+impl<T> Drop for Promise<T> {
+    fn drop(&mut self) {
+        let company = Company::default();
+        self.answer(Err(Error::Closed), &company);
+        company.wake_all();
+    }
+}
+
+impl<T> Slot<T> {
+    fn poll(&self, context: &Context<'_>) -> Poll<Result<T, Error>> {
+        let mut state = self.0.lock();
+        match state.result.take() {
+            Some(result) => {
+                let company = state.company.take();
+                drop(state);
+                if let Some(company) = company {
+                    company.wake_all();
                 }
+                Poll::Ready(result)
+            }
+            None => {
+                match &mut state.waker {
+                    Some(waker) => waker.clone_from(context.waker()),
+                    None => state.waker = Some(context.waker().clone()),
+                }
+                Poll::Pending
             }
         }
     }
 }
 
-// Nothing in it is address-sensitive: the receiver is `Unpin`, the rest is owned.
+// Nothing in it is address-sensitive: all of it is owned or shared.
 impl<T> Unpin for Completion<T> {}
 
 impl<T> Future for Completion<T> {
@@ -73,10 +173,19 @@ impl<T> Future for Completion<T> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.get_mut().0 {
             Inner::Ready(result) => Poll::Ready(result.take().unwrap_or(Err(Error::Closed))),
-            Inner::Waiting(receiver) => {
-                Pin::new(receiver).poll(context).map(|received| received.unwrap_or(Err(Error::Closed)))
-            }
+            Inner::Promised(slot) => slot.poll(context),
             Inner::Polled(step) => step(context),
+        }
+    }
+}
+
+impl<T> Drop for Completion<T> {
+    fn drop(&mut self) {
+        if let Inner::Promised(slot) = &self.0 {
+            let company = slot.0.lock().company.take();
+            if let Some(company) = company {
+                company.wake_all();
+            }
         }
     }
 }
@@ -85,7 +194,10 @@ impl<T> fmt::Debug for Completion<T> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self.0 {
             Inner::Ready(_) => "Completion(ready)",
-            Inner::Waiting(_) | Inner::Polled(_) => "Completion(waiting)",
+            Inner::Promised(_) | Inner::Polled(_) => "Completion(waiting)",
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

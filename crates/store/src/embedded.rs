@@ -28,7 +28,6 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use message::Clock;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 
 use self::core::{Core, Job, Notes};
 use self::format::{RosterEntry, size_of_record};
@@ -185,12 +184,12 @@ impl Engine for Embedded {
     fn remove_log(&self, name: &str) -> Committing {
         let mut lanes = self.inner.lanes.lock();
         let Some(lane) = lanes.names.get(name).cloned() else { return Completion::ready(Ok(())) };
-        let (done, waits) = oneshot::channel();
+        let (done, waits) = Completion::promised();
         match self.inner.core.hand_in(Job::Remove { lane: lane.clone(), done }) {
             Ok(()) => {
                 lane.removed.store(true, Ordering::Release);
                 lanes.names.remove(name);
-                Completion::waiting(waits)
+                waits
             }
             Err(error) => Completion::ready(Err(error)),
         }
@@ -272,9 +271,9 @@ impl Log for EmbeddedLog {
         if self.lane.is_removed() {
             return Completion::ready(Err(Error::Closed));
         }
-        let (done, waits) = oneshot::channel();
+        let (done, waits) = Completion::promised();
         match self.inner.core.hand_in(Job::Append { lane: self.lane.clone(), records, bytes, done }) {
-            Ok(()) => Completion::waiting(waits),
+            Ok(()) => waits,
             Err(error) => Completion::ready(Err(error)),
         }
     }

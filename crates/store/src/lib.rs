@@ -17,7 +17,7 @@ mod options;
 pub mod suite;
 mod traits;
 
-pub use completion::{Appending, Committing, Completion};
+pub use completion::{Appending, Committing, Completion, Promise};
 pub use embedded::{Embedded, open};
 pub use error::Error;
 pub use health::{Damage, Health};

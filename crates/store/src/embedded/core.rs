@@ -8,22 +8,18 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::oneshot;
 
 use super::lane::Lane;
 use super::pool::Pool;
 use super::segment::Segment;
-use crate::{Damage, Error, Health};
-
-/// Answers an append.
-pub(super) type Answer<T> = oneshot::Sender<Result<T, Error>>;
+use crate::{Damage, Error, Health, Promise};
 
 /// What the writer is asked to do, in the order of the calls.
 pub(super) enum Job {
-    Append { lane: Arc<Lane>, records: Vec<Bytes>, bytes: u64, done: Answer<Range<u64>> },
+    Append { lane: Arc<Lane>, records: Vec<Bytes>, bytes: u64, done: Promise<Range<u64>> },
     Declare { lane: Arc<Lane> },
     Trim { lane: Arc<Lane> },
-    Remove { lane: Arc<Lane>, done: Answer<()> },
+    Remove { lane: Arc<Lane>, done: Promise<()> },
 }
 
 /// Jobs that wait for the writer. It is bounded by bytes: beyond `waiting_bytes_max` appends are refused as busy.

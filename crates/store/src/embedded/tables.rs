@@ -21,11 +21,10 @@ use bytes::Bytes;
 use crc32c::{crc32c, crc32c_append};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::oneshot;
 
 use super::core::Notes;
 use crate::error::check_writes;
-use crate::{Committing, Completion, Damage, Durability, Error, Options, Write};
+use crate::{Committing, Completion, Damage, Durability, Error, Options, Promise, Write};
 
 const CRC_BYTES: usize = 4;
 
@@ -60,7 +59,7 @@ struct Inbox {
 struct Job {
     change: Change,
     bytes: u64,
-    done: oneshot::Sender<Result<(), Error>>,
+    done: Promise<()>,
 }
 
 enum Change {
@@ -179,7 +178,7 @@ impl Tables {
     }
 
     fn hand_in(&self, change: Change, bytes: u64) -> Committing {
-        let (done, waits) = oneshot::channel();
+        let (done, waits) = Completion::promised();
         let mut inbox = self.inbox.lock();
         if inbox.closing {
             return Completion::ready(Err(Error::Closed));
@@ -195,7 +194,7 @@ impl Tables {
         inbox.jobs.push(Job { change, bytes, done });
         drop(inbox);
         self.wake.notify_one();
-        Completion::waiting(waits)
+        waits
     }
 
     pub(super) fn close(&self) {
@@ -241,8 +240,7 @@ impl Tables {
         });
         let bytes = jobs.iter().map(|job| job.bytes).sum();
         for job in jobs.drain(..) {
-            // Whoever no longer waits need not be told.
-            drop(job.done.send(result.clone()));
+            job.done.keep(result.clone());
         }
         let mut inbox = self.inbox.lock();
         inbox.bytes = inbox.bytes.saturating_sub(bytes);

@@ -12,14 +12,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use message::{Clock, Time};
 
-use super::core::{Answer, Core, Job};
+use super::core::{Core, Job};
 use super::format::{self, Header, Kind, PAGE, RECORDS_START, RosterEntry, size_of_record};
 use super::lane::{Lane, Spot};
 use super::segment::Segment;
-use crate::{Durability, Error};
+use crate::completion::Company;
+use crate::{Durability, Error, Promise};
 
 /// A commit is sent off when it has grown to this; more would only make the first ones wait.
 const COMMIT_BYTES: usize = 1 << 20;
+/// How long those who were answered are left to wake each other.
+const WAKE_AFTER: Duration = Duration::from_millis(1);
 /// Payload of one roster record.
 const ROSTER_BYTES: usize = 64 << 10;
 /// With `buffered`, records after which a sync is forced, so that `unsynced` fits in its field.
@@ -69,13 +72,15 @@ pub(super) struct Writer {
     synced_at: Time,
     batch: Vec<Done>,
     spots: Vec<Spot>,
+    /// Those who were answered last. One was woken and wakes the rest; should it not, they are woken here.
+    woken: Company,
 }
 
 /// What is to be told when the commit is durable.
 enum Done {
-    Append { lane: Arc<Lane>, first: u64, spots: Range<usize>, bytes: u64, done: Answer<Range<u64>> },
+    Append { lane: Arc<Lane>, first: u64, spots: Range<usize>, bytes: u64, done: Promise<Range<u64>> },
     Trim { lane: Arc<Lane>, before: u64 },
-    Remove { lane: Arc<Lane>, done: Answer<()> },
+    Remove { lane: Arc<Lane>, done: Promise<()> },
 }
 
 impl Writer {
@@ -101,6 +106,7 @@ impl Writer {
             synced: position.sequence,
             batch: Vec::new(),
             spots: Vec::new(),
+            woken: Company::default(),
         }
     }
 
@@ -112,8 +118,15 @@ impl Writer {
         }
         self.reclaim();
         loop {
-            let patience = (self.synced < self.sequence).then_some(self.sync_every);
+            let patience = if !self.woken.is_awake() {
+                Some(WAKE_AFTER)
+            } else {
+                (self.synced < self.sequence).then_some(self.sync_every)
+            };
             let goes_on = self.core.take_jobs(&mut jobs, patience);
+            if jobs.is_empty() {
+                self.woken.wake_all();
+            }
             for job in jobs.drain(..) {
                 self.take(job);
             }
@@ -154,7 +167,7 @@ impl Writer {
                     self.write(Header::new(Kind::Remove, lane.id, 0), &[]);
                     self.batch.push(Done::Remove { lane, done });
                 }
-                Err(error) => answer(done, Err(error)),
+                Err(error) => done.keep(Err(error)),
             },
         }
     }
@@ -163,18 +176,18 @@ impl Writer {
         match job {
             Job::Append { bytes, done, .. } => {
                 self.core.no_longer_waiting(bytes);
-                answer(done, Err(error));
+                done.keep(Err(error));
             }
-            Job::Remove { done, .. } => answer(done, Err(error)),
+            Job::Remove { done, .. } => done.keep(Err(error)),
             Job::Declare { .. } | Job::Trim { .. } => {}
         }
     }
 
-    fn take_append(&mut self, lane: Arc<Lane>, records: &[Bytes], bytes: u64, done: Answer<Range<u64>>) {
+    fn take_append(&mut self, lane: Arc<Lane>, records: &[Bytes], bytes: u64, done: Promise<Range<u64>>) {
         let size = records.iter().map(|record| size_of_record(record.len() as u64)).sum();
         if let Err(error) = self.make_room(size, true) {
             self.core.no_longer_waiting(bytes);
-            return answer(done, Err(error));
+            return done.keep(Err(error));
         }
         let first = lane.next.load(Ordering::Acquire);
         let spots = self.spots.len();
@@ -336,16 +349,21 @@ impl Writer {
                 }
             }
         }
+        self.woken.wake_all();
+        let company = Company::default();
         for done in self.batch.drain(..) {
             match done {
                 Done::Append { first, spots, bytes: size, done, .. } => {
                     bytes += size;
-                    answer(done, result.clone().map(|()| first..first + spots.len() as u64));
+                    let range = first..first + spots.len() as u64;
+                    done.keep_with(result.clone().map(|()| range), &company);
                 }
-                Done::Remove { done, .. } => answer(done, result.clone()),
+                Done::Remove { done, .. } => done.keep(result.clone()),
                 Done::Trim { .. } => {}
             }
         }
+        company.wake_one();
+        self.woken = company;
         self.spots.clear();
         self.core.no_longer_waiting(bytes);
         if trimmed {
@@ -396,7 +414,8 @@ impl Writer {
     }
 }
 
-/// Whoever no longer waits need not be told.
-fn answer<T>(done: Answer<T>, result: Result<T, Error>) {
-    drop(done.send(result));
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.woken.wake_all();
+    }
 }
