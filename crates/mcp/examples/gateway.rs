@@ -17,10 +17,19 @@ async fn main() -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::default());
     let engine: Arc<dyn store::Engine> = Arc::new(store::Memory::new(store::Faults::none()));
     let settings = broker::Settings::default();
-    let broker = broker::Broker::open(engine.clone(), settings, clock.clone(), dice.clone(), tasks.clone()).await?;
+    let broker =
+        broker::Broker::open(engine.clone(), settings, clock.clone(), dice.clone(), tasks.clone()).await?;
     let settings = net::Settings { egress: Egress::trusting(), ..net::Settings::default() };
     let client = Client::new(settings, &tasks, clock.clone(), metrics.clone())?;
-    let parts = hub::Parts { broker, engine, client, tasks: tasks.clone(), clock: clock.clone(), dice, outlet_kinds: Vec::new() };
+    let parts = hub::Parts {
+        broker,
+        engine,
+        client,
+        tasks: tasks.clone(),
+        clock: clock.clone(),
+        dice,
+        outlet_kinds: Vec::new(),
+    };
     let hub = hub::Hub::new(parts)?;
     let access = access::Config { trust_loopback: true, ..access::Config::default() };
     hub.apply(hub::Config { access, queues_on_demand: true, ..hub::Config::default() }).await?;
@@ -32,7 +41,9 @@ async fn main() -> anyhow::Result<()> {
     let http = Sniffer {
         name: "http",
         sniff: net::http::sniff,
-        serve: Arc::new(move |conn| Box::pin(net::http::serve(conn, routes.clone(), settings.clone(), serving.clone()))),
+        serve: Arc::new(move |conn| {
+            Box::pin(net::http::serve(conn, routes.clone(), settings.clone(), serving.clone()))
+        }),
     };
     let listener = Listener::bind(([127, 0, 0, 1], port).into())?;
     let address = listener.local();

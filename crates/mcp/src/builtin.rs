@@ -196,7 +196,8 @@ fn result(value: &Value, failed: bool) -> String {
 }
 
 fn read<'a, T: Deserialize<'a>>(arguments: &'a [u8]) -> Result<T, Fault> {
-    serde_json::from_slice(arguments).map_err(|error| Fault::new(Code::BadRequest, format!("the arguments do not fit: {error}")))
+    serde_json::from_slice(arguments)
+        .map_err(|error| Fault::new(Code::BadRequest, format!("the arguments do not fit: {error}")))
 }
 
 fn queue(name: &str) -> Result<Address, Fault> {
@@ -227,7 +228,9 @@ async fn put(session: &Session, tool: &str, put: Put) -> Result<Value, Fault> {
         envelope.headers.push(name, value);
     }
     let receipt = session.publish(envelope).await?;
-    Ok(json!({ "id": receipt.id.to_string(), "durable": receipt.durable, "live": receipt.live, "routes": receipt.routes }))
+    Ok(
+        json!({ "id": receipt.id.to_string(), "durable": receipt.durable, "live": receipt.live, "routes": receipt.routes }),
+    )
 }
 
 async fn take(session: &Session, take: Take) -> Result<Value, Fault> {
@@ -260,7 +263,9 @@ fn delivered(delivery: &Delivery) -> Value {
     let (key, body) = match (parsed, std::str::from_utf8(&envelope.body)) {
         (Some(body), _) => ("body", body),
         (None, Ok(text)) => ("body", text.into()),
-        (None, Err(_)) => ("bodyBase64", base64::engine::general_purpose::STANDARD.encode(&envelope.body).into()),
+        (None, Err(_)) => {
+            ("bodyBase64", base64::engine::general_purpose::STANDARD.encode(&envelope.body).into())
+        }
     };
     if let Value::Object(members) = &mut value {
         members.insert(key.into(), body);
@@ -271,16 +276,28 @@ fn delivered(delivery: &Delivery) -> Value {
 async fn settle(session: &Session, settle: Settle) -> Result<Value, Fault> {
     let queue = queue(&settle.queue)?;
     let token: Token = settle.token.parse()?;
-    let error = || Fault::new(Code::UpstreamFailed, settle.error.clone().unwrap_or_else(|| "the consumer gave no reason".into()));
+    let error = || {
+        Fault::new(
+            Code::UpstreamFailed,
+            settle.error.clone().unwrap_or_else(|| "the consumer gave no reason".into()),
+        )
+    };
     let settlement = match settle.outcome.as_str() {
         "ack" => Settlement::Ack,
-        "retry" => {
-            Settlement::Retry { delay: settle.delay_ms.map(Duration::from_millis), error: error(), took: None }
-        }
+        "retry" => Settlement::Retry {
+            delay: settle.delay_ms.map(Duration::from_millis),
+            error: error(),
+            took: None,
+        },
         "reject" => Settlement::Reject { error: error() },
         "extend" => Settlement::Extend { hold: settle.hold_ms.map(Duration::from_millis) },
         "release" => Settlement::Release,
-        other => return Err(Fault::new(Code::BadRequest, format!("{other:?} is none of ack, retry, reject, extend and release"))),
+        other => {
+            return Err(Fault::new(
+                Code::BadRequest,
+                format!("{other:?} is none of ack, retry, reject, extend and release"),
+            ));
+        }
     };
     Ok(match session.settle(&queue, token, settlement).await? {
         Settled::Acked => json!({ "state": "acked" }),

@@ -168,11 +168,15 @@ impl Catalogue {
                 }
             }
         }
-        let says = |part: &&Part<'_>| Fields::parse(&part.offer.capabilities).is_ok_and(|f| f.get("resources").is_some());
+        let says = |part: &&Part<'_>| {
+            Fields::parse(&part.offer.capabilities).is_ok_and(|f| f.get("resources").is_some())
+        };
         all.readers = parts.iter().filter(says).map(|part| part.upstream.clone()).collect();
         all.capabilities = capabilities(parts);
-        let texts: Vec<&str> =
-            instructions.into_iter().chain(parts.iter().filter_map(|part| part.offer.instructions.as_deref())).collect();
+        let texts: Vec<&str> = instructions
+            .into_iter()
+            .chain(parts.iter().filter_map(|part| part.offer.instructions.as_deref()))
+            .collect();
         all.instructions = (!texts.is_empty()).then(|| texts.join("\n\n"));
         all
     }
@@ -296,7 +300,9 @@ fn renamed(raw: &str, name: &str) -> String {
 
 /// What the gateway declares: tools and their changes always, the rest when an upstream has it.
 fn capabilities(parts: &[Part<'_>]) -> String {
-    let declared = |key: &str| parts.iter().any(|part| Fields::parse(&part.offer.capabilities).is_ok_and(|f| f.get(key).is_some()));
+    let declared = |key: &str| {
+        parts.iter().any(|part| Fields::parse(&part.offer.capabilities).is_ok_and(|f| f.get(key).is_some()))
+    };
     let mut object = Object::new().raw("tools", r#"{"listChanged":true}"#);
     if declared("prompts") {
         object = object.raw("prompts", r#"{"listChanged":true}"#);

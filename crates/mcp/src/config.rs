@@ -154,7 +154,9 @@ impl Config {
         for (name, upstream) in &self.upstreams {
             check_upstream(name, upstream).map_err(|why| Misfit::new(why).at(name).at("upstreams"))?;
             if let Some(other) = prefixes.insert(upstream.prefix(name), name) {
-                let why = format!("has the same prefix as the upstream {other:?}, so names could collide; set `prefix`");
+                let why = format!(
+                    "has the same prefix as the upstream {other:?}, so names could collide; set `prefix`"
+                );
                 return Err(Misfit::new(why).at("prefix").at(name).at("upstreams"));
             }
         }
@@ -168,7 +170,8 @@ impl Config {
 }
 
 fn check_upstream(name: &str, upstream: &Upstream) -> Result<(), String> {
-    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
+    let letter =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
     if name.is_empty() || name.len() > 32 || !name.bytes().all(letter) {
         return Err("a name is 1 to 32 of a-z, 0-9, - and _".into());
     }
@@ -176,7 +179,8 @@ fn check_upstream(name: &str, upstream: &Upstream) -> Result<(), String> {
         (Some(_), Some(_)) => return Err("has both `url` and `command`; give one".into()),
         (None, None) => return Err("needs `url` or `command`".into()),
         (Some(url), None) => {
-            let parsed: http::Uri = url.parse().map_err(|error| format!("the url {url:?} is no URL: {error}"))?;
+            let parsed: http::Uri =
+                url.parse().map_err(|error| format!("the url {url:?} is no URL: {error}"))?;
             if !matches!(parsed.scheme_str(), Some("http" | "https")) || parsed.host().is_none() {
                 return Err(format!("the url {url:?} must begin with http:// or https:// and name a host"));
             }

@@ -32,7 +32,10 @@ impl Handler for Door {
     }
 
     fn addresses(&self) -> Vec<Address> {
-        self.gateway.upgrade().map(|gateway| gateway.catalogue.load().addresses(self.kind)).unwrap_or_default()
+        self.gateway
+            .upgrade()
+            .map(|gateway| gateway.catalogue.load().addresses(self.kind))
+            .unwrap_or_default()
     }
 }
 
@@ -63,7 +66,8 @@ async fn answer(gateway: &Arc<Inner>, session: &Session, mut request: Request) -
     call.trace = trace.as_ref();
     if let Some(item) = item.as_ref().filter(|item| !item.params.is_empty()) {
         let arguments = std::str::from_utf8(&envelope.body).ok();
-        let pairs = item.params.iter().filter_map(|param| Some((param.header.clone(), param.value(arguments)?)));
+        let pairs =
+            item.params.iter().filter_map(|param| Some((param.header.clone(), param.value(arguments)?)));
         call.mirror = pairs.collect();
     }
     match upstream.call(&exchange, call).await {
@@ -90,9 +94,9 @@ fn check_arguments(envelope: &Envelope) -> Result<(), Fault> {
     if envelope.body.is_empty() || envelope.address.kind() == Kind::Resource {
         return Ok(());
     }
-    crate::json::Fields::parse_bytes(&envelope.body)
-        .map(drop)
-        .map_err(|error| Fault::new(Code::BadRequest, format!("the arguments must be a JSON object: {error}")))
+    crate::json::Fields::parse_bytes(&envelope.body).map(drop).map_err(|error| {
+        Fault::new(Code::BadRequest, format!("the arguments must be a JSON object: {error}"))
+    })
 }
 
 /// The upstream that answers for an address, and its own name for the thing.
@@ -121,7 +125,8 @@ fn whose(
 /// The members of `params`: bytes of the caller wherever there are any.
 fn members(exchange: &Exchange, name: &str, body: &[u8]) -> Result<String, Fault> {
     let more = &exchange.more;
-    let body = std::str::from_utf8(body).map_err(|_| Fault::new(Code::BadRequest, "the arguments are no UTF-8"))?;
+    let body =
+        std::str::from_utf8(body).map_err(|_| Fault::new(Code::BadRequest, "the arguments are no UTF-8"))?;
     let mut text = match exchange.method {
         "completion/complete" => return Ok(more.clone()),
         "resources/read" => format!("\"uri\":{}", quote(name)),

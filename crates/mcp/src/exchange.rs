@@ -185,7 +185,8 @@ impl Exchange {
     /// Whether the client declared what it takes to answer `method`.
     fn declares(&self, method: &str) -> bool {
         let Some(capability) = capability_for(method) else { return false };
-        Fields::parse(&self.capabilities).is_ok_and(|fields| fields.get(capability).is_some_and(|raw| raw != "null"))
+        Fields::parse(&self.capabilities)
+            .is_ok_and(|fields| fields.get(capability).is_some_and(|raw| raw != "null"))
     }
 
     /// Keeps the upstream's own error for the client, to whom a fault would say less.

@@ -92,10 +92,13 @@ async fn post(gateway: Arc<Inner>, call: Call) -> Response {
         Err((id, error)) => return Refusal(StatusCode::BAD_REQUEST, error).answer(id),
     };
     match (era(&visit, &message), message) {
-        (Era::Modern, Message::Request { id, method, params }) => modern::request(visit, id, &method, params).await,
+        (Era::Modern, Message::Request { id, method, params }) => {
+            modern::request(visit, id, &method, params).await
+        }
         (Era::Modern, Message::Notification { .. }) => net::http::empty(StatusCode::ACCEPTED),
         (Era::Modern, Message::Response { id, .. }) => {
-            Refusal::bad(rpc::INVALID_REQUEST, "a stateless server asks nothing, so it takes no responses").answer(Some(id))
+            Refusal::bad(rpc::INVALID_REQUEST, "a stateless server asks nothing, so it takes no responses")
+                .answer(Some(id))
         }
         (Era::Legacy, message) => legacy::post(visit, message).await,
     }
@@ -147,7 +150,9 @@ fn admit(gateway: Arc<Inner>, call: Call) -> Result<(Visit, Body), Box<Response>
 
 /// JSON in, and both JSON and streams out, as every revision asks.
 fn media(headers: &HeaderMap) -> Result<(), Refusal> {
-    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
+    let text = |name: HeaderName| {
+        headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_ascii_lowercase()
+    };
     let sent = text(CONTENT_TYPE);
     if sent.split(';').next().map(str::trim) != Some("application/json") {
         let error = rpc::Error::new(rpc::INVALID_REQUEST, "the Content-Type must be application/json");
@@ -155,12 +160,18 @@ fn media(headers: &HeaderMap) -> Result<(), Refusal> {
     }
     let accepted = text(ACCEPT);
     let takes = |kind: &str, family: &str| {
-        accepted.split(',').filter_map(|part| part.split(';').next()).any(|part| [kind, family, "*/*"].contains(&part.trim()))
+        accepted
+            .split(',')
+            .filter_map(|part| part.split(';').next())
+            .any(|part| [kind, family, "*/*"].contains(&part.trim()))
     };
     if takes("application/json", "application/*") && takes("text/event-stream", "text/*") {
         return Ok(());
     }
-    let error = rpc::Error::new(rpc::INVALID_REQUEST, "the Accept header must list application/json and text/event-stream");
+    let error = rpc::Error::new(
+        rpc::INVALID_REQUEST,
+        "the Accept header must list application/json and text/event-stream",
+    );
     Err(Refusal(StatusCode::NOT_ACCEPTABLE, error))
 }
 
@@ -204,4 +215,3 @@ fn closing(mut answer: Response) -> Response {
 pub(crate) fn server_meta() -> String {
     format!("{{\"{}\":{}}}", crate::exchange::META_SERVER, crate::link::OURSELVES)
 }
-

@@ -83,7 +83,8 @@ impl Gateway {
             hub.serve(kind, Arc::new(door::Door { gateway: Arc::downgrade(&gateway.0), kind }));
         }
         let weak = Arc::downgrade(&gateway.0);
-        hub.tasks().spawn("mcp gateway", fan_out(weak, gateway.0.changes.subscribe(), hub.tasks().draining()));
+        hub.tasks()
+            .spawn("mcp gateway", fan_out(weak, gateway.0.changes.subscribe(), hub.tasks().draining()));
         Ok(gateway)
     }
 
@@ -142,7 +143,8 @@ impl Gateway {
     pub async fn list_tools(&self, session: &Session) -> Vec<Tool> {
         self.0.settled().await;
         let catalogue = self.0.catalogue.load();
-        let visible = catalogue.list(List::Tools).iter().filter(|item| session.may(Verb::Call, &item.address));
+        let visible =
+            catalogue.list(List::Tools).iter().filter(|item| session.may(Verb::Call, &item.address));
         visible
             .map(|item| Tool {
                 name: item.name.clone(),
@@ -158,7 +160,12 @@ impl Gateway {
     ///
     /// # Errors
     /// `UnknownTool`; what the hub refuses; what the upstream failed with.
-    pub async fn call_tool(&self, session: &Session, name: &str, arguments: impl Into<Bytes>) -> Result<String, Fault> {
+    pub async fn call_tool(
+        &self,
+        session: &Session,
+        name: &str,
+        arguments: impl Into<Bytes>,
+    ) -> Result<String, Fault> {
         self.0.settled().await;
         let address = match self.0.catalogue.load().find(Kind::Tool, name) {
             Some(item) => item.address.clone(),
@@ -167,7 +174,8 @@ impl Gateway {
         let envelope = session.envelope(address, arguments);
         let reply = session.request(envelope.into()).await?;
         let bytes = reply.body.collect(self.0.hub.limits().reply_bytes).await?;
-        String::from_utf8(bytes.into()).map_err(|_| Fault::new(Code::UpstreamProtocol, "the result is no UTF-8"))
+        String::from_utf8(bytes.into())
+            .map_err(|_| Fault::new(Code::UpstreamProtocol, "the result is no UTF-8"))
     }
 }
 
@@ -177,7 +185,8 @@ impl Inner {
         let _changing = self.changing.lock();
         let config = self.config.load();
         let upstreams = self.upstreams.load();
-        let offers: Vec<_> = upstreams.values().map(|upstream| (upstream, upstream.offer.load_full())).collect();
+        let offers: Vec<_> =
+            upstreams.values().map(|upstream| (upstream, upstream.offer.load_full())).collect();
         let parts: Vec<Part<'_>> = offers
             .iter()
             .map(|(upstream, offer)| Part {
@@ -186,9 +195,14 @@ impl Inner {
                 offer,
             })
             .collect();
-        let catalogue = Catalogue::merge(&parts, &builtin::entries(&config.tools), config.instructions.as_deref());
+        let catalogue =
+            Catalogue::merge(&parts, &builtin::entries(&config.tools), config.instructions.as_deref());
         for (wanted, name) in &catalogue.renamed {
-            tracing::warn!(wanted, name, "two upstreams have this name, so the second was renamed: set `prefix`");
+            tracing::warn!(
+                wanted,
+                name,
+                "two upstreams have this name, so the second was renamed: set `prefix`"
+            );
         }
         self.catalogue.store(Arc::new(catalogue));
     }
@@ -257,7 +271,11 @@ impl Inner {
 }
 
 /// Brings changes to the sessions' standing streams, and looks for what is idle.
-async fn fan_out(gateway: Weak<Inner>, mut changes: broadcast::Receiver<Change>, draining: net::CancellationToken) {
+async fn fan_out(
+    gateway: Weak<Inner>,
+    mut changes: broadcast::Receiver<Change>,
+    draining: net::CancellationToken,
+) {
     let mut tick = tokio::time::interval(SWEEP);
     loop {
         let change = tokio::select! {
@@ -281,7 +299,8 @@ async fn fan_out(gateway: Weak<Inner>, mut changes: broadcast::Receiver<Change>,
                     Change::List(list) => session.post_once(rpc::notification(changed(*list), None)),
                     Change::Resource { uri, .. } if session.is_subscribed(uri) => {
                         let params = crate::json::Object::new().text("uri", uri).done();
-                        session.post_once(rpc::notification("notifications/resources/updated", Some(&params)));
+                        session
+                            .post_once(rpc::notification("notifications/resources/updated", Some(&params)));
                     }
                     Change::Resource { .. } => {}
                 }

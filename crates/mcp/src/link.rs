@@ -32,12 +32,20 @@ pub(crate) struct Call<'a> {
 impl<'a> Call<'a> {
     /// A call with these members and nothing else.
     pub(crate) fn new(method: &'a str, members: impl Into<String>) -> Call<'a> {
-        Call { method, name: None, mirror: Vec::new(), members: members.into(), rounds: String::new(), trace: None }
+        Call {
+            method,
+            name: None,
+            mirror: Vec::new(),
+            members: members.into(),
+            rounds: String::new(),
+            trace: None,
+        }
     }
 
     /// `params` with that `_meta`.
     pub(crate) fn params(&self, meta: Option<&str>, rounds: bool) -> String {
-        let mut text = String::with_capacity(self.members.len() + self.rounds.len() + meta.map_or(0, str::len) + 16);
+        let mut text =
+            String::with_capacity(self.members.len() + self.rounds.len() + meta.map_or(0, str::len) + 16);
         text.push('{');
         let parts = [self.members.as_str(), if rounds { &self.rounds } else { "" }];
         for part in parts.into_iter().filter(|part| !part.is_empty()) {
@@ -171,11 +179,15 @@ pub(crate) async fn reply_to(
 ) -> Answer {
     match (method, sole, owner) {
         ("ping", _, _) => Ok("{}".into()),
-        (_, Some(exchange), _) if crate::exchange::capability_for(method).is_some() => exchange.ask(method, params).await,
+        (_, Some(exchange), _) if crate::exchange::capability_for(method).is_some() => {
+            exchange.ask(method, params).await
+        }
         (_, _, Some(session)) => session.ask(method, params).await,
         ("roots/list", None, None) => Ok(r#"{"roots":[]}"#.into()),
         _ => {
-            let why = format!("{method}: it cannot be said which client is meant, as not exactly one call is under way");
+            let why = format!(
+                "{method}: it cannot be said which client is meant, as not exactly one call is under way"
+            );
             Err(rpc::Error::new(rpc::METHOD_NOT_FOUND, why))
         }
     }
@@ -199,7 +211,8 @@ pub(crate) fn initialize(capabilities: &str, client: Option<&str>) -> String {
 }
 
 /// How we name ourselves.
-pub(crate) const OURSELVES: &str = concat!("{\"name\":\"trunkline\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}");
+pub(crate) const OURSELVES: &str =
+    concat!("{\"name\":\"trunkline\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}");
 
 /// What we declare where many clients share a connection: all that any of them may answer.
 pub(crate) const ALL_CAPABILITIES: &str = r#"{"roots":{},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;

@@ -65,7 +65,8 @@ fn walk(
                         walk(property, path, reachable && path.len() <= DEPTH_MAX, depth + 1, found)?;
                         path.pop();
                     }
-                } else if !matches!(key.as_str(), "default" | "const" | "enum" | "examples" | "x-mcp-header") {
+                } else if !matches!(key.as_str(), "default" | "const" | "enum" | "examples" | "x-mcp-header")
+                {
                     path.push(String::new());
                     walk(value, path, false, depth + 1, found)?;
                     path.pop();

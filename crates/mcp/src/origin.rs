@@ -13,22 +13,29 @@ pub(crate) struct Guard {
 impl Guard {
     /// Loopback names, and what the configuration adds; `*` allows everything.
     pub(crate) fn new(hosts: &[String], origins: &[String]) -> Guard {
-        let lower = |list: &[String]| list.iter().map(|entry| entry.trim_end_matches('/').to_ascii_lowercase()).collect();
+        let lower = |list: &[String]| {
+            list.iter().map(|entry| entry.trim_end_matches('/').to_ascii_lowercase()).collect()
+        };
         Guard { hosts: lower(hosts), origins: lower(origins) }
     }
 
     /// What is wrong with the request's `Host` or `Origin`, in words; `authority` is HTTP/2's `:authority`.
     pub(crate) fn refuse(&self, headers: &HeaderMap, authority: Option<&str>) -> Option<String> {
-        let host = headers.get(http::header::HOST).map_or(authority, |value| value.to_str().ok().or(Some("")));
+        let host =
+            headers.get(http::header::HOST).map_or(authority, |value| value.to_str().ok().or(Some("")));
         match host {
             Some(host) if self.host_allowed(host) => {}
-            Some(host) => return Some(format!("the host {host:?} is not served: add it to mcp.allowed_hosts")),
+            Some(host) => {
+                return Some(format!("the host {host:?} is not served: add it to mcp.allowed_hosts"));
+            }
             None => return Some("the request names no host".into()),
         }
         let origin = headers.get(http::header::ORIGIN)?;
         match origin.to_str() {
             Ok(origin) if self.origin_allowed(origin) => None,
-            Ok(origin) => Some(format!("the origin {origin:?} is not allowed: add it to mcp.allowed_origins")),
+            Ok(origin) => {
+                Some(format!("the origin {origin:?} is not allowed: add it to mcp.allowed_origins"))
+            }
             Err(_) => Some("the origin is not readable".into()),
         }
     }
@@ -36,7 +43,8 @@ impl Guard {
     fn host_allowed(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         let name = without_port(&host);
-        loopback(name) || self.hosts.iter().any(|allowed| allowed == "*" || allowed == name || *allowed == host)
+        loopback(name)
+            || self.hosts.iter().any(|allowed| allowed == "*" || allowed == name || *allowed == host)
     }
 
     fn origin_allowed(&self, origin: &str) -> bool {

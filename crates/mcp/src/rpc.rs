@@ -29,7 +29,10 @@ impl<'a> Message<'a> {
     /// Reads one message; the error says what is wrong and carries the id when there is one to carry.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Message<'a>, (Option<&'a str>, Error)> {
         if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
-            return Err((None, Error::new(INVALID_REQUEST, "batches are not supported: send one message per request")));
+            return Err((
+                None,
+                Error::new(INVALID_REQUEST, "batches are not supported: send one message per request"),
+            ));
         }
         let fields = Fields::parse_bytes(bytes).map_err(|error| {
             let code = if error.is_data() { INVALID_REQUEST } else { PARSE };
@@ -95,9 +98,9 @@ impl Error {
     pub(crate) fn read(raw: &str) -> Error {
         let fields = Fields::parse(raw).unwrap_or_default();
         let code = fields.get("code").and_then(|code| code.parse().ok()).unwrap_or(INTERNAL);
-        let message = fields.string("message").map_or(Cow::Borrowed("the peer gave no message"), |text| {
-            Cow::Owned(text.into_owned())
-        });
+        let message = fields
+            .string("message")
+            .map_or(Cow::Borrowed("the peer gave no message"), |text| Cow::Owned(text.into_owned()));
         Error { code, message, data: fields.get("data").map(str::to_owned) }
     }
 
@@ -154,14 +157,25 @@ pub(crate) fn result(id: &str, result: &str) -> Bytes {
 /// A whole response with an error; without an id where the request had none that could be read.
 pub(crate) fn error(id: Option<&str>, error: &Error) -> Bytes {
     let object = error.object();
-    Bytes::from(Object::with_capacity(object.len() + 48).text("jsonrpc", "2.0").maybe("id", id).raw("error", &object).done())
+    Bytes::from(
+        Object::with_capacity(object.len() + 48)
+            .text("jsonrpc", "2.0")
+            .maybe("id", id)
+            .raw("error", &object)
+            .done(),
+    )
 }
 
 /// A whole request.
 pub(crate) fn request(id: &str, method: &str, params: Option<&str>) -> Bytes {
     let size = params.map_or(0, str::len) + method.len() + id.len() + 64;
     Bytes::from(
-        Object::with_capacity(size).text("jsonrpc", "2.0").raw("id", id).text("method", method).maybe("params", params).done(),
+        Object::with_capacity(size)
+            .text("jsonrpc", "2.0")
+            .raw("id", id)
+            .text("method", method)
+            .maybe("params", params)
+            .done(),
     )
 }
 
@@ -170,7 +184,11 @@ pub(crate) fn notification(method: &str, params: Option<&str>) -> Bytes {
     let method = quote(method);
     let size = params.map_or(0, str::len) + method.len() + 48;
     Bytes::from(
-        Object::with_capacity(size).text("jsonrpc", "2.0").raw("method", &method).maybe("params", params).done(),
+        Object::with_capacity(size)
+            .text("jsonrpc", "2.0")
+            .raw("method", &method)
+            .maybe("params", params)
+            .done(),
     )
 }
 

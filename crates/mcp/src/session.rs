@@ -89,7 +89,9 @@ impl Session {
     /// Whether nothing was heard for `idle`; an open stream or a running call counts as being heard.
     fn stale(&self, now: Time, idle: Duration) -> bool {
         let seen = Time::from_millis(self.seen.load(Ordering::Relaxed));
-        now.since(seen) > idle && self.running.lock().is_empty() && self.stream.load(Ordering::Relaxed) & 1 == 0
+        now.since(seen) > idle
+            && self.running.lock().is_empty()
+            && self.stream.load(Ordering::Relaxed) & 1 == 0
     }
 
     /// A fresh question for the client: its id as JSON, and where the answer arrives. The asker drops the receiver
@@ -117,7 +119,10 @@ impl Session {
             Fields::parse(&self.capabilities).is_ok_and(|fields| fields.get(capability).is_some())
         });
         if !declared {
-            return Err(rpc::Error::new(rpc::METHOD_NOT_FOUND, format!("the client does not answer {method}")));
+            return Err(rpc::Error::new(
+                rpc::METHOD_NOT_FOUND,
+                format!("the client does not answer {method}"),
+            ));
         }
         let (sender, receiver) = oneshot::channel();
         let id = self.question(sender)?;

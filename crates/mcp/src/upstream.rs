@@ -97,7 +97,12 @@ struct State {
 
 impl Upstream {
     /// Prepares an upstream and reads its secrets; nothing is connected yet.
-    pub(crate) fn new(name: &str, config: &config::Upstream, hub: &Hub, gateway: Weak<Inner>) -> Result<Upstream, Misfit> {
+    pub(crate) fn new(
+        name: &str,
+        config: &config::Upstream,
+        hub: &Hub,
+        gateway: Weak<Inner>,
+    ) -> Result<Upstream, Misfit> {
         let most = usize::try_from(config.message.0).unwrap_or(usize::MAX);
         let reach = match (&config.url, &config.command) {
             (Some(url), _) => Reach::Web(Arc::new(Web {
@@ -140,7 +145,14 @@ impl Upstream {
             reach,
             places: Semaphore::new(config.in_flight),
             breaker: Breaker::new(config.breaker.clone()),
-            state: Mutex::new(State { modern: false, legacy: None, house: None, server: None, error: None, since }),
+            state: Mutex::new(State {
+                modern: false,
+                legacy: None,
+                house: None,
+                server: None,
+                error: None,
+                since,
+            }),
             offer: ArcSwap::default(),
             phase: Phases::new(Phase::Starting),
             seats: Mutex::default(),
@@ -279,13 +291,15 @@ impl Drop for Attempt<'_> {
 fn credentials(config: &config::Upstream) -> Result<HeaderMap, Misfit> {
     let mut headers = HeaderMap::new();
     let value = |text: &str| {
-        let mut value = HeaderValue::from_str(text).map_err(|_| Misfit::new("the secret cannot stand in a header"))?;
+        let mut value =
+            HeaderValue::from_str(text).map_err(|_| Misfit::new("the secret cannot stand in a header"))?;
         value.set_sensitive(true);
         Ok::<_, Misfit>(value)
     };
     if let Some(secret) = &config.auth {
         let token = secret.reveal().map_err(|misfit| misfit.at("auth"))?;
-        headers.insert(AUTHORIZATION, value(&format!("Bearer {}", *token)).map_err(|misfit| misfit.at("auth"))?);
+        headers
+            .insert(AUTHORIZATION, value(&format!("Bearer {}", *token)).map_err(|misfit| misfit.at("auth"))?);
     }
     for (name, secret) in &config.headers {
         let at = |misfit: Misfit| misfit.at(name).at("headers");

@@ -4,7 +4,8 @@
 use super::*;
 
 fn offer(tools: &[&str], resources: &[&str]) -> Offer {
-    let entry = |key: &str, name: &str| Entry::read(&format!(r#"{{"x":1.0,"{key}":"{name}"}}"#), key).unwrap();
+    let entry =
+        |key: &str, name: &str| Entry::read(&format!(r#"{{"x":1.0,"{key}":"{name}"}}"#), key).unwrap();
     Offer {
         tools: tools.iter().map(|name| entry("name", name)).collect(),
         resources: resources.iter().map(|name| entry("uri", name)).collect(),

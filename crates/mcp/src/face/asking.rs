@@ -39,7 +39,12 @@ pub(crate) struct Prepared {
 }
 
 /// Finds out what a request is about and makes its envelope.
-pub(crate) fn prepare(visit: &Visit, asker: Asker, method: &'static str, fields: &Fields<'_>) -> Result<Prepared, rpc::Error> {
+pub(crate) fn prepare(
+    visit: &Visit,
+    asker: Asker,
+    method: &'static str,
+    fields: &Fields<'_>,
+) -> Result<Prepared, rpc::Error> {
     let gateway = &visit.gateway;
     let mut exchange = Exchange::plain(method);
     exchange.client = asker.era;
@@ -87,13 +92,19 @@ fn missing(what: &str) -> rpc::Error {
     rpc::Error::new(rpc::INVALID_PARAMS, format!("params must hold the string {what:?}"))
 }
 
-fn named(gateway: &Inner, kind: Kind, fields: &Fields<'_>) -> Result<(Address, Option<Arc<Item>>), rpc::Error> {
+fn named(
+    gateway: &Inner,
+    kind: Kind,
+    fields: &Fields<'_>,
+) -> Result<(Address, Option<Arc<Item>>), rpc::Error> {
     let name = fields.string("name").ok_or_else(|| missing("name"))?;
     let catalogue = gateway.catalogue.load();
     match catalogue.find(kind, &name) {
         Some(item) => Ok((item.address.clone(), Some(item.clone()))),
         None if kind == Kind::Tool => Err(rpc::Error::from(&gateway.unknown_tool(&name))),
-        None => Err(rpc::Error::from(&Fault::new(Code::UnknownAddress, format!("there is no prompt {name:?}")))),
+        None => {
+            Err(rpc::Error::from(&Fault::new(Code::UnknownAddress, format!("there is no prompt {name:?}"))))
+        }
     }
 }
 
@@ -131,7 +142,12 @@ fn reference(
             let (address, item) = resource(gateway, &uri)?;
             (address, item, fields.get("ref").unwrap_or("{}").to_owned())
         }
-        _ => return Err(rpc::Error::new(rpc::INVALID_PARAMS, "ref must be of type ref/prompt or ref/resource")),
+        _ => {
+            return Err(rpc::Error::new(
+                rpc::INVALID_PARAMS,
+                "ref must be of type ref/prompt or ref/resource",
+            ));
+        }
     };
     let more = Object::new().raw("ref", &theirs).all_but(fields, &["ref", "_meta"]).done();
     exchange.more = inside(&more).to_owned();
@@ -179,7 +195,8 @@ impl Running {
         let work = Box::pin(async move {
             let reply = session.request(request).await?;
             let bytes = reply.body.collect(limit).await?;
-            String::from_utf8(bytes.into()).map_err(|_| Fault::new(Code::UpstreamProtocol, "the result is no UTF-8"))
+            String::from_utf8(bytes.into())
+                .map_err(|_| Fault::new(Code::UpstreamProtocol, "the result is no UTF-8"))
         });
         Running { work, events, exchange, outcome: None }
     }
@@ -191,9 +208,9 @@ impl Running {
                 return step(event);
             }
             if let Some(outcome) = self.outcome.take() {
-                return Step::Done(outcome.map_err(|fault| {
-                    (Inner::error(&self.exchange, &fault), Some(fault.code()))
-                }));
+                return Step::Done(
+                    outcome.map_err(|fault| (Inner::error(&self.exchange, &fault), Some(fault.code()))),
+                );
             }
             tokio::select! {
                 biased;

@@ -28,7 +28,9 @@ pub(crate) async fn post(visit: Visit, message: Message<'_>) -> Response {
 
 async fn serve(visit: Visit, message: Message<'_>) -> Result<Response, Refusal> {
     match message {
-        Message::Request { id, method, params } if method == "initialize" => initialize(&visit, id, params).await,
+        Message::Request { id, method, params } if method == "initialize" => {
+            initialize(&visit, id, params).await
+        }
         Message::Request { id, method, params } => {
             let session = session(&visit)?;
             request(visit, session, id, &method, params).await
@@ -65,13 +67,17 @@ fn session(visit: &Visit) -> Result<Arc<Session>, Refusal> {
     }
     let principal = visit.session.principal();
     visit.gateway.sessions.find(id, &principal.name, &principal.tenant).ok_or_else(|| {
-        Refusal::from(Fault::new(Code::UnknownSession, "there is no such session, or no longer: initialize again"))
+        Refusal::from(Fault::new(
+            Code::UnknownSession,
+            "there is no such session, or no longer: initialize again",
+        ))
     })
 }
 
 async fn initialize(visit: &Visit, id: &str, params: Option<&str>) -> Result<Response, Refusal> {
     let lacks = |what: &str| Refusal::bad(rpc::INVALID_PARAMS, format!("initialize needs {what:?}"));
-    let fields = Fields::of(params).map_err(|error| Refusal::bad(rpc::INVALID_PARAMS, format!("params: {error}")))?;
+    let fields =
+        Fields::of(params).map_err(|error| Refusal::bad(rpc::INVALID_PARAMS, format!("params: {error}")))?;
     let asked = fields.string("protocolVersion").ok_or_else(|| lacks("protocolVersion"))?;
     let object = |key: &str| fields.get(key).filter(|raw| raw.starts_with('{')).ok_or_else(|| lacks(key));
     let newest = LEGACY.first().copied().unwrap_or_default();
@@ -87,8 +93,10 @@ async fn initialize(visit: &Visit, id: &str, params: Option<&str>) -> Result<Res
         mailbox: config.mailbox,
     };
     visit.gateway.settled().await;
-    let full = || Fault::new(Code::TooManyConnections, format!("{} sessions are open already", config.sessions));
-    let session = visit.gateway.sessions.open(opening, config.sessions, config.session_idle.0).ok_or_else(full)?;
+    let full =
+        || Fault::new(Code::TooManyConnections, format!("{} sessions are open already", config.sessions));
+    let session =
+        visit.gateway.sessions.open(opening, config.sessions, config.session_idle.0).ok_or_else(full)?;
     let catalogue = visit.gateway.catalogue.load();
     let mut result = Object::new()
         .text("protocolVersion", session.version)
@@ -126,7 +134,10 @@ async fn request(
     match method {
         "ping" => result("{}"),
         "logging/setLevel" if declares(&visit, "logging") => {
-            let level = fields.string("level").filter(|level| severity(level) > 0).ok_or_else(|| bad("this is no log level"))?;
+            let level = fields
+                .string("level")
+                .filter(|level| severity(level) > 0)
+                .ok_or_else(|| bad("this is no log level"))?;
             session.set_level(&level);
             result("{}")
         }
@@ -150,7 +161,8 @@ fn declares(visit: &Visit, capability: &str) -> bool {
 
 async fn subscribe(visit: &Visit, session: &Session, method: &str, uri: &str) -> Result<(), rpc::Error> {
     if method == "resources/unsubscribe" {
-        let owner = visit.gateway.catalogue.load().reader(uri).and_then(|owner| visit.gateway.upstream(&owner));
+        let owner =
+            visit.gateway.catalogue.load().reader(uri).and_then(|owner| visit.gateway.upstream(&owner));
         if let (true, Some(upstream)) = (session.unsubscribe(uri), owner) {
             upstream.unwatch(uri).await;
         }
@@ -160,7 +172,8 @@ async fn subscribe(visit: &Visit, session: &Session, method: &str, uri: &str) ->
         return Ok(());
     }
     let unknown = || {
-        let error = rpc::Error::new(rpc::RESOURCE_NOT_FOUND, "there is no such resource, or it cannot be followed");
+        let error =
+            rpc::Error::new(rpc::RESOURCE_NOT_FOUND, "there is no such resource, or it cannot be followed");
         error.with_data(Object::new().text("uri", uri).done())
     };
     let upstream = listen::follow(visit, uri).await.ok_or_else(unknown)?;
@@ -170,16 +183,29 @@ async fn subscribe(visit: &Visit, session: &Session, method: &str, uri: &str) ->
     Ok(())
 }
 
-async fn ask(visit: Visit, session: Arc<Session>, id: &str, method: &'static str, fields: &Fields<'_>) -> Result<Response, Refusal> {
+async fn ask(
+    visit: Visit,
+    session: Arc<Session>,
+    id: &str,
+    method: &'static str,
+    fields: &Fields<'_>,
+) -> Result<Response, Refusal> {
     let asker = Asker {
         era: Era::Legacy,
         capabilities: session.capabilities.clone(),
         client_info: Some(session.client_info.clone()),
         session: Some(session.clone()),
     };
-    let prepared = asking::prepare(&visit, asker, method, fields).map_err(|error| Refusal(StatusCode::OK, error))?;
+    let prepared =
+        asking::prepare(&visit, asker, method, fields).map_err(|error| Refusal(StatusCode::OK, error))?;
     let run = session.run(id);
-    let mut state = Streaming { running: Some(Running::start(&visit, prepared)), run, session, id: id.to_owned(), first: None };
+    let mut state = Streaming {
+        running: Some(Running::start(&visit, prepared)),
+        run,
+        session,
+        id: id.to_owned(),
+        first: None,
+    };
     match state.step().await {
         // A cancelled call gets no answer, but HTTP wants one.
         None => Ok(net::http::empty(StatusCode::ACCEPTED)),
@@ -266,7 +292,11 @@ pub(crate) fn standing(visit: &Visit) -> Response {
     let accepts = visit.header(http::header::ACCEPT).unwrap_or_default();
     if visit.header(SESSION).is_none() {
         // What a stateless server answers, which has no such stream.
-        return Refusal::from(Fault::new(Code::MethodNotAllowed, "GET is for sessions only: begin with initialize")).answer(None);
+        return Refusal::from(Fault::new(
+            Code::MethodNotAllowed,
+            "GET is for sessions only: begin with initialize",
+        ))
+        .answer(None);
     }
     if !accepts.contains("text/event-stream") && !accepts.contains("*/*") {
         let error = rpc::Error::new(rpc::INVALID_REQUEST, "the Accept header must list text/event-stream");

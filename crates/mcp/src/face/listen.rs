@@ -53,7 +53,10 @@ impl Drop for Followed {
 /// Opens the stream: the acknowledgement first, with what will be told.
 pub(crate) async fn open(visit: &Visit, id: &str, fields: &Fields<'_>) -> Result<Response, Refusal> {
     let bad = |why: &'static str| Refusal::bad(rpc::INVALID_PARAMS, why);
-    let filter = fields.get("notifications").filter(|raw| raw.starts_with('{')).ok_or_else(|| bad("notifications must be an object"))?;
+    let filter = fields
+        .get("notifications")
+        .filter(|raw| raw.starts_with('{'))
+        .ok_or_else(|| bad("notifications must be an object"))?;
     let filter = Fields::parse(filter).map_err(|_| bad("notifications must be an object"))?;
     let gateway = visit.gateway.clone();
     gateway.settled().await;
@@ -61,17 +64,22 @@ pub(crate) async fn open(visit: &Visit, id: &str, fields: &Fields<'_>) -> Result
     let changes = gateway.changes();
     let mut accepted = Object::new();
     let mut wanted = Vec::new();
-    for (key, list) in
-        [("toolsListChanged", List::Tools), ("promptsListChanged", List::Prompts), ("resourcesListChanged", List::Resources)]
-    {
-        let known = Fields::parse(&gateway.catalogue.load().capabilities).is_ok_and(|all| all.get(list.capability()).is_some());
+    for (key, list) in [
+        ("toolsListChanged", List::Tools),
+        ("promptsListChanged", List::Prompts),
+        ("resourcesListChanged", List::Resources),
+    ] {
+        let known = Fields::parse(&gateway.catalogue.load().capabilities)
+            .is_ok_and(|all| all.get(list.capability()).is_some());
         if filter.get(key) == Some("true") && known {
             accepted = accepted.raw(key, "true");
             wanted.push(list);
         }
     }
     let uris: Vec<String> = match filter.get("resourceSubscriptions") {
-        Some(raw) => serde_json::from_str(raw).map_err(|_| bad("resourceSubscriptions must be a list of strings"))?,
+        Some(raw) => {
+            serde_json::from_str(raw).map_err(|_| bad("resourceSubscriptions must be a list of strings"))?
+        }
         None => Vec::new(),
     };
     let most = gateway.hub.limits().subscriptions;
@@ -158,7 +166,8 @@ impl Listening {
                     }
                 }
                 Ok(Change::Resource { upstream, uri }) => {
-                    let mine = |(owner, have): &(Arc<Upstream>, String)| **have == *uri && owner.name == upstream;
+                    let mine =
+                        |(owner, have): &(Arc<Upstream>, String)| **have == *uri && owner.name == upstream;
                     if self.followed.resources.iter().any(mine) {
                         let params = Object::new().raw("_meta", &tag(&self.id)).text("uri", &uri).done();
                         let message = rpc::notification("notifications/resources/updated", Some(&params));

@@ -14,7 +14,10 @@ pub(crate) async fn page(visit: &Visit, list: List, cursor: Option<&str>) -> Res
     let start = match cursor.filter(|raw| *raw != "null") {
         None => 0,
         Some(raw) => read_cursor(raw).filter(|start| *start <= items.len()).ok_or_else(|| {
-            rpc::Error::new(rpc::INVALID_PARAMS, "the cursor is not one that we gave, or the list is shorter now")
+            rpc::Error::new(
+                rpc::INVALID_PARAMS,
+                "the cursor is not one that we gave, or the list is shorter now",
+            )
         })?,
     };
     let most = visit.gateway.config.load().page;

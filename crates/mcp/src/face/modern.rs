@@ -5,7 +5,9 @@ use super::asking::{self, Asker, Prepared, Running, Step};
 use super::parked;
 use super::{Refusal, Visit, json, listen, lists, server_meta, stream};
 use crate::catalogue::List;
-use crate::exchange::{Era, LEGACY, META_CAPABILITIES, META_CLIENT, META_LEVEL, META_VERSION, MODERN, Question, severity};
+use crate::exchange::{
+    Era, LEGACY, META_CAPABILITIES, META_CLIENT, META_LEVEL, META_VERSION, MODERN, Question, severity,
+};
 use crate::gateway::Inner;
 use crate::json::{Fields, Object, quote};
 use crate::rpc;
@@ -32,7 +34,9 @@ async fn serve(visit: Visit, id: &str, method: &str, params: Option<&str>) -> Re
     let result = |members: String| Ok(json(StatusCode::OK, rpc::result(id, &members)));
     if let Some(list) = List::ALL.into_iter().find(|list| list.method() == method) {
         declared(&visit.gateway, list.capability(), method)?;
-        let page = lists::page(&visit, list, fields.get("cursor")).await.map_err(|error| Refusal(StatusCode::OK, error))?;
+        let page = lists::page(&visit, list, fields.get("cursor"))
+            .await
+            .map_err(|error| Refusal(StatusCode::OK, error))?;
         let meta = server_meta();
         return result(format!(
             "{{\"resultType\":\"complete\",{page},\"ttlMs\":0,\"cacheScope\":\"private\",\"_meta\":{meta}}}"
@@ -53,7 +57,10 @@ async fn serve(visit: Visit, id: &str, method: &str, params: Option<&str>) -> Re
 }
 
 fn unknown(method: &str) -> Refusal {
-    Refusal(StatusCode::NOT_FOUND, rpc::Error::new(rpc::METHOD_NOT_FOUND, format!("there is no method {method:?}")))
+    Refusal(
+        StatusCode::NOT_FOUND,
+        rpc::Error::new(rpc::METHOD_NOT_FOUND, format!("there is no method {method:?}")),
+    )
 }
 
 /// What no upstream declares is not there.
@@ -73,13 +80,17 @@ fn check_meta(visit: &Visit, meta: &Fields<'_>) -> Result<(), Refusal> {
     }
     if version != MODERN {
         let supported: Vec<String> = versions().map(quote).collect();
-        let data =
-            Object::new().raw("supported", &format!("[{}]", supported.join(","))).text("requested", &version).done();
+        let data = Object::new()
+            .raw("supported", &format!("[{}]", supported.join(",")))
+            .text("requested", &version)
+            .done();
         let error = rpc::Error::new(rpc::UNSUPPORTED_VERSION, "Unsupported protocol version").with_data(data);
         return Err(Refusal(StatusCode::BAD_REQUEST, error));
     }
     match meta.string(META_LEVEL) {
-        Some(level) if severity(&level) == 0 => Err(Refusal::bad(rpc::INVALID_PARAMS, format!("{level:?} is no log level"))),
+        Some(level) if severity(&level) == 0 => {
+            Err(Refusal::bad(rpc::INVALID_PARAMS, format!("{level:?} is no log level")))
+        }
         _ => Ok(()),
     }
 }
@@ -92,14 +103,20 @@ fn check_method(visit: &Visit, method: &str) -> Result<(), Refusal> {
     match visit.header("mcp-method") {
         Some(header) if header == method => Ok(()),
         header => {
-            let why = format!("Header mismatch: Mcp-Method is {header:?}, but the body's method is {method:?}");
+            let why =
+                format!("Header mismatch: Mcp-Method is {header:?}, but the body's method is {method:?}");
             Err(Refusal::bad(rpc::HEADER_MISMATCH, why))
         }
     }
 }
 
 /// `Mcp-Name` and `Mcp-Param-*` say what the body says.
-fn check_mirror(visit: &Visit, method: &str, fields: &Fields<'_>, prepared: &Prepared) -> Result<(), Refusal> {
+fn check_mirror(
+    visit: &Visit,
+    method: &str,
+    fields: &Fields<'_>,
+    prepared: &Prepared,
+) -> Result<(), Refusal> {
     let mismatch = |name: &str, header: Option<&str>, body: Option<&str>| {
         let why = format!("Header mismatch: {name} is {header:?}, but the body says {body:?}");
         Err(Refusal::bad(rpc::HEADER_MISMATCH, why))
@@ -144,7 +161,13 @@ fn discover(gateway: &Inner) -> String {
     object.raw("ttlMs", "0").text("cacheScope", "private").raw("_meta", &server_meta()).done()
 }
 
-async fn ask(visit: Visit, id: &str, method: &'static str, fields: &Fields<'_>, meta: &Fields<'_>) -> Result<Response, Refusal> {
+async fn ask(
+    visit: Visit,
+    id: &str,
+    method: &'static str,
+    fields: &Fields<'_>,
+    meta: &Fields<'_>,
+) -> Result<Response, Refusal> {
     let asker = Asker {
         era: Era::Modern,
         capabilities: meta.get(META_CAPABILITIES).unwrap_or("{}").into(),
@@ -167,7 +190,8 @@ async fn ask(visit: Visit, id: &str, method: &'static str, fields: &Fields<'_>, 
     let running = match visit.gateway.parked.take(fields.get("requestState"), &held.owner, &held.about) {
         Some(waiting) => {
             visit.session.allow(message::Verb::Call, &prepared.envelope.address)?;
-            let (running, open) = waiting.and_then(|waiting| waiting.answer(fields.get("inputResponses"))).map_err(refuse)?;
+            let (running, open) =
+                waiting.and_then(|waiting| waiting.answer(fields.get("inputResponses"))).map_err(refuse)?;
             if !open.is_empty() {
                 let result = held.park(&visit.gateway, running, open).map_err(refuse)?;
                 return Ok(json(StatusCode::OK, rpc::result(id, &result)));
@@ -186,7 +210,12 @@ struct Held {
 }
 
 impl Held {
-    fn park(&self, gateway: &Inner, running: Running, questions: Vec<(String, Question)>) -> Result<String, rpc::Error> {
+    fn park(
+        &self,
+        gateway: &Inner,
+        running: Running,
+        questions: Vec<(String, Question)>,
+    ) -> Result<String, rpc::Error> {
         let config = gateway.config.load();
         let until = parked::until(gateway.hub.clock().now(), config.parked_for.0);
         gateway.parked.park(running, questions, self.owner.clone(), self.about.clone(), until, config.parked)
@@ -211,7 +240,8 @@ async fn deliver(gateway: Arc<Inner>, mut running: Running, id: &str, held: Held
             Err(error) => json(status(&error, None), rpc::error(Some(id), &error)),
         },
         Step::Notify(first) => {
-            let state = Streaming { gateway, running: Some(running), id: id.to_owned(), held, first: Some(first) };
+            let state =
+                Streaming { gateway, running: Some(running), id: id.to_owned(), held, first: Some(first) };
             stream(Body::stream(futures_util::stream::unfold(state, Streaming::next)))
         }
     }
@@ -246,10 +276,12 @@ impl Streaming {
                 Ok(result) => rpc::result(&self.id, &result),
                 Err((error, _)) => rpc::error(Some(&self.id), &error),
             }),
-            Ok(Step::Ask(question)) => sse::frame(&match self.held.park_all(&self.gateway, running, question) {
-                Ok(result) => rpc::result(&self.id, &result),
-                Err(error) => rpc::error(Some(&self.id), &error),
-            }),
+            Ok(Step::Ask(question)) => {
+                sse::frame(&match self.held.park_all(&self.gateway, running, question) {
+                    Ok(result) => rpc::result(&self.id, &result),
+                    Err(error) => rpc::error(Some(&self.id), &error),
+                })
+            }
         };
         Some((Ok(piece), self))
     }
@@ -266,7 +298,9 @@ fn finish(id: &str, outcome: Result<String, (rpc::Error, Option<Code>)>) -> Resp
 fn status(error: &rpc::Error, code: Option<Code>) -> StatusCode {
     match (error.code, code) {
         (rpc::METHOD_NOT_FOUND, _) => StatusCode::NOT_FOUND,
-        (rpc::HEADER_MISMATCH | rpc::MISSING_CAPABILITY | rpc::UNSUPPORTED_VERSION | rpc::PARSE, _) => StatusCode::BAD_REQUEST,
+        (rpc::HEADER_MISMATCH | rpc::MISSING_CAPABILITY | rpc::UNSUPPORTED_VERSION | rpc::PARSE, _) => {
+            StatusCode::BAD_REQUEST
+        }
         (_, Some(Code::Forbidden)) => StatusCode::FORBIDDEN,
         (_, Some(Code::TooLarge)) => StatusCode::PAYLOAD_TOO_LARGE,
         (_, Some(Code::Draining)) => StatusCode::SERVICE_UNAVAILABLE,

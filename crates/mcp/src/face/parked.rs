@@ -44,8 +44,10 @@ impl Parked {
         let token = secret_id().ok_or_else(full)?;
         let mut requests = Object::new();
         for (key, question) in &questions {
-            let request =
-                Object::new().text("method", &question.method).maybe("params", question.params.as_deref()).done();
+            let request = Object::new()
+                .text("method", &question.method)
+                .maybe("params", question.params.as_deref())
+                .done();
             requests = requests.raw(key, &request);
         }
         let result = Object::new()
@@ -63,14 +65,22 @@ impl Parked {
     }
 
     /// Takes the call that a retry belongs to, once; `None` when the state is not ours at all.
-    pub(crate) fn take(&self, state: Option<&str>, owner: &(Arc<str>, Arc<str>), about: &str) -> Option<Result<Waiting, rpc::Error>> {
+    pub(crate) fn take(
+        &self,
+        state: Option<&str>,
+        owner: &(Arc<str>, Arc<str>),
+        about: &str,
+    ) -> Option<Result<Waiting, rpc::Error>> {
         let state = crate::json::string(state?)?;
         let token = state.strip_prefix(MARK)?;
         let mut all = self.0.lock();
         let fits = all.get(token).is_some_and(|waiting| waiting.owner == *owner && waiting.about == about);
         let found = if fits { all.remove(token) } else { None };
         Some(found.ok_or_else(|| {
-            rpc::Error::new(rpc::INVALID_PARAMS, "the requestState is not one that we gave for this request, or it is too old")
+            rpc::Error::new(
+                rpc::INVALID_PARAMS,
+                "the requestState is not one that we gave for this request, or it is too old",
+            )
         }))
     }
 
@@ -78,8 +88,11 @@ impl Parked {
     pub(crate) fn sweep(&self, now: Time) {
         let old: Vec<Waiting> = {
             let mut all = self.0.lock();
-            let tokens: Vec<String> =
-                all.iter().filter(|(_, waiting)| waiting.until <= now).map(|(token, _)| token.clone()).collect();
+            let tokens: Vec<String> = all
+                .iter()
+                .filter(|(_, waiting)| waiting.until <= now)
+                .map(|(token, _)| token.clone())
+                .collect();
             tokens.iter().filter_map(|token| all.remove(token)).collect()
         };
         drop(old);
@@ -94,7 +107,10 @@ impl Parked {
 
 impl Waiting {
     /// Hands the client's answers to whoever asked; what is still unanswered comes back, to be asked again.
-    pub(crate) fn answer(self, responses: Option<&str>) -> Result<(Running, Vec<(String, Question)>), rpc::Error> {
+    pub(crate) fn answer(
+        self,
+        responses: Option<&str>,
+    ) -> Result<(Running, Vec<(String, Question)>), rpc::Error> {
         let responses = Fields::of(responses)
             .map_err(|_| rpc::Error::new(rpc::INVALID_PARAMS, "inputResponses must be an object"))?;
         let mut open = Vec::new();

@@ -1,7 +1,10 @@
 //! An upstream on the standard streams of a child process, in both eras: one message a line, everything on one channel.
 //! When to start it again is the upstream's to decide. It shares one process among all clients.
 
-use super::{ALL_CAPABILITIES, Attribution, Call, Ear, Failure, OURSELVES, Outcome, Standing, reply_to, response, standing};
+use super::{
+    ALL_CAPABILITIES, Attribution, Call, Ear, Failure, OURSELVES, Outcome, Standing, reply_to, response,
+    standing,
+};
 use crate::exchange::{Exchange, META_CAPABILITIES, META_CLIENT, META_VERSION, MODERN};
 use crate::json::{Fields, Object};
 use crate::rpc::{self, Message};
@@ -70,7 +73,12 @@ struct Pending {
 
 impl Child {
     /// Starts the program and what reads and writes its streams.
-    pub(crate) fn start(name: &Arc<str>, program: &Program, tasks: &Tasks, ear: Ear) -> Result<Arc<Child>, Fault> {
+    pub(crate) fn start(
+        name: &Arc<str>,
+        program: &Program,
+        tasks: &Tasks,
+        ear: Ear,
+    ) -> Result<Arc<Child>, Fault> {
         let mut command = Command::new(&program.command);
         command.args(&program.args).env_clear().envs(&program.env);
         for key in ["PATH", "HOME", "LANG", "TMPDIR", "USER"] {
@@ -81,10 +89,18 @@ impl Child {
         if let Some(cwd) = &program.cwd {
             command.current_dir(cwd);
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).process_group(0);
-        let failed = |why: String| Fault::new(Code::UpstreamDown, format!("{:?} did not start: {why}", program.command));
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .process_group(0);
+        let failed = |why: String| {
+            Fault::new(Code::UpstreamDown, format!("{:?} did not start: {why}", program.command))
+        };
         let mut process = command.spawn().map_err(|error| failed(error.to_string()))?;
-        let (Some(stdin), Some(stdout), Some(stderr)) = (process.stdin.take(), process.stdout.take(), process.stderr.take())
+        let (Some(stdin), Some(stdout), Some(stderr)) =
+            (process.stdin.take(), process.stdout.take(), process.stderr.take())
         else {
             return Err(failed("it has no standard streams".into()));
         };
@@ -114,12 +130,14 @@ impl Child {
     pub(crate) async fn greet(self: &Arc<Self>) -> Outcome {
         let params = Call::new("server/discover", "").params(Some(&own_meta()), false);
         if let Ok(welcome) = self.ask("server/discover", &params, None, self.connect / 3).await
-            && Fields::parse(&welcome).is_ok_and(|fields| fields.get("supportedVersions").is_some_and(|v| v.contains(MODERN)))
+            && Fields::parse(&welcome)
+                .is_ok_and(|fields| fields.get("supportedVersions").is_some_and(|v| v.contains(MODERN)))
         {
             self.modern.store(true, Ordering::Relaxed);
             return Ok(welcome);
         }
-        let welcome = self.ask("initialize", &super::initialize(ALL_CAPABILITIES, None), None, self.connect).await?;
+        let welcome =
+            self.ask("initialize", &super::initialize(ALL_CAPABILITIES, None), None, self.connect).await?;
         self.tell(rpc::notification("notifications/initialized", None)).await?;
         Ok(welcome)
     }
@@ -152,12 +170,20 @@ impl Child {
             exchange.meta_legacy(call.trace, token.as_deref())
         };
         let noted = self.running.enter(exchange);
-        let outcome = self.ask_as(id, call.method, &call.params(meta.as_deref(), modern), Some(exchange), self.timeout).await;
+        let outcome = self
+            .ask_as(id, call.method, &call.params(meta.as_deref(), modern), Some(exchange), self.timeout)
+            .await;
         drop(noted);
         outcome
     }
 
-    async fn ask(self: &Arc<Self>, method: &str, params: &str, exchange: Option<&Arc<Exchange>>, wait: Duration) -> Outcome {
+    async fn ask(
+        self: &Arc<Self>,
+        method: &str,
+        params: &str,
+        exchange: Option<&Arc<Exchange>>,
+        wait: Duration,
+    ) -> Outcome {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.ask_as(id, method, params, exchange, wait).await
     }
@@ -193,7 +219,8 @@ impl Child {
     }
 
     async fn tell(&self, message: Bytes) -> Result<(), Fault> {
-        let line = String::from_utf8(message.into()).map_err(|_| Fault::new(Code::Internal, "a message is no UTF-8"))?;
+        let line = String::from_utf8(message.into())
+            .map_err(|_| Fault::new(Code::Internal, "a message is no UTF-8"))?;
         let line = crate::json::one_line(&line).into_owned();
         tokio::select! {
             sent = self.input.send(line) => sent.map_err(|_| self.gone()),
@@ -234,7 +261,9 @@ impl Child {
                     drop(pending.answer.send(outcome.map(str::to_owned).map_err(rpc::Error::read)));
                 }
             }
-            Ok(Message::Notification { method, params }) if method == "notifications/progress" => self.progress(params),
+            Ok(Message::Notification { method, params }) if method == "notifications/progress" => {
+                self.progress(params)
+            }
             Ok(Message::Notification { method, params }) => match standing(&method, params) {
                 Standing::Other => {
                     if let Some(exchange) = self.running.sole() {
@@ -260,8 +289,10 @@ impl Child {
             Some((pending.exchange.clone()?, pending.token.clone()?))
         });
         if let Some((exchange, token)) = found {
-            let params = Object::new().raw("progressToken", &token).all_but(&fields, &["progressToken"]).done();
-            exchange.notify("notifications/progress", rpc::notification("notifications/progress", Some(&params)));
+            let params =
+                Object::new().raw("progressToken", &token).all_but(&fields, &["progressToken"]).done();
+            exchange
+                .notify("notifications/progress", rpc::notification("notifications/progress", Some(&params)));
         }
     }
 
@@ -286,7 +317,12 @@ impl Child {
     }
 
     /// Writes what is sent, until the child ends or is to end; then sees to it that its whole group is gone.
-    async fn keep(self: Arc<Self>, mut process: tokio::process::Child, stdin: ChildStdin, mut outgoing: mpsc::Receiver<String>) {
+    async fn keep(
+        self: Arc<Self>,
+        mut process: tokio::process::Child,
+        stdin: ChildStdin,
+        mut outgoing: mpsc::Receiver<String>,
+    ) {
         let group = process.id();
         let mut input = FramedWrite::new(stdin, LinesCodec::new());
         let draining = self.tasks.draining();
@@ -347,7 +383,10 @@ impl Drop for Waiting {
         if self.child.pending.lock().remove(&self.id).is_none() {
             return;
         }
-        let params = Object::new().raw("requestId", &self.id.to_string()).text("reason", "the client gave the call up").done();
+        let params = Object::new()
+            .raw("requestId", &self.id.to_string())
+            .text("reason", "the client gave the call up")
+            .done();
         let line = rpc::notification("notifications/cancelled", Some(&params));
         let line = String::from_utf8_lossy(&line).into_owned();
         if self.child.input.try_send(line).is_err() {

@@ -109,15 +109,27 @@ impl Web {
     }
 
     /// Opens a session.
-    pub(crate) async fn open(&self, capabilities: &str, client: Option<&str>, owner: Option<&Arc<Session>>) -> Result<Seat, Failure> {
+    pub(crate) async fn open(
+        &self,
+        capabilities: &str,
+        client: Option<&str>,
+        owner: Option<&Arc<Session>>,
+    ) -> Result<Seat, Failure> {
         let id = self.id();
         let body = rpc::request(&id, "initialize", Some(&super::initialize(capabilities, client)));
         let answer = self.send(Method::POST, self.headers.clone(), body, self.connect).await?;
         let session = answer.headers().get(SESSION).cloned();
         let welcome = self.converse(answer, &id, None, None, self.connect).await?;
-        let version = Fields::parse(&welcome).ok().and_then(|fields| fields.string("protocolVersion")).unwrap_or_default();
+        let version = Fields::parse(&welcome)
+            .ok()
+            .and_then(|fields| fields.string("protocolVersion"))
+            .unwrap_or_default();
         if !exchange::LEGACY.contains(&&*version) && version != "2024-11-05" {
-            return Err(Fault::new(Code::UpstreamProtocol, format!("it speaks revision {version:?}, which we do not")).into());
+            return Err(Fault::new(
+                Code::UpstreamProtocol,
+                format!("it speaks revision {version:?}, which we do not"),
+            )
+            .into());
         }
         let seat = Seat {
             id: session,
@@ -137,7 +149,8 @@ impl Web {
     pub(crate) async fn close(&self, seat: &Seat) {
         seat.gone.cancel();
         if seat.id.is_some()
-            && let Err(failure) = self.send(Method::DELETE, self.seated(seat), Bytes::new(), self.connect).await
+            && let Err(failure) =
+                self.send(Method::DELETE, self.seated(seat), Bytes::new(), self.connect).await
         {
             tracing::debug!(error = %failure, "a session at an upstream could not be ended");
         }
@@ -146,7 +159,8 @@ impl Web {
     /// Sets a session's log level when it differs from what was set last.
     pub(crate) async fn set_level(self: &Arc<Self>, seat: &Arc<Seat>, level: &str) -> Result<(), Failure> {
         let has_logs = Fields::parse(&seat.welcome).is_ok_and(|fields| {
-            Fields::of(fields.get("capabilities")).is_ok_and(|capabilities| capabilities.get("logging").is_some())
+            Fields::of(fields.get("capabilities"))
+                .is_ok_and(|capabilities| capabilities.get("logging").is_some())
         });
         if !has_logs || seat.level.lock().as_deref() == Some(level) {
             return Ok(());
@@ -194,7 +208,11 @@ impl Web {
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         let answer = self.send(Method::GET, headers, Bytes::new(), self.connect).await?;
         if !is_stream(&answer) {
-            return if answer.status().is_client_error() { Ok(false) } else { Err(refusal(answer.status(), "")) };
+            return if answer.status().is_client_error() {
+                Ok(false)
+            } else {
+                Err(refusal(answer.status(), ""))
+            };
         }
         if let Some(ear) = ear {
             ear(Standing::Opened);
@@ -281,7 +299,8 @@ impl Web {
                     }
                 }
                 Ok(Message::Request { id: question, method, params }) if seat.is_some() => {
-                    let (question, method, params) = (question.to_owned(), method.into_owned(), params.map(str::to_owned));
+                    let (question, method, params) =
+                        (question.to_owned(), method.into_owned(), params.map(str::to_owned));
                     asked.push(async move { (question, ask(exchange, &method, params.as_deref()).await) });
                 }
                 _ => {}
@@ -290,8 +309,16 @@ impl Web {
     }
 
     /// Takes a stream up again that broke before its answer, where the server gave its events ids.
-    async fn resume(&self, stream: Stream, seat: Option<&Arc<Seat>>, error: Option<Fault>, count: usize) -> Result<Stream, Fault> {
-        let broken = || error.unwrap_or_else(|| Fault::new(Code::UpstreamProtocol, "its stream ended before the answer"));
+    async fn resume(
+        &self,
+        stream: Stream,
+        seat: Option<&Arc<Seat>>,
+        error: Option<Fault>,
+        count: usize,
+    ) -> Result<Stream, Fault> {
+        let broken = || {
+            error.unwrap_or_else(|| Fault::new(Code::UpstreamProtocol, "its stream ended before the answer"))
+        };
         let (Some(seat), Some(last)) = (seat, &stream.last) else { return Err(broken()) };
         let Ok(last) = HeaderValue::from_str(last) else { return Err(broken()) };
         if count > RESUMES {
@@ -324,7 +351,13 @@ impl Web {
         self.next.fetch_add(1, Ordering::Relaxed).to_string()
     }
 
-    async fn send(&self, method: Method, headers: HeaderMap, body: Bytes, wait: Duration) -> Result<Response<Body>, Fault> {
+    async fn send(
+        &self,
+        method: Method,
+        headers: HeaderMap,
+        body: Bytes,
+        wait: Duration,
+    ) -> Result<Response<Body>, Fault> {
         let mut request = Request::new(Body::full(body));
         *request.method_mut() = method;
         *request.uri_mut() = self.url.clone();
@@ -350,8 +383,11 @@ impl Drop for Cancel {
         let Some(id) = self.id.take() else { return };
         let (web, seat) = (self.web.clone(), self.seat.clone());
         self.web.tasks.spawn("mcp cancel", async move {
-            let params = Object::new().raw("requestId", &id).text("reason", "the client gave the call up").done();
-            if let Err(fault) = web.tell(&seat, rpc::notification("notifications/cancelled", Some(&params))).await {
+            let params =
+                Object::new().raw("requestId", &id).text("reason", "the client gave the call up").done();
+            if let Err(fault) =
+                web.tell(&seat, rpc::notification("notifications/cancelled", Some(&params))).await
+            {
                 tracing::debug!(error = %fault, "an upstream could not be told of a cancellation");
             }
         });
@@ -385,7 +421,10 @@ impl Stream {
             }
             let Some(piece) = self.body.next().await else { return Ok(None) };
             if !self.decoder.push(&piece?) {
-                return Err(Fault::new(Code::TooLarge, "an event of the upstream is larger than its `message` allows"));
+                return Err(Fault::new(
+                    Code::TooLarge,
+                    "an event of the upstream is larger than its `message` allows",
+                ));
             }
         }
     }
@@ -408,11 +447,16 @@ fn own(outcome: Result<&str, &str>) -> Outcome {
 fn read_whole(bytes: &[u8], status: http::StatusCode) -> Outcome {
     match Message::parse(bytes) {
         Ok(Message::Response { outcome, .. }) if outcome.is_err() || status.is_success() => own(outcome),
-        Err(_) if Fields::parse_bytes(bytes).is_ok_and(|fields| fields.get("error").is_some_and(|e| e.starts_with('{'))) => {
+        Err(_)
+            if Fields::parse_bytes(bytes)
+                .is_ok_and(|fields| fields.get("error").is_some_and(|e| e.starts_with('{'))) =>
+        {
             let fields = Fields::parse_bytes(bytes).unwrap_or_default();
             Err(Failure::Rpc(rpc::Error::read(fields.get("error").unwrap_or("{}"))))
         }
-        _ if status.is_success() => Err(Fault::new(Code::UpstreamProtocol, "its answer is no JSON-RPC response").into()),
+        _ if status.is_success() => {
+            Err(Fault::new(Code::UpstreamProtocol, "its answer is no JSON-RPC response").into())
+        }
         _ => {
             let text = String::from_utf8_lossy(bytes.get(..200).unwrap_or(bytes)).into_owned();
             Err(refusal(status, &text).into())
@@ -426,7 +470,8 @@ fn refusal(status: http::StatusCode, text: &str) -> Fault {
         400.. => Code::UpstreamRefused,
         _ => Code::UpstreamProtocol,
     };
-    Fault::new(code, format!("it answered {status} {text}").trim_end().to_owned()).with_status(status.as_u16())
+    Fault::new(code, format!("it answered {status} {text}").trim_end().to_owned())
+        .with_status(status.as_u16())
 }
 
 fn silent(wait: Duration) -> Fault {

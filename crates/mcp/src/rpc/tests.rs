@@ -11,7 +11,10 @@ fn refused(text: &str) -> (Option<String>, i64) {
 #[test]
 fn messages_are_told_apart() {
     let request = br#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"x":1}}"#;
-    assert!(matches!(Message::parse(request), Ok(Message::Request { id: "\"a\"", params: Some("{\"x\":1}"), .. })));
+    assert!(matches!(
+        Message::parse(request),
+        Ok(Message::Request { id: "\"a\"", params: Some("{\"x\":1}"), .. })
+    ));
     let note = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
     assert!(matches!(Message::parse(note), Ok(Message::Notification { params: None, .. })));
     let reply = br#"{"jsonrpc":"2.0","id":-7,"result":null}"#;
@@ -27,9 +30,15 @@ fn refusals_have_the_codes_of_json_rpc() {
     assert_eq!(refused(r#"{"id":1,"method":"ping"}"#), (Some("1".into()), INVALID_REQUEST));
     assert_eq!(refused(r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#), (None, INVALID_REQUEST));
     assert_eq!(refused(r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#), (None, INVALID_REQUEST));
-    assert_eq!(refused(r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[1]}"#), (Some("1".into()), INVALID_PARAMS));
+    assert_eq!(
+        refused(r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[1]}"#),
+        (Some("1".into()), INVALID_PARAMS)
+    );
     assert_eq!(refused(r#"{"jsonrpc":"2.0","id":1}"#), (Some("1".into()), INVALID_REQUEST));
-    assert_eq!(refused(r#"{"jsonrpc":"2.0","id":1,"result":1,"error":{}}"#), (Some("1".into()), INVALID_REQUEST));
+    assert_eq!(
+        refused(r#"{"jsonrpc":"2.0","id":1,"result":1,"error":{}}"#),
+        (Some("1".into()), INVALID_REQUEST)
+    );
 }
 
 #[test]

@@ -109,13 +109,18 @@ impl Upstream {
                 greeted
             }
         };
-        let fields = Fields::parse(&welcome).map_err(|_| Fault::new(Code::UpstreamProtocol, "its greeting is no object"))?;
+        let fields = Fields::parse(&welcome)
+            .map_err(|_| Fault::new(Code::UpstreamProtocol, "its greeting is no object"))?;
         let capabilities = fields.get("capabilities").unwrap_or("{}").to_owned();
         let meta = Fields::of(fields.get("_meta")).unwrap_or_default();
         let info = Fields::of(meta.get(META_SERVER).or(fields.get("serverInfo"))).unwrap_or_default();
-        let server = info.string("name").map(|name| format!("{name} {}", info.string("version").unwrap_or_default()));
-        let mut offer =
-            Offer { capabilities, instructions: fields.string("instructions").map(Into::into), ..Offer::default() };
+        let server =
+            info.string("name").map(|name| format!("{name} {}", info.string("version").unwrap_or_default()));
+        let mut offer = Offer {
+            capabilities,
+            instructions: fields.string("instructions").map(Into::into),
+            ..Offer::default()
+        };
         for list in List::ALL {
             if offer.has(list) {
                 let entries = self.read(list).await;
@@ -151,10 +156,15 @@ impl Upstream {
     }
 
     async fn greet_web(self: &Arc<Self>) -> Outcome {
-        let Reach::Web(web) = &self.reach else { return Err(Fault::new(Code::Internal, "it is no web upstream").into()) };
+        let Reach::Web(web) = &self.reach else {
+            return Err(Fault::new(Code::Internal, "it is no web upstream").into());
+        };
         match web.modern(None, &Call::new("server/discover", "")).await {
             Ok(welcome) => {
-                let versions = Fields::parse(&welcome).ok().and_then(|fields| fields.get("supportedVersions")).unwrap_or("");
+                let versions = Fields::parse(&welcome)
+                    .ok()
+                    .and_then(|fields| fields.get("supportedVersions"))
+                    .unwrap_or("");
                 if versions.contains(MODERN) {
                     let legacy = LEGACY.iter().any(|version| versions.contains(&quote(version)));
                     let mut state = self.state.lock();
@@ -164,7 +174,9 @@ impl Upstream {
                 }
             }
             Err(failure) if failure.is_down() => return Err(failure),
-            Err(failure) => tracing::debug!(upstream = %self.name, reason = failure.text(), "it is of the era with sessions"),
+            Err(failure) => {
+                tracing::debug!(upstream = %self.name, reason = failure.text(), "it is of the era with sessions")
+            }
         }
         let seat = Arc::new(web.open(ALL_CAPABILITIES, None, None).await?);
         let welcome = seat.welcome.clone();
@@ -203,14 +215,19 @@ impl Upstream {
         for _ in 0..PAGES {
             let members = cursor.as_ref().map_or(String::new(), |cursor| format!("\"cursor\":{cursor}"));
             let result = self.own(&Call::new(list.method(), members)).await?;
-            let broken = |why: String| Failure::from(Fault::new(Code::UpstreamProtocol, format!("{}: {why}", list.method())));
+            let broken = |why: String| {
+                Failure::from(Fault::new(Code::UpstreamProtocol, format!("{}: {why}", list.method())))
+            };
             let fields = Fields::parse(&result).map_err(|error| broken(error.to_string()))?;
             let items: Vec<&serde_json::value::RawValue> =
-                serde_json::from_str(fields.get(list.member()).unwrap_or("[]")).map_err(|error| broken(error.to_string()))?;
+                serde_json::from_str(fields.get(list.member()).unwrap_or("[]"))
+                    .map_err(|error| broken(error.to_string()))?;
             for item in items {
                 match Entry::read(item.get(), list.key()) {
                     Ok(entry) => entries.push(entry),
-                    Err(why) => tracing::warn!(upstream = %self.name, list = list.method(), why, "an entry is left out"),
+                    Err(why) => {
+                        tracing::warn!(upstream = %self.name, list = list.method(), why, "an entry is left out")
+                    }
                 }
             }
             cursor = fields.get("nextCursor").filter(|next| next.starts_with('"')).map(str::to_owned);
@@ -282,9 +299,11 @@ impl Upstream {
             Fields::of(capabilities.get(capability)).is_ok_and(|fields| fields.get(flag) == Some("true"))
         };
         let mut filter = Object::new();
-        for (capability, key) in
-            [("tools", "toolsListChanged"), ("prompts", "promptsListChanged"), ("resources", "resourcesListChanged")]
-        {
+        for (capability, key) in [
+            ("tools", "toolsListChanged"),
+            ("prompts", "promptsListChanged"),
+            ("resources", "resourcesListChanged"),
+        ] {
             if flag(capability, "listChanged") {
                 filter = filter.raw(key, "true");
             }
@@ -297,10 +316,16 @@ impl Upstream {
         let Some(gateway) = self.gateway.upgrade() else { return };
         match change {
             Standing::Other => {}
-            Standing::Updated(uri) => gateway.announce(Change::Resource { upstream: self.name.clone(), uri: uri.into() }),
+            Standing::Updated(uri) => {
+                gateway.announce(Change::Resource { upstream: self.name.clone(), uri: uri.into() })
+            }
             Standing::Changed(list) => {
-                self.refresh(if list == List::Resources { &[List::Resources, List::Templates] } else { std::slice::from_ref(&list) })
-                    .await;
+                self.refresh(if list == List::Resources {
+                    &[List::Resources, List::Templates]
+                } else {
+                    std::slice::from_ref(&list)
+                })
+                .await;
                 gateway.rebuild();
                 gateway.announce(Change::List(list));
             }
@@ -331,7 +356,9 @@ impl Upstream {
                     }
                     self.offer.store(Arc::new(offer));
                 }
-                Err(failure) => tracing::warn!(upstream = %self.name, error = failure.text(), "a list was not read"),
+                Err(failure) => {
+                    tracing::warn!(upstream = %self.name, error = failure.text(), "a list was not read")
+                }
             }
         }
         different

@@ -87,7 +87,12 @@ impl Upstream {
     }
 
     /// A stream of its own at a stateless upstream, so that another one's end or beginning loses nothing.
-    async fn open_watch(self: &Arc<Self>, web: Arc<Web>, uri: &str, stop: CancellationToken) -> Result<(), Failure> {
+    async fn open_watch(
+        self: &Arc<Self>,
+        web: Arc<Web>,
+        uri: &str,
+        stop: CancellationToken,
+    ) -> Result<(), Failure> {
         let (opened, mut standing) = watch::channel(false);
         let (gateway, name) = (self.gateway.clone(), self.name.clone());
         let ear: Ear = Arc::new(move |change| match change {

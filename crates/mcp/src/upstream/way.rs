@@ -41,13 +41,17 @@ impl Upstream {
     pub(super) async fn converse(self: &Arc<Self>, exchange: &Arc<Exchange>, mut call: Call<'_>) -> Outcome {
         let way = self.way(exchange).await?;
         for _ in 0..ROUNDS {
-            let result = self.once(&way, exchange, &call).await.map_err(|failure| fit_error(failure, exchange, &way))?;
+            let result = self
+                .once(&way, exchange, &call)
+                .await
+                .map_err(|failure| fit_error(failure, exchange, &way))?;
             match (exchange.client, way.is_modern()) {
                 (Era::Modern, true) | (Era::Legacy, false) => return Ok(result),
                 (Era::Modern, false) => return Ok(complete(&result, exchange.method)),
                 (Era::Legacy, true) => {}
             }
-            let fields = Fields::parse(&result).map_err(|_| Fault::new(Code::UpstreamProtocol, "its result is no object"))?;
+            let fields = Fields::parse(&result)
+                .map_err(|_| Fault::new(Code::UpstreamProtocol, "its result is no object"))?;
             if fields.string("resultType").as_deref() != Some("input_required") {
                 return Ok(Object::with_capacity(result.len()).all_but(&fields, &["resultType"]).done());
             }
@@ -61,7 +65,8 @@ impl Upstream {
         let web = match &self.reach {
             Reach::Web(web) => web.clone(),
             Reach::Child { .. } => {
-                let child = self.child().ok_or_else(|| Fault::new(Code::UpstreamDown, "its program does not run"))?;
+                let child =
+                    self.child().ok_or_else(|| Fault::new(Code::UpstreamDown, "its program does not run"))?;
                 return Ok(Way::Child(child));
             }
         };
@@ -105,7 +110,13 @@ impl Upstream {
         }
     }
 
-    async fn seated(&self, web: &Arc<Web>, seat: &Arc<Seat>, exchange: &Arc<Exchange>, call: &Call<'_>) -> Outcome {
+    async fn seated(
+        &self,
+        web: &Arc<Web>,
+        seat: &Arc<Seat>,
+        exchange: &Arc<Exchange>,
+        call: &Call<'_>,
+    ) -> Outcome {
         seat.used.store(self.clock.now().as_millis(), Ordering::Relaxed);
         if let Some(level) = exchange.level()
             && let Err(failure) = web.set_level(seat, &level).await
@@ -122,10 +133,16 @@ impl Upstream {
         let cell = {
             let mut seats = self.seats.lock();
             if seats.len() >= SEATS && !seats.contains_key(&key) {
-                let used = |cell: &Arc<OnceCell<Arc<Seat>>>| cell.get().map_or(u64::MAX, |seat| seat.used.load(Ordering::Relaxed));
+                let used = |cell: &Arc<OnceCell<Arc<Seat>>>| {
+                    cell.get().map_or(u64::MAX, |seat| seat.used.load(Ordering::Relaxed))
+                };
                 let oldest = seats.iter().min_by_key(|(_, cell)| used(cell)).map(|(key, _)| key.clone());
                 if let Some(oldest) = oldest {
-                    seats.remove(&oldest).and_then(|cell| cell.get().cloned()).into_iter().for_each(|seat| seat.gone.cancel());
+                    seats
+                        .remove(&oldest)
+                        .and_then(|cell| cell.get().cloned())
+                        .into_iter()
+                        .for_each(|seat| seat.gone.cancel());
                 }
             }
             seats.entry(key.clone()).or_default().clone()
@@ -138,7 +155,9 @@ impl Upstream {
     }
 
     async fn open_seat(self: &Arc<Self>, exchange: &Exchange, web: &Arc<Web>) -> Result<Arc<Seat>, Failure> {
-        let seat = web.open(&exchange.capabilities, exchange.client_info.as_deref(), exchange.session.as_ref()).await?;
+        let seat = web
+            .open(&exchange.capabilities, exchange.client_info.as_deref(), exchange.session.as_ref())
+            .await?;
         let seat = Arc::new(seat);
         seat.used.store(self.clock.now().as_millis(), Ordering::Relaxed);
         let (web, standing) = (web.clone(), seat.clone());
@@ -174,7 +193,8 @@ impl Upstream {
 
     /// Ends sessions for stateless clients that nobody used for a while.
     pub(crate) fn sweep(&self, now: Time) {
-        let idle = |seat: &Arc<Seat>| now.since(Time::from_millis(seat.used.load(Ordering::Relaxed))) > SEAT_IDLE;
+        let idle =
+            |seat: &Arc<Seat>| now.since(Time::from_millis(seat.used.load(Ordering::Relaxed))) > SEAT_IDLE;
         self.seats.lock().retain(|key, cell| match cell.get() {
             Some(seat) if key.starts_with("p:") && idle(seat) && seat.running.is_empty() => {
                 seat.gone.cancel();
@@ -243,7 +263,9 @@ fn fit_error(failure: Failure, exchange: &Exchange, way: &Way) -> Failure {
         (Era::Legacy, true, rpc::INVALID_PARAMS) if exchange.method == "resources/read" => {
             error.code = rpc::RESOURCE_NOT_FOUND;
         }
-        (Era::Legacy, true, rpc::MISSING_CAPABILITY | rpc::HEADER_MISMATCH) => error.code = rpc::INVALID_REQUEST,
+        (Era::Legacy, true, rpc::MISSING_CAPABILITY | rpc::HEADER_MISMATCH) => {
+            error.code = rpc::INVALID_REQUEST
+        }
         _ => {}
     }
     Failure::Rpc(error)

@@ -9,7 +9,8 @@ use serde_json::json;
 async fn listeners_hear_what_they_asked_for() {
     for upstream in [Era::Modern, Era::Legacy] {
         let gate = Gate::before(upstream).await;
-        let filter = json!({ "toolsListChanged": true, "resourceSubscriptions": ["test://watched-resource"] });
+        let filter =
+            json!({ "toolsListChanged": true, "resourceSubscriptions": ["test://watched-resource"] });
         let body = modern_body("subscriptions/listen", json!({ "notifications": filter }), &json!({}));
         let headers = [("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", "subscriptions/listen")];
         let mut stream = gate.begin("POST", &headers, &body.to_string()).await;
@@ -22,7 +23,10 @@ async fn listeners_hear_what_they_asked_for() {
         let mut heard = String::new();
         read_until(&mut standing, &mut heard, ": open").await;
         for tool in ["test_trigger_prompt_change", "test_trigger_tool_change"] {
-            assert_eq!(gate.modern("tools/call", json!({ "name": tool, "arguments": {} }), &[]).await.status, 200);
+            assert_eq!(
+                gate.modern("tools/call", json!({ "name": tool, "arguments": {} }), &[]).await.status,
+                200
+            );
         }
         read_until(&mut stream, &mut seen, "notifications/tools/list_changed").await;
         assert!(!seen.contains("notifications/prompts"), "{seen}");
@@ -30,19 +34,20 @@ async fn listeners_hear_what_they_asked_for() {
         read_until(&mut standing, &mut heard, "notifications/prompts/list_changed").await;
         read_until(&mut standing, &mut heard, "notifications/tools/list_changed").await;
         let params = json!({ "uri": "test://watched-resource" });
-        assert_eq!(gate.in_session(&session, "resources/subscribe", params.clone()).await.json()["result"], json!({}));
+        assert_eq!(
+            gate.in_session(&session, "resources/subscribe", params.clone()).await.json()["result"],
+            json!({})
+        );
         let update = json!({ "name": "test_trigger_resource_update", "arguments": { "uri": "test://watched-resource" } });
         gate.modern("tools/call", update, &[]).await;
         read_until(&mut stream, &mut seen, "notifications/resources/updated").await;
         read_until(&mut standing, &mut heard, "notifications/resources/updated").await;
-        assert_eq!(gate.in_session(&session, "resources/unsubscribe", params).await.json()["result"], json!({}));
+        assert_eq!(
+            gate.in_session(&session, "resources/unsubscribe", params).await.json()["result"],
+            json!({})
+        );
         // The program's end ends the stream with the response that says so.
-        gate.tasks.draining();
-        let ending = tokio::spawn({
-            let tasks = gate.tasks.clone();
-            async move { tasks.shutdown(std::time::Duration::from_secs(5)).await }
-        });
-        read_until(&mut stream, &mut seen, "\"resultType\":\"complete\"").await;
-        ending.await.unwrap();
+        let ended = read_until(&mut stream, &mut seen, "\"resultType\":\"complete\"");
+        tokio::join!(gate.tasks.shutdown(std::time::Duration::from_secs(5)), ended);
     }
 }

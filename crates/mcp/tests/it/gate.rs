@@ -32,7 +32,11 @@ impl Gate {
     /// A gateway in front of one fixture, names unchanged; everybody on the loopback may do everything.
     pub(crate) async fn before(era: Era) -> Gate {
         let address = fixture(era).await;
-        Gate::open(json!({ "upstreams": { "fx": { "url": format!("http://{address}/mcp"), "prefix": "" } } }), true).await
+        Gate::open(
+            json!({ "upstreams": { "fx": { "url": format!("http://{address}/mcp"), "prefix": "" } } }),
+            true,
+        )
+        .await
     }
 
     /// A gateway with that section. Without trust, ann may call everything, bob only `echo` and our own `enqueue`.
@@ -42,7 +46,9 @@ impl Gate {
         let engine: Arc<dyn store::Engine> = Arc::new(store::Memory::new(store::Faults::none()));
         let settings = broker::Settings::default();
         let broker =
-            broker::Broker::open(engine.clone(), settings, clock.clone(), dice.clone(), tasks.clone()).await.unwrap();
+            broker::Broker::open(engine.clone(), settings, clock.clone(), dice.clone(), tasks.clone())
+                .await
+                .unwrap();
         let settings = net::Settings { egress: Egress::trusting(), ..net::Settings::default() };
         let client = Client::new(settings, &tasks, clock.clone(), metrics.clone()).unwrap();
         let parts = hub::Parts {
@@ -101,7 +107,8 @@ impl Gate {
     /// Sends a request and leaves the answer to be read piece by piece.
     pub(crate) async fn begin(&self, method: &str, headers: &[(&str, &str)], body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let mut head = format!("{method} /mcp HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+        let mut head =
+            format!("{method} /mcp HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
         let has = |name: &str| headers.iter().any(|(have, _)| have.eq_ignore_ascii_case(name));
         for (name, value) in [
             ("Host", "127.0.0.1"),
@@ -122,7 +129,8 @@ impl Gate {
     /// A request of 2026-07-28 with the headers that belong to it.
     pub(crate) async fn modern(&self, method: &str, params: Value, more: &[(&str, &str)]) -> Answer {
         let body = modern_body(method, params, &json!({ "elicitation": {}, "sampling": {}, "roots": {} }));
-        let name = body["params"]["name"].as_str().or(body["params"]["uri"].as_str()).unwrap_or("").to_owned();
+        let name =
+            body["params"]["name"].as_str().or(body["params"]["uri"].as_str()).unwrap_or("").to_owned();
         let mut headers = vec![("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", method)];
         if !name.is_empty() {
             headers.push(("Mcp-Name", &name));
@@ -173,13 +181,22 @@ impl Answer {
         let (head, body) = text.split_once("\r\n\r\n").expect("a head");
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let head = head.to_owned();
-        let text = if head.to_ascii_lowercase().contains("transfer-encoding: chunked") { unchunk(body) } else { body.to_owned() };
+        let text = if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+            unchunk(body)
+        } else {
+            body.to_owned()
+        };
         Answer { status, head, text }
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let named = |line: &str| line.split_once(": ").is_some_and(|(have, _)| have.eq_ignore_ascii_case(name));
-        self.head.lines().find(|line| named(line)).and_then(|line| line.split_once(": ")).map(|(_, value)| value)
+        let named =
+            |line: &str| line.split_once(": ").is_some_and(|(have, _)| have.eq_ignore_ascii_case(name));
+        self.head
+            .lines()
+            .find(|line| named(line))
+            .and_then(|line| line.split_once(": "))
+            .map(|(_, value)| value)
     }
 
     /// The JSON body, or the last message of the stream.
@@ -211,8 +228,9 @@ fn unchunk(body: &str) -> String {
         if size == 0 {
             break;
         }
-        out.push_str(&after[..size]);
-        rest = after[size..].trim_start_matches("\r\n");
+        let (piece, after) = after.split_at(size);
+        out.push_str(piece);
+        rest = after.trim_start_matches("\r\n");
     }
     out
 }

@@ -1,8 +1,13 @@
 //! The gateway over real loopback sockets: bytes in, bytes out, the fixture server or a child process behind it.
 //! What a conformance suite asks is the judge's; here stand refusals, roles, the four combinations of eras and failures.
 
+#[cfg(test)]
 mod bridges;
+#[cfg(test)]
 mod changes;
+#[cfg(test)]
 mod gate;
+#[cfg(test)]
 mod refusals;
+#[cfg(test)]
 mod upstreams;

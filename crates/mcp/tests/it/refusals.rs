@@ -37,7 +37,9 @@ async fn what_is_no_message_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn modern_requests_must_agree_with_their_headers() {
     let gate = Gate::before(Era::Both).await;
-    let call = |name: &str| modern_body("tools/call", json!({ "name": name, "arguments": { "message": "hi" } }), &json!({}));
+    let call = |name: &str| {
+        modern_body("tools/call", json!({ "name": name, "arguments": { "message": "hi" } }), &json!({}))
+    };
     let body = call("echo").to_string();
     let right = [("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", "tools/call"), ("Mcp-Name", "echo")];
     assert_eq!(gate.send("POST", &right, &body).await.status, 200);
@@ -106,9 +108,15 @@ async fn sessions_are_their_owners() {
     let gate = Gate::open(section, false).await;
     let session = gate.initialize(&[("X-Api-Key", ANN)]).await;
     let ping = request(2, "ping", json!({})).to_string();
-    let with = |key: &'static str, session: &str| vec![("X-Api-Key", key), ("Mcp-Session-Id", session)].into_iter().map(|(a, b)| (a, b.to_owned())).collect::<Vec<_>>();
+    let with = |key: &'static str, session: &str| {
+        vec![("X-Api-Key", key), ("Mcp-Session-Id", session)]
+            .into_iter()
+            .map(|(a, b)| (a, b.to_owned()))
+            .collect::<Vec<_>>()
+    };
     let send = async |headers: Vec<(&str, String)>, method: &str, body: &str| {
-        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let headers: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         gate.send(method, &headers, body).await
     };
     let answer = send(with(ANN, &session), "POST", &ping).await;
@@ -120,7 +128,9 @@ async fn sessions_are_their_owners() {
     odd.push(("MCP-Protocol-Version", "2024-11-05".into()));
     assert_eq!(send(odd, "POST", &ping).await.status, 400);
     gate.initialize(&[("X-Api-Key", BOB)]).await;
-    let third = request(1, "initialize", json!({ "protocolVersion": "x", "capabilities": {}, "clientInfo": {} })).to_string();
+    let third =
+        request(1, "initialize", json!({ "protocolVersion": "x", "capabilities": {}, "clientInfo": {} }))
+            .to_string();
     let answer = gate.send("POST", &[("X-Api-Key", ANN)], &third).await;
     assert_eq!(answer.status, 503, "{}", answer.text);
     assert_eq!(send(with(BOB, &session), "DELETE", "").await.status, 404);

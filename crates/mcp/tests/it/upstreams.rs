@@ -85,7 +85,9 @@ async fn an_upstream_that_is_down_is_said_to_be() {
     let status = gate.gateway.upstreams();
     assert_eq!(status[0].state, "down");
     assert!(status[0].last_error.as_deref().unwrap().contains("TL0008"), "{status:?}");
-    let session = gate.hub.open(gate.hub.identity("local").unwrap(), hub::Origin { protocol: "test", peer: gate.address });
+    let session = gate
+        .hub
+        .open(gate.hub.identity("local").unwrap(), hub::Origin { protocol: "test", peer: gate.address });
     let envelope = session.envelope(message::Address::parse("tool/gone/x").unwrap(), "{}");
     let fault = session.request(envelope.into()).await.err().unwrap();
     assert_eq!(fault.code(), message::Code::UnknownTool, "{fault}");
@@ -95,11 +97,12 @@ async fn an_upstream_that_is_down_is_said_to_be() {
 async fn canned(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let answer = std::sync::Arc::new(answer);
-    tokio::spawn(async move {
+    let (answer, tasks) = (std::sync::Arc::new(answer), net::Tasks::new());
+    let each = tasks.clone();
+    tasks.spawn("canned", async move {
         while let Ok((mut socket, _)) = listener.accept().await {
             let answer = answer.clone();
-            tokio::spawn(async move {
+            each.spawn("canned answer", async move {
                 let mut bytes = Vec::new();
                 let mut buffer = [0; 4096];
                 loop {
@@ -108,7 +111,9 @@ async fn canned(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> std:
                     let text = String::from_utf8_lossy(&bytes).into_owned();
                     let whole = text.split_once("\r\n\r\n").is_some_and(|(head, body)| {
                         let length = head.to_ascii_lowercase();
-                        let length = length.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+                        let length = length
+                            .lines()
+                            .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
                         body.len() >= length.unwrap_or(0)
                     });
                     if whole || count == 0 {
@@ -123,7 +128,10 @@ async fn canned(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> std:
 }
 
 fn http(kind: &str, body: &str) -> String {
-    format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 fn id_of(request: &str) -> Value {
@@ -159,12 +167,25 @@ async fn broken_answers_are_faults_not_hangs() {
     let section = json!({ "upstreams": { "odd": { "url": format!("http://{address}/mcp"), "prefix": "", "breaker": { "failures": 100 } } } });
     let gate = Gate::open(section, true).await;
     let listed = gate.modern("tools/list", json!({}), &[]).await;
-    assert!(!listed.text.contains("\"bad\""), "a tool with an invalid annotation is left out: {}", listed.text);
-    for (name, fault) in
-        [("garbage", "TL0032"), ("cut", "TL0032"), ("wrong", "TL0032"), ("html", "TL0032"), ("refused", "TL0017"), ("silent", "TL00")]
-    {
+    assert!(
+        !listed.text.contains("\"bad\""),
+        "a tool with an invalid annotation is left out: {}",
+        listed.text
+    );
+    for (name, fault) in [
+        ("garbage", "TL0032"),
+        ("cut", "TL0032"),
+        ("wrong", "TL0032"),
+        ("html", "TL0032"),
+        ("refused", "TL0017"),
+        ("silent", "TL00"),
+    ] {
         let answer = gate.modern("tools/call", json!({ "name": name, "arguments": {} }), &[]).await;
-        assert!(answer.json()["error"]["data"]["fault"].as_str().unwrap_or("").starts_with(fault), "{name}: {}", answer.text);
+        assert!(
+            answer.json()["error"]["data"]["fault"].as_str().unwrap_or("").starts_with(fault),
+            "{name}: {}",
+            answer.text
+        );
     }
 }
 
@@ -176,8 +197,13 @@ async fn a_breaker_opens_and_says_so() {
             _ if request.contains("server/discover") => {
                 json!({ "supportedVersions": ["2026-07-28"], "capabilities": { "tools": {} } })
             }
-            _ if request.contains("tools/list") => json!({ "tools": [{ "name": "x", "inputSchema": { "type": "object" } }] }),
-            _ => return "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".into(),
+            _ if request.contains("tools/list") => {
+                json!({ "tools": [{ "name": "x", "inputSchema": { "type": "object" } }] })
+            }
+            _ => {
+                return "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                    .into();
+            }
         };
         http("application/json", &json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string())
     })
@@ -214,10 +240,14 @@ async fn a_reload_touches_only_what_changed() {
     assert!(names().await.contains("\"bee_echo\""), "a bad configuration changes nothing");
     gate.gateway.reload(serde_json::from_value(section("", false)).unwrap()).unwrap();
     assert!(!names().await.contains("bee_"));
-    let call = gate.modern("tools/call", json!({ "name": "a_echo", "arguments": { "message": "still" } }), &[]).await;
+    let call = gate
+        .modern("tools/call", json!({ "name": "a_echo", "arguments": { "message": "still" } }), &[])
+        .await;
     assert!(call.text.contains("still"), "{}", call.text);
     // What the admin API and the command line use.
-    let session = gate.hub.open(gate.hub.identity("local").unwrap(), hub::Origin { protocol: "test", peer: gate.address });
+    let session = gate
+        .hub
+        .open(gate.hub.identity("local").unwrap(), hub::Origin { protocol: "test", peer: gate.address });
     assert!(gate.gateway.list_tools(&session).await.iter().any(|tool| tool.name == "a_echo"));
     let result = gate.gateway.call_tool(&session, "a_echo", r#"{"message":"direct"}"#).await.unwrap();
     assert!(result.contains("direct"), "{result}");
