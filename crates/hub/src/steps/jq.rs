@@ -25,6 +25,8 @@ use profile::Used;
 pub(super) const PROGRAM_BYTES_MAX: usize = 16 << 10;
 /// The deepest nesting of brackets in a program, so that the parser's recursion is bounded.
 const BRACKETS_MAX: usize = 48;
+/// Address space, not memory: what is not used is never touched.
+const STACK_BYTES: usize = 256 << 20;
 /// The longest text of a run-time error; jq puts the offending value into it.
 const ERROR_BYTES_MAX: usize = 300;
 
@@ -78,6 +80,21 @@ impl Program {
             return Err(Refusal { line: 1, column: 1, message });
         }
         check_brackets(code)?;
+        // The parser recurses with the text (`- - - 1`), whose length is bounded, so it gets a stack for the worst of it.
+        // This happens when a configuration is read, never for a message.
+        let roomy = std::thread::Builder::new().stack_size(STACK_BYTES);
+        std::thread::scope(|scope| {
+            let compiled = roomy.spawn_scoped(scope, || Program::compile_here(code)).map(|thread| thread.join());
+            let failed = |message: &str| Refusal { line: 1, column: 1, message: message.to_owned() };
+            match compiled {
+                Ok(Ok(compiled)) => compiled,
+                Ok(Err(_)) => Err(failed("the program cannot be compiled: the compiler panicked")),
+                Err(error) => Err(failed(&format!("the program cannot be compiled: no thread: {error}"))),
+            }
+        })
+    }
+
+    fn compile_here(code: &str) -> Result<Program, Refusal> {
         let term = read(code)?;
         let used = profile::check(code, &term)?;
         let main = Def { name: MAIN, args: Vec::new(), body: profile::meter(term) };

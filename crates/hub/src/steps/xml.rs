@@ -105,7 +105,8 @@ impl Element {
         if self.fields.is_empty() {
             return (self.name, Value::String(self.text));
         }
-        if !self.text.is_empty() && !(self.children && self.text.trim().is_empty()) {
+        let layout = self.children && self.text.trim().is_empty();
+        if !self.text.is_empty() && !layout {
             self.fields.insert("#text".to_owned(), Value::String(self.text));
         }
         (self.name, Value::Object(self.fields))

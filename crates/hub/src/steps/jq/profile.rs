@@ -386,7 +386,7 @@ fn meter_part(part: Part<Node<'_>>) -> Part<Node<'_>> {
     }
 }
 
-fn meter_pattern<'s>(pattern: Pattern<&'s str>) -> Pattern<&'s str> {
+fn meter_pattern(pattern: Pattern<&str>) -> Pattern<&str> {
     match pattern {
         Pattern::Var(name) => Pattern::Var(name),
         Pattern::Arr(inner) => Pattern::Arr(inner.into_iter().map(meter_pattern).collect()),

@@ -69,6 +69,9 @@ fn maps_values() {
         json!(["7b", "topic/a/b", "k1", "2023-11-14T22:13:20.000Z"]),
     );
     assert_eq!(run("empty", json!(1)), Ok(vec![]));
+    // The deepest program that is accepted runs on a usual stack.
+    check(&vec![". + 1"; 90].join("|"), json!(0), json!(90));
+    check(&format!("{}.{}", "[".repeat(48), "]".repeat(48)), json!(1), (0..48).fold(json!(1), |inner, _| json!([inner])));
 }
 
 #[test]
@@ -101,14 +104,16 @@ fn refuses_what_has_no_end_by_name_and_place() {
     let doubling: String = (0..30).map(|n| format!("def f{}: f{n} | f{n}; ", n + 1)).collect();
     refused(&format!("def f0: [.]; {doubling} f30"), "too large");
     refused(&"[".repeat(60), "nest deeper");
-    refused(&"-".repeat(300), "");
+    refused(&("-".repeat(300) + "1"), "too large");
+    refused(&"def a: ".repeat(1000), "");
+    refused(&"try ".repeat(2000), "");
     refused(&vec!["."; 300].join("|"), "too large");
 }
 
 #[test]
 fn ends_when_the_meter_is_empty() {
     let ends = |code: &str, input: Value| {
-        let error = run(code, input).unwrap_err();
+        let error = run(code, input).expect_err(code);
         assert!(error.starts_with("TL0013"), "{code}: {error}");
         assert!(error.len() < 600, "{code}: {} bytes", error.len());
     };
@@ -130,7 +135,7 @@ fn ends_when_the_meter_is_empty() {
     ends("[.[] | try error catch .] | .[0] | keys", wide.clone());
     ends("fromjson", json!("[".repeat(100_000)));
     ends(".[]", wide);
-    assert!(run(".a = 1 | .[0]", json!({})).unwrap_err().contains("TL0013"));
+    assert!(run("{(1): 2}", json!({})).unwrap_err().contains("no text"));
 }
 
 proptest! {

@@ -12,6 +12,9 @@ pub(super) const TEXT_BYTES_MAX: usize = 16 << 20;
 /// The deepest value that a program may build: the 128 levels of the input and some to wrap it in.
 pub(super) const DEPTH_MAX: usize = 200;
 
+/// The longest whole number that a program may make on the way: squaring one again and again doubles its digits each time.
+const NUMBER_BITS_MAX: u64 = 1024;
+
 /// The caller's decoder has bounded the depth (128), so the recursion here is bounded too.
 pub(super) fn from_json(value: &Value) -> Val {
     match value {
@@ -128,6 +131,7 @@ pub(super) fn measure(value: &Val) -> Option<usize> {
 
 fn visit(value: &Val, depth: usize, room: &mut Room) -> Result<(), String> {
     match value {
+        Val::Num(Num::BigInt(large)) if large.bits() > NUMBER_BITS_MAX => Err(String::new()),
         Val::Null | Val::Bool(_) | Val::Num(_) => room.take(0),
         Val::TStr(text) | Val::BStr(text) => room.take(text.len()),
         Val::Arr(items) => {
@@ -146,11 +150,11 @@ fn visit(value: &Val, depth: usize, room: &mut Room) -> Result<(), String> {
     }
 }
 
-/// A value's size without looking into it: bytes of a text, entries of a container, bits of a number.
+/// A value's size without looking into it: bytes of a text, entries of a container.
 pub(super) fn shallow(value: &Val) -> usize {
     match value {
         Val::Null | Val::Bool(_) => 0,
-        Val::Num(Num::BigInt(large)) => usize::try_from(large.bits()).unwrap_or(usize::MAX),
+        Val::Num(Num::BigInt(large)) if large.bits() > NUMBER_BITS_MAX => usize::MAX,
         Val::Num(_) => 0,
         Val::TStr(text) | Val::BStr(text) => text.len(),
         Val::Arr(items) => items.len(),

@@ -1,0 +1,51 @@
+//! Who may come in by a protocol that has no credentials: the configuration names the networks and the principal.
+//! What that principal may do is decided by the hub, as for everybody.
+
+use hub::{Hub, Origin, Session};
+use message::{Address, Code, Fault, Kind, Misfit};
+use net::{Cidr, Conn};
+
+/// Parsed names of a section: where messages go, as whom, and from where they may come.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    pub(crate) publish: Address,
+    principal: Option<String>,
+    networks: Vec<Cidr>,
+}
+
+impl Door {
+    pub(crate) fn new(publish: &str, principal: Option<&str>, networks: &[String]) -> Result<Door, Misfit> {
+        let address = Address::parse(publish).map_err(|fault| Misfit::new(fault.detail()).at("publish"))?;
+        if !matches!(address.kind(), Kind::Topic | Kind::Queue | Kind::Stream | Kind::Out) {
+            let what = format!("{address} takes no messages; topics, queues, streams and outlets do");
+            return Err(Misfit::new(what).at("publish"));
+        }
+        let networks = networks.iter().enumerate().map(|(place, text)| {
+            text.parse::<Cidr>().map_err(|fault| Misfit::new(fault.detail()).at(place).at("networks"))
+        });
+        Ok(Door {
+            publish: address,
+            principal: principal.map(str::to_owned),
+            networks: networks.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The session of a connection, or why there is none.
+    pub(crate) fn open(&self, hub: &Hub, conn: &Conn, protocol: &'static str) -> Result<Session, Fault> {
+        let peer = conn.peer();
+        if !self.networks.iter().any(|network| network.contains(peer.ip())) {
+            return Err(Fault::new(
+                Code::Forbidden,
+                format!("{} lies in none of the networks of protocols.{protocol}", peer.ip()),
+            ));
+        }
+        let Some(name) = &self.principal else {
+            return Err(Fault::new(Code::Unauthenticated, format!("protocols.{protocol} names no principal")));
+        };
+        let identity = hub.identity(name).ok_or_else(|| {
+            Fault::new(Code::Unauthenticated, format!("the principal {name:?} of protocols.{protocol} holds no key"))
+        })?;
+        conn.info().set_principal(name);
+        Ok(hub.open(identity, Origin { protocol, peer }))
+    }
+}
