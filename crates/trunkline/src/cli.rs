@@ -10,7 +10,6 @@ mod tools;
 mod topic;
 
 use anyhow::Result;
-use api::Api;
 use clap::{Args, Parser, Subcommand};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;

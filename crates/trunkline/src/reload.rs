@@ -20,7 +20,7 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Parts {
     pub(crate) hub: Hub,
     pub(crate) inlets: Arc<Inlets>,
-    pub(crate) mcp: Arc<mcp::Gateway>,
+    pub(crate) mcp: mcp::Gateway,
     pub(crate) models: Arc<ai::Gateway>,
     /// The file; none when the program was started without one.
     pub(crate) file: Option<PathBuf>,

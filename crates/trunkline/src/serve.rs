@@ -21,7 +21,7 @@ const FIRST_BYTES: Duration = Duration::from_secs(10);
 
 /// Every protocol of every wing, in the order in which they are asked about the first bytes.
 pub fn protocols() -> Vec<&'static Protocol> {
-    wire_mqtt::ALL.iter().chain(wire_raw::ALL).chain(wire_http::ALL).collect()
+    wire_mqtt::ALL.iter().chain(wire_raw::ALL.iter().copied()).chain(wire_http::ALL).collect()
 }
 
 /// Every kind of outlet.
@@ -97,13 +97,13 @@ pub async fn start(document: &Document, settings: Settings, file: Option<&Path>)
     for inlet in inlets.values() {
         Arc::clone(inlet).mount(&mut routes);
     }
-    mcp::mount(&mcp, &mut routes);
+    mcp::routes(&mcp, &mut routes);
     ai::mount(&models, &mut routes);
     let inlets = Arc::new(inlets);
     let parts = reload::Parts {
         hub: hub.clone(),
         inlets: Arc::clone(&inlets),
-        mcp: Arc::clone(&mcp),
+        mcp: mcp.clone(),
         models: Arc::clone(&models),
         file: file.map(Path::to_owned),
     };
@@ -142,11 +142,11 @@ impl Running {
 
 fn open_engine(data: &PathBuf, durability: Durability) -> Result<Arc<dyn Engine>> {
     if durability == Durability::Memory {
-        return Ok(Arc::new(store::memory::Memory::new(store::memory::Faults::default())));
+        return Ok(Arc::new(store::Memory::new(store::Faults::none())));
     }
     std::fs::create_dir_all(data).with_context(|| format!("cannot make the data folder {}", data.display()))?;
     let options = store::Options { durability, ..store::Options::default() };
-    let engine = store::embedded::Embedded::open(data, options)
+    let engine = store::Embedded::open(data, options)
         .with_context(|| format!("cannot open the store in {}", data.display()))?;
     Ok(Arc::new(engine))
 }
@@ -230,7 +230,9 @@ fn sniffers(inlets: &Inlets, http: impl Fn() -> Sniffer, only: &[String]) -> Vec
             list.push(http());
         } else if let Some(inlet) = inlets.get(protocol.name).cloned() {
             let serve: net::Serve = Arc::new(move |conn| Arc::clone(&inlet).accept(conn));
-            list.push(Sniffer { name: protocol.name, sniff: protocol.sniff, serve });
+            // A port of one protocol asks no bytes: what arrives is its own, and garbage is answered in its own way.
+            let sniff = if only.len() == 1 { |_: &[u8]| net::Sniff::Yes } else { protocol.sniff };
+            list.push(Sniffer { name: protocol.name, sniff, serve });
         }
     }
     list
@@ -250,14 +252,14 @@ pub async fn check(document: &Document, settings: &Settings) -> Result<(), Box<P
     let hub = scratch(settings).await.map_err(point)?;
     hub.check(&settings.hub).map_err(point)?;
     open_inlets(&hub, settings).map_err(point)?;
-    mcp::Gateway::check(&settings.mcp).map_err(|misfit| point(misfit.at("mcp")))?;
+    settings.mcp.check().map_err(|misfit| point(misfit.at("mcp")))?;
     ai::Gateway::check(&settings.models).map_err(|misfit| point(misfit.at("models")))
 }
 
 /// A hub over nothing, only for checking: its store is in memory and its doors stay shut.
 async fn scratch(settings: &Settings) -> Result<Hub, Misfit> {
     let (clock, dice, tasks) = (Clock::system(), Dice::from_system(), Tasks::new());
-    let engine: Arc<dyn Engine> = Arc::new(store::memory::Memory::new(store::memory::Faults::default()));
+    let engine: Arc<dyn Engine> = Arc::new(store::Memory::new(store::Faults::none()));
     let broker =
         Broker::open(Arc::clone(&engine), broker::Settings::default(), clock.clone(), dice.clone(), tasks.clone());
     let broker = broker.await.map_err(|fault| Misfit::new(fault.to_string()))?;

@@ -27,7 +27,7 @@ pub struct Settings {
     /// The section of each protocol, by name.
     pub protocols: BTreeMap<String, Value>,
     /// The MCP gateway's section.
-    pub mcp: Value,
+    pub mcp: mcp::Config,
     /// The model gateway's section.
     pub models: Value,
 }
@@ -49,7 +49,9 @@ pub struct Program {
     pub durability: store::Durability,
     /// What is logged, and how.
     pub log: Log,
-    /// Where the program itself may connect to.
+    /// Where the program itself may connect to. Without this section it may reach whatever this file names, private
+    /// addresses and this machine included, but never link-local ones, where clouds keep their metadata service. With it,
+    /// only what it says.
     pub egress: net::Egress,
     /// How long a stop waits for what is under way. Default 5s.
     pub drain: Span,
@@ -64,7 +66,7 @@ impl Default for Program {
             data: PathBuf::from("trunkline-data"),
             durability: store::Durability::default(),
             log: Log::default(),
-            egress: net::Egress::default(),
+            egress: net::Egress::trusting(),
             drain: Span::secs(5),
         }
     }
@@ -151,7 +153,8 @@ pub fn check(document: &Document, base: &Path) -> Result<Settings, Box<Problem>>
         Some(_) => return Err(document.locate(&Misfit::new("must be a map of protocols").at("protocols"))),
     };
     let mut take = |key: &str| sections.remove(key).filter(|value| !value.is_null()).unwrap_or(Value::Object(Map::new()));
-    let (mcp, models) = (take("mcp"), take("models"));
+    let mcp: mcp::Config = read(take("mcp")).map_err(|misfit| pointed(document, misfit.at("mcp")))?;
+    let models = take("models");
     let mut hub_part = Map::new();
     for key in HUB_KEYS {
         if let Some(value) = sections.remove(key).filter(|value| !value.is_null()) {
@@ -173,9 +176,12 @@ pub(crate) fn top_keys() -> Vec<&'static str> {
 }
 
 fn section<T: DeserializeOwned>(document: &Document, value: Value) -> Result<T, Box<Problem>> {
-    read(value).map_err(|misfit| {
-        if misfit.what.starts_with("unknown ") { document.locate_key(&misfit) } else { document.locate(&misfit) }
-    })
+    read(value).map_err(|misfit| pointed(document, misfit))
+}
+
+/// An unknown key is pointed at itself, anything else at its value.
+fn pointed(document: &Document, misfit: Misfit) -> Box<Problem> {
+    if misfit.what.starts_with("unknown ") { document.locate_key(&misfit) } else { document.locate(&misfit) }
 }
 
 /// A section by its own type, with the path of what does not fit and the nearest known name.

@@ -5,7 +5,6 @@ use super::load::Program;
 use crate::serve::{outlet_kinds, protocols};
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
-use std::fmt::Write;
 
 /// The JSON Schema (2020-12) of the whole file.
 pub fn schema() -> Value {
@@ -29,7 +28,7 @@ pub fn schema() -> Value {
         "properties": sections,
         "additionalProperties": false,
     });
-    let mcp = lift(&mut root, mcp::schema());
+    let mcp = lift(&mut root, schemars::schema_for!(mcp::Config));
     let models = lift(&mut root, ai::schema());
     if let Some(properties) = root.get_mut("properties").and_then(Value::as_object_mut) {
         properties.insert("protocols".into(), protocols);
@@ -128,8 +127,7 @@ pub fn manual() -> String {
 }
 
 fn push(out: &mut String, what: impl std::fmt::Display) {
-    // Writing into a string cannot fail.
-    drop(write!(out, "{what}"));
+    out.push_str(&what.to_string());
 }
 
 /// Calls `each` for every field below `schema`, outer before inner, with its path and whether it is a leaf.

@@ -1,0 +1,79 @@
+//! `cargo xtask test`: installs the peers, builds, and runs every test and judge; says what it does and how long each part took.
+//! A part that fails does not keep the others from running; the end says which did.
+
+mod crash;
+mod judges;
+mod people;
+
+use crate::run::{cargo, say};
+use crate::{peers, tidy};
+use anyhow::{Result, bail};
+use std::time::Instant;
+
+type Part = (&'static str, &'static str, fn() -> Result<()>);
+
+const PARTS: &[Part] = &[
+    ("peers", "installs other people's clients and judges into a cache folder", peers::install),
+    ("build", "builds the release binary and the fixtures", build),
+    ("tidy", "floors, sizes, licences, registries", tidy::run),
+    ("unit", "unit, property, simulation and integration tests of the workspace", unit),
+    ("first-minute", "the demo as a newcomer runs it: starts, prints what to do, stops", people::first_minute),
+    ("mqtt", "Debian's mosquitto_pub and _sub, PyPI's paho-mqtt, over TCP and WebSocket", people::mqtt),
+    ("mllp", "PyPI's hl7 mllp_send through a route to a queue and a topic", people::mllp),
+    ("http", "curl against the data API", people::services),
+    ("webhook", "retry, breaker, dead letters with attempts, replay by the command line", people::webhook),
+    ("refusals", "wrong key, forbidden, too large, malformed, unknown; a bad configuration", people::refusals),
+    ("mcp", "the MCP conformance suite, both revisions, through the gateway", judges::mcp),
+    ("inspector", "the MCP Inspector on two merged upstreams and our own tools", judges::inspector),
+    ("openai", "the OpenAI SDK's own tests through us, against what Steady scores directly", judges::openai),
+    ("echo", "the OpenAI SDK against the built-in provider", judges::echo),
+    ("dashboard", "headless Chromium clicks through the dashboard", judges::dashboard),
+    ("crash", "SIGKILL under load: nothing acknowledged may be lost", crash::run),
+];
+
+/// Runs the parts that are named, or all.
+pub(crate) fn run(names: &[&str]) -> Result<()> {
+    if names == ["--list"] {
+        return PARTS.iter().try_for_each(|(name, what, _)| say(&format!("{name:14} {what}")));
+    }
+    if let Some(unknown) = names.iter().find(|name| !PARTS.iter().any(|(part, ..)| part == *name)) {
+        bail!("there is no part {unknown:?}; `cargo xtask test --list` names them");
+    }
+    let chosen: Vec<&Part> = PARTS.iter().filter(|(part, ..)| names.is_empty() || names.contains(part)).collect();
+    let mut table = Vec::new();
+    for (name, what, part) in &chosen {
+        say(&format!("\n== {name}: {what}"))?;
+        let began = Instant::now();
+        let result = part();
+        let took = began.elapsed();
+        match &result {
+            Ok(()) => say(&format!("== {name}: passed in {:.1} s", took.as_secs_f64()))?,
+            Err(error) => say(&format!("== {name}: FAILED in {:.1} s: {error:#}", took.as_secs_f64()))?,
+        }
+        table.push((*name, result.is_ok(), took));
+        // Nothing else can run without these.
+        if result.is_err() && ["peers", "build"].contains(name) {
+            break;
+        }
+    }
+    say("\npart            result    seconds")?;
+    for (name, passed, took) in &table {
+        say(&format!("{name:14}  {:8}  {:>7.1}", if *passed { "passed" } else { "FAILED" }, took.as_secs_f64()))?;
+    }
+    let failed: Vec<&str> = table.iter().filter(|(_, passed, _)| !passed).map(|(name, ..)| *name).collect();
+    say(&format!("\n{} passed, {} failed", table.len() - failed.len(), failed.len()))?;
+    if failed.is_empty() { Ok(()) } else { bail!("failed: {}", failed.join(", ")) }
+}
+
+fn build() -> Result<()> {
+    cargo(&["build", "--release", "--package", "trunkline", "--package", "fixtures"])
+}
+
+fn unit() -> Result<()> {
+    let nextest = std::process::Command::new("cargo").args(["nextest", "--version"]).output();
+    if nextest.is_ok_and(|output| output.status.success()) {
+        cargo(&["nextest", "run", "--workspace", "--no-fail-fast", "--status-level", "fail"])
+    } else {
+        cargo(&["test", "--workspace", "--quiet"])
+    }
+}
