@@ -210,8 +210,3 @@ fn closing(mut answer: Response) -> Response {
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     answer
 }
-
-/// How we name ourselves in results.
-pub(crate) fn server_meta() -> String {
-    format!("{{\"{}\":{}}}", crate::exchange::META_SERVER, crate::link::OURSELVES)
-}

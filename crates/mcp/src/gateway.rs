@@ -15,6 +15,7 @@ use hub::{Hub, Session};
 use message::{Address, Code, Fault, Kind, Misfit, Verb};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -45,6 +46,8 @@ pub(crate) struct Inner {
     pub(crate) parked: Parked,
     changes: broadcast::Sender<Change>,
     changing: Mutex<()>,
+    /// Whether every upstream was tried once; spares the question on every call.
+    settled: AtomicBool,
 }
 
 /// A tool as people and the admin API see it.
@@ -76,6 +79,7 @@ impl Gateway {
             parked: Parked::default(),
             changes: broadcast::Sender::new(CHANGES),
             changing: Mutex::new(()),
+            settled: AtomicBool::new(false),
         });
         let gateway = Gateway(inner);
         gateway.reload(config)?;
@@ -118,6 +122,7 @@ impl Gateway {
         inner.guard.store(Arc::new(Guard::new(&config.allowed_hosts, &config.allowed_origins)));
         inner.config.store(Arc::new(config));
         inner.upstreams.store(Arc::new(after));
+        inner.settled.store(false, Ordering::Release);
         drop(changing);
         inner.rebuild();
         for list in List::ALL {
@@ -220,9 +225,15 @@ impl Inner {
 
     /// Waits until every upstream was tried once, so that the first list is not empty.
     pub(crate) async fn settled(&self) {
+        if self.settled.load(Ordering::Acquire) {
+            return;
+        }
         let upstreams = self.upstreams.load_full();
         for upstream in upstreams.values() {
             upstream.settled().await;
+        }
+        if upstreams.values().all(|upstream| upstream.tried.is_cancelled()) {
+            self.settled.store(true, Ordering::Release);
         }
     }
 

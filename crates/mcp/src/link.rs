@@ -1,6 +1,7 @@
 //! What the two ways to reach an upstream have in common: the call, its outcome, and to whom a message belongs that names no
 //! call. The ways themselves are `link/web.rs` (Streamable HTTP) and `link/child.rs` (stdio).
 
+mod answers;
 mod child;
 mod web;
 
@@ -216,3 +217,8 @@ pub(crate) const OURSELVES: &str =
 
 /// What we declare where many clients share a connection: all that any of them may answer.
 pub(crate) const ALL_CAPABILITIES: &str = r#"{"roots":{},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
+
+/// How we name ourselves in results.
+pub(crate) fn server_meta() -> String {
+    format!("{{\"{}\":{OURSELVES}}}", crate::exchange::META_SERVER)
+}

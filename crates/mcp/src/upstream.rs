@@ -71,6 +71,8 @@ pub(crate) struct Upstream {
     state: Mutex<State>,
     pub(crate) offer: ArcSwap<Offer>,
     phase: Phases<Phase>,
+    /// Cancelled when the first attempt to connect has ended, one way or the other.
+    pub(crate) tried: CancellationToken,
     seats: Mutex<HashMap<String, Arc<OnceCell<Arc<Seat>>>>>,
     watched: Mutex<HashMap<String, watch::Watched>>,
     nudge: Notify,
@@ -155,6 +157,7 @@ impl Upstream {
             }),
             offer: ArcSwap::default(),
             phase: Phases::new(Phase::Starting),
+            tried: CancellationToken::new(),
             seats: Mutex::default(),
             watched: Mutex::default(),
             nudge: Notify::new(),
@@ -203,11 +206,9 @@ impl Upstream {
         Err(self.named(Fault::new(Code::UpstreamDown, why).retry_after(Duration::from_secs(1))))
     }
 
-    /// Waits until the first attempt to connect has ended, one way or the other.
+    /// Waits until the first attempt to connect has ended.
     pub(crate) async fn settled(&self) {
-        let mut phases = self.phase.subscribe();
-        let wait = phases.wait_for(|phase| *phase != Phase::Starting);
-        if tokio::time::timeout(self.config.connect.0, wait).await.is_err() {
+        if tokio::time::timeout(self.config.connect.0, self.tried.cancelled()).await.is_err() {
             tracing::debug!(upstream = %self.name, "it is still starting, and lists are answered without it");
         }
     }

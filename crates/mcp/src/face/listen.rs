@@ -1,11 +1,12 @@
 //! `subscriptions/listen` of revision 2026-07-28: a stream of the changes that the client asked for, and of no others.
 //! Progress and log messages never stand on it.
 
-use super::{Refusal, Visit, asking, server_meta, stream};
+use super::{Refusal, Visit, asking, stream};
 use crate::catalogue::List;
 use crate::exchange::META_SUBSCRIPTION;
 use crate::gateway::{Change, Inner, changed};
 use crate::json::{Fields, Object, quote};
+use crate::link::server_meta;
 use crate::rpc;
 use crate::sse;
 use crate::upstream::Upstream;

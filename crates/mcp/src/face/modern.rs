@@ -3,13 +3,14 @@
 
 use super::asking::{self, Asker, Prepared, Running, Step};
 use super::parked;
-use super::{Refusal, Visit, json, listen, lists, server_meta, stream};
+use super::{Refusal, Visit, json, listen, lists, stream};
 use crate::catalogue::List;
 use crate::exchange::{
     Era, LEGACY, META_CAPABILITIES, META_CLIENT, META_LEVEL, META_VERSION, MODERN, Question, severity,
 };
 use crate::gateway::Inner;
 use crate::json::{Fields, Object, quote};
+use crate::link::server_meta;
 use crate::rpc;
 use crate::{mirror, sse};
 use bytes::Bytes;

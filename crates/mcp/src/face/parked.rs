@@ -54,7 +54,7 @@ impl Parked {
             .text("resultType", "input_required")
             .raw("inputRequests", &requests.done())
             .text("requestState", &format!("{MARK}{token}"))
-            .raw("_meta", &super::server_meta())
+            .raw("_meta", &crate::link::server_meta())
             .done();
         let mut all = self.0.lock();
         if all.len() >= most {

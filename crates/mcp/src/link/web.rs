@@ -1,12 +1,13 @@
 //! An upstream over Streamable HTTP, in both eras: requests answered by JSON or by a stream, questions on the way, and the
 //! standing streams. Which era is spoken, and when to try again, is the upstream's to decide.
 
+use super::answers::{Stream, is_stream, own, read_whole, refusal, silent, within};
 use super::{Attribution, Call, Ear, Failure, OURSELVES, Outcome, Standing, reply_to, response, standing};
 use crate::exchange::{Answer, Exchange, META_CAPABILITIES, META_CLIENT, META_VERSION, MODERN};
 use crate::json::{Fields, Object};
 use crate::rpc::{self, Message};
 use crate::session::Session;
-use crate::sse::{Decoder, Frame};
+use crate::sse::Frame;
 use crate::{exchange, mirror};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -394,42 +395,6 @@ impl Drop for Cancel {
     }
 }
 
-/// An answer that arrives event by event.
-struct Stream {
-    body: Body,
-    decoder: Decoder,
-    last: Option<String>,
-    retry: Option<Duration>,
-}
-
-impl Stream {
-    fn new(answer: Response<Body>, most: usize) -> Stream {
-        Stream { body: answer.into_body(), decoder: Decoder::new(most), last: None, retry: None }
-    }
-
-    /// The next event with data; `None` at the end. Cancel safe: a piece is decoded as soon as it has arrived.
-    async fn next(&mut self) -> Result<Option<Frame>, Fault> {
-        loop {
-            while let Some(frame) = self.decoder.next() {
-                if let Some(id) = &frame.id {
-                    self.last = Some(id.clone());
-                }
-                self.retry = frame.retry.map(Duration::from_millis).or(self.retry);
-                if !frame.data.is_empty() {
-                    return Ok(Some(frame));
-                }
-            }
-            let Some(piece) = self.body.next().await else { return Ok(None) };
-            if !self.decoder.push(&piece?) {
-                return Err(Fault::new(
-                    Code::TooLarge,
-                    "an event of the upstream is larger than its `message` allows",
-                ));
-            }
-        }
-    }
-}
-
 async fn ask(exchange: Option<&Arc<Exchange>>, method: &str, params: Option<&str>) -> Answer {
     match exchange {
         _ if method == "ping" => Ok("{}".into()),
@@ -437,54 +402,6 @@ async fn ask(exchange: Option<&Arc<Exchange>>, method: &str, params: Option<&str
         None if method == "roots/list" => Ok(r#"{"roots":[]}"#.into()),
         None => Err(rpc::Error::new(rpc::METHOD_NOT_FOUND, format!("nobody can be asked for {method} here"))),
     }
-}
-
-fn own(outcome: Result<&str, &str>) -> Outcome {
-    outcome.map(str::to_owned).map_err(|error| Failure::Rpc(rpc::Error::read(error)))
-}
-
-/// A whole answer: the response, or what the status says when there is none.
-fn read_whole(bytes: &[u8], status: http::StatusCode) -> Outcome {
-    match Message::parse(bytes) {
-        Ok(Message::Response { outcome, .. }) if outcome.is_err() || status.is_success() => own(outcome),
-        Err(_)
-            if Fields::parse_bytes(bytes)
-                .is_ok_and(|fields| fields.get("error").is_some_and(|e| e.starts_with('{'))) =>
-        {
-            let fields = Fields::parse_bytes(bytes).unwrap_or_default();
-            Err(Failure::Rpc(rpc::Error::read(fields.get("error").unwrap_or("{}"))))
-        }
-        _ if status.is_success() => {
-            Err(Fault::new(Code::UpstreamProtocol, "its answer is no JSON-RPC response").into())
-        }
-        _ => {
-            let text = String::from_utf8_lossy(bytes.get(..200).unwrap_or(bytes)).into_owned();
-            Err(refusal(status, &text).into())
-        }
-    }
-}
-
-fn refusal(status: http::StatusCode, text: &str) -> Fault {
-    let code = match status.as_u16() {
-        408 | 429 | 500.. => Code::UpstreamFailed,
-        400.. => Code::UpstreamRefused,
-        _ => Code::UpstreamProtocol,
-    };
-    Fault::new(code, format!("it answered {status} {text}").trim_end().to_owned())
-        .with_status(status.as_u16())
-}
-
-fn silent(wait: Duration) -> Fault {
-    Fault::new(Code::DeadlinePassed, format!("the upstream was silent for {} ms", wait.as_millis()))
-}
-
-async fn within<T>(wait: Duration, work: impl Future<Output = T>) -> Result<T, Fault> {
-    tokio::time::timeout(wait, work).await.map_err(|_| silent(wait))
-}
-
-fn is_stream(answer: &Response<Body>) -> bool {
-    let kind = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    answer.status().is_success() && kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream")
 }
 
 fn put(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), Fault> {

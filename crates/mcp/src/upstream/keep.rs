@@ -20,6 +20,8 @@ const POLL: Duration = Duration::from_secs(60);
 /// The shortest and the longest pause before another attempt to connect.
 const PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// How long a connection must have stood for the next attempt to come at once.
+const STEADY: Duration = Duration::from_secs(5);
 /// Changes that wait to be read; then further ones are as good as heard, because whole lists are read.
 const HEARD: usize = 64;
 
@@ -47,6 +49,7 @@ impl Upstream {
         let draining = self.tasks.draining();
         let mut failures = 0_u32;
         loop {
+            let began = self.clock.now();
             let (sender, heard) = mpsc::channel(HEARD);
             let ear: Ear = Arc::new(move |change| drop(sender.try_send(change)));
             let attempt = async {
@@ -70,7 +73,9 @@ impl Upstream {
                 () = self.stop.cancelled() => break,
                 () = draining.cancelled() => break,
             };
-            failures = if worked { 0 } else { failures.saturating_add(1) };
+            // A connection that ends as soon as it stands is not tried again at once either.
+            let lasted = worked && self.clock.now().since(began) > STEADY;
+            failures = if lasted { 0 } else { failures.saturating_add(1) };
             let pause = self.dice.jitter((PAUSE * 2_u32.pow(failures.min(7))).min(PAUSE_MAX), 0.5);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -92,6 +97,7 @@ impl Upstream {
         }
         drop(state);
         self.phase.send_replace(Phase::Down);
+        self.tried.cancel();
     }
 
     /// Finds out what it speaks and offers.
@@ -147,6 +153,7 @@ impl Upstream {
         let Some(gateway) = self.gateway.upgrade() else { return };
         gateway.rebuild();
         self.phase.send_replace(Phase::Ready);
+        self.tried.cancel();
         tracing::info!(upstream = %self.name, tools = now.tools.len(), prompts = now.prompts.len(), "the upstream is ready");
         for list in List::ALL {
             if before.texts(list) != now.texts(list) {

@@ -248,6 +248,7 @@ pub(crate) fn complete(result: &str, method: &str) -> String {
         }
     };
     add("resultType", "\"complete\"");
+    add("_meta", &crate::link::server_meta());
     if method == "resources/read" {
         add("ttlMs", "0");
         add("cacheScope", "\"private\"");
