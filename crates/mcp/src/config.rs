@@ -169,6 +169,11 @@ impl Config {
     }
 }
 
+/// The shape of the section, for the manual and for editors.
+pub fn schema() -> schemars::Schema {
+    schemars::schema_for!(Config)
+}
+
 fn check_upstream(name: &str, upstream: &Upstream) -> Result<(), String> {
     let letter =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';

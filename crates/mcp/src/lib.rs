@@ -18,7 +18,7 @@ mod session;
 mod sse;
 mod upstream;
 
-pub use config::{BuiltIn, Config, Upstream as UpstreamConfig};
+pub use config::{BuiltIn, Config, Upstream as UpstreamConfig, schema};
 pub use exchange::Era;
 pub use face::routes;
 pub use gateway::{Gateway, Tool};

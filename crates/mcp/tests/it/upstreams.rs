@@ -59,7 +59,7 @@ async fn a_child_is_merged_restarted_and_stopped() {
     let pid = said.split(' ').nth(1).unwrap().to_owned();
     let dead = gate.modern("tools/call", json!({ "name": "sh_die", "arguments": {} }), &[]).await;
     assert!(dead.text.contains("TL0008"), "{}", dead.text);
-    assert!(!alive(&pid));
+    eventually("the dead child is reaped", || !alive(&pid)).await;
     // The next call waits for the restart, or finds it done.
     let mut again = None;
     for _ in 0..20 {
