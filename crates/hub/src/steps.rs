@@ -226,13 +226,14 @@ impl Step {
 
 impl Set {
     fn run(&self, mut flowing: Flowing) -> Result<Flowing, Fault> {
-        let evaluate = |program: &jq::Program, flowing: &Flowing, of: &str| {
-            match program.run(flowing.json()?, &flowing.envelope, 1)?.pop() {
-                None | Some(Value::Null) => Ok(None),
-                Some(Value::String(text)) => Ok(Some(text)),
-                Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(Some(value.to_string())),
-                Some(_) => Err(Fault::new(Code::StepFailed, format!("{of} must be a text, a number or null"))),
-            }
+        let evaluate = |program: &jq::Program, flowing: &Flowing, of: &str| match program
+            .run(flowing.json()?, &flowing.envelope, 1)?
+            .pop()
+        {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(Some(value.to_string())),
+            Some(_) => Err(Fault::new(Code::StepFailed, format!("{of} must be a text, a number or null"))),
         };
         let key = self.key.as_ref().map(|program| evaluate(program, &flowing, "key")).transpose()?;
         let mut headers = Vec::with_capacity(self.headers.len());

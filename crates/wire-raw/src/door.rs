@@ -40,10 +40,16 @@ impl Door {
             ));
         }
         let Some(name) = &self.principal else {
-            return Err(Fault::new(Code::Unauthenticated, format!("protocols.{protocol} names no principal")));
+            return Err(Fault::new(
+                Code::Unauthenticated,
+                format!("protocols.{protocol} names no principal"),
+            ));
         };
         let identity = hub.identity(name).ok_or_else(|| {
-            Fault::new(Code::Unauthenticated, format!("the principal {name:?} of protocols.{protocol} holds no key"))
+            Fault::new(
+                Code::Unauthenticated,
+                format!("the principal {name:?} of protocols.{protocol} holds no key"),
+            )
         })?;
         conn.info().set_principal(name);
         Ok(hub.open(identity, Origin { protocol, peer }))

@@ -26,7 +26,13 @@ pub(crate) struct Held<'p> {
 }
 
 impl Pool {
-    pub(crate) fn new(hub: &Hub, address: &str, tls: bool, most: usize, keep: Duration) -> Result<Pool, Misfit> {
+    pub(crate) fn new(
+        hub: &Hub,
+        address: &str,
+        tls: bool,
+        most: usize,
+        keep: Duration,
+    ) -> Result<Pool, Misfit> {
         let wrong = || Misfit::new(format!("{address:?} is no host:port")).at("address");
         let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
         let port = port.parse().map_err(|_| wrong())?;

@@ -53,8 +53,9 @@ pub(crate) async fn start(protocol: &'static Protocol, section: Value) -> Server
     let (clock, dice, tasks) = (Clock::system(), Dice::from_system(), Tasks::new());
     let engine: Arc<dyn store::Engine> = Arc::new(store::Memory::new(store::Faults::none()));
     let settings = broker::Settings::default();
-    let broker =
-        Broker::open(Arc::clone(&engine), settings, clock.clone(), dice.clone(), tasks.clone()).await.unwrap();
+    let broker = Broker::open(Arc::clone(&engine), settings, clock.clone(), dice.clone(), tasks.clone())
+        .await
+        .unwrap();
     let metrics = Arc::new(Metrics::default());
     let egress = net::Settings { egress: Egress::trusting(), ..net::Settings::default() };
     let client = Client::new(egress, &tasks, clock.clone(), Arc::clone(&metrics)).unwrap();

@@ -14,7 +14,9 @@ pub(super) const JSON: &str = "application/json";
 pub(super) fn decode(format: Format, body: &Bytes) -> Result<Value, Fault> {
     match format {
         Format::Json => decode_json(body),
-        Format::Xml => xml::decode(body).map_err(|why| Fault::new(Code::DecodeFailed, format!("not XML: {why}"))),
+        Format::Xml => {
+            xml::decode(body).map_err(|why| Fault::new(Code::DecodeFailed, format!("not XML: {why}")))
+        }
         Format::Hl7 => hl7::Message::parse(body)
             .map(|message| message.to_json())
             .map_err(|malformed| Fault::new(Code::DecodeFailed, malformed.to_string())),
@@ -37,7 +39,8 @@ pub(super) fn encode(format: Format, value: &Value) -> Result<(Bytes, &'static s
             other => (other.to_string().into(), "text/plain; charset=utf-8"),
         },
         Format::Base64 => {
-            let text = value.as_str().ok_or_else(|| failed("only a text can be read as base64".to_owned()))?;
+            let text =
+                value.as_str().ok_or_else(|| failed("only a text can be read as base64".to_owned()))?;
             let bytes = STANDARD.decode(text).map_err(|error| failed(format!("not base64: {error}")))?;
             (bytes.into(), "application/octet-stream")
         }
@@ -50,5 +53,7 @@ pub(super) fn decode_json(body: &[u8]) -> Result<Value, Fault> {
 }
 
 pub(super) fn encode_json(value: &Value) -> Result<Bytes, Fault> {
-    serde_json::to_vec(value).map(Bytes::from).map_err(|error| Fault::new(Code::StepFailed, error.to_string()))
+    serde_json::to_vec(value)
+        .map(Bytes::from)
+        .map_err(|error| Fault::new(Code::StepFailed, error.to_string()))
 }

@@ -76,7 +76,8 @@ impl Program {
     /// Checks and compiles `code`.
     pub(super) fn compile(code: &str) -> Result<Program, Refusal> {
         if code.len() > PROGRAM_BYTES_MAX {
-            let message = format!("the program has {} bytes; at most {PROGRAM_BYTES_MAX} are allowed", code.len());
+            let message =
+                format!("the program has {} bytes; at most {PROGRAM_BYTES_MAX} are allowed", code.len());
             return Err(Refusal { line: 1, column: 1, message });
         }
         check_brackets(code)?;
@@ -84,7 +85,8 @@ impl Program {
         // This happens when a configuration is read, never for a message.
         let roomy = std::thread::Builder::new().stack_size(STACK_BYTES);
         std::thread::scope(|scope| {
-            let compiled = roomy.spawn_scoped(scope, || Program::compile_here(code)).map(|thread| thread.join());
+            let compiled =
+                roomy.spawn_scoped(scope, || Program::compile_here(code)).map(|thread| thread.join());
             let failed = |message: &str| Refusal { line: 1, column: 1, message: message.to_owned() };
             match compiled {
                 Ok(Ok(compiled)) => compiled,
@@ -170,9 +172,7 @@ const MAIN: &str = "trunkline_main";
 fn read(code: &str) -> Result<Term<&str>, Refusal> {
     let end = code.get(code.len()..).unwrap_or("");
     let tokens = lex::Lexer::new(code).lex().map_err(|errors| match errors.first() {
-        Some((expected, found)) => {
-            Refusal::at(code, found, format!("{} expected", expected.as_str()))
-        }
+        Some((expected, found)) => Refusal::at(code, found, format!("{} expected", expected.as_str())),
         None => Refusal::at(code, end, "cannot be read".to_owned()),
     })?;
     load::Parser::new(&tokens).parse(|parser| parser.term()).map_err(|errors| match errors.first() {

@@ -34,7 +34,9 @@ impl Schema {
             // Linear in the text, without look-around; backtracking could take exponential time on a message.
             .with_pattern_options(PatternOptions::regex())
             .build(schema)
-            .map_err(|error| format!("schema: {}{}", cut(&error.to_string()), at(error.instance_path().as_str())))?;
+            .map_err(|error| {
+                format!("schema: {}{}", cut(&error.to_string()), at(error.instance_path().as_str()))
+            })?;
         Ok(Schema { validator })
     }
 

@@ -20,7 +20,8 @@ struct Lab {
 }
 
 fn lab() -> (Steps, Condition) {
-    let route: Lab = serde_saphyr::from_str(&std::fs::read_to_string(examples().join("lab-route.yaml")).unwrap()).unwrap();
+    let route: Lab =
+        serde_saphyr::from_str(&std::fs::read_to_string(examples().join("lab-route.yaml")).unwrap()).unwrap();
     let when = route.to.get(1).unwrap().get("when").unwrap().as_str().unwrap();
     (compile(&route.steps, &examples()).unwrap(), Condition::compile(when).unwrap())
 }
@@ -67,7 +68,9 @@ fn the_lab_route_lets_other_messages_go_and_refuses_bad_ones() {
 #[test]
 fn a_body_that_no_step_changes_keeps_its_bytes() {
     let body = "{ \"a\" : 1.0 }";
-    let same = run(json!([{"decode": "json"}, {"filter": ".a == 1"}, {"set": {"key": ".a"}}]), body).unwrap().unwrap();
+    let same = run(json!([{"decode": "json"}, {"filter": ".a == 1"}, {"set": {"key": ".a"}}]), body)
+        .unwrap()
+        .unwrap();
     assert_eq!(same.body, body);
     assert_eq!(same.key.as_deref(), Some("1.0"));
     let mapped = run(json!([{"map": ".a"}, {"map": "[.]"}]), body).unwrap().unwrap();
@@ -79,11 +82,18 @@ fn formats_follow_each_other() {
     let xml = run(json!([{"decode": "json"}, {"encode": "xml"}]), "{\"a\":{\"@b\":\"c\"}}").unwrap().unwrap();
     assert!(xml.body.ends_with(b"<a b=\"c\"></a>"));
     assert_eq!(xml.content_type.as_deref(), Some("application/xml"));
-    let back = run(json!([{"decode": "xml"}, {"map": ".a"}, {"encode": "json"}, {"map": ".[\"@b\"]"}, {"encode": "text"}]), "<a b='c'/>");
+    let back = run(
+        json!([{"decode": "xml"}, {"map": ".a"}, {"encode": "json"}, {"map": ".[\"@b\"]"}, {"encode": "text"}]),
+        "<a b='c'/>",
+    );
     assert_eq!(back.unwrap().unwrap().body, "c");
-    let base64 = run(json!([{"decode": "base64"}, {"encode": "base64"}]), "any \u{0} bytes").unwrap().unwrap();
+    let base64 =
+        run(json!([{"decode": "base64"}, {"encode": "base64"}]), "any \u{0} bytes").unwrap().unwrap();
     assert_eq!(base64.body, "any \u{0} bytes");
-    let text = run(json!([{"decode": "text"}, {"map": "ascii_upcase"}, {"set": {"content_type": "application/x"}}]), "ab");
+    let text = run(
+        json!([{"decode": "text"}, {"map": "ascii_upcase"}, {"set": {"content_type": "application/x"}}]),
+        "ab",
+    );
     let text = text.unwrap().unwrap();
     assert_eq!((&text.body[..], text.content_type.as_deref()), (&b"\"AB\""[..], Some("application/x")));
 }

@@ -18,7 +18,8 @@ pub(super) fn decode(body: &[u8]) -> Result<Value, String> {
     let mut open: Vec<Element> = Vec::new();
     let mut root = None;
     loop {
-        let event = reader.read_event().map_err(|error| format!("{error} at byte {}", reader.error_position()))?;
+        let event =
+            reader.read_event().map_err(|error| format!("{error} at byte {}", reader.error_position()))?;
         let place = reader.buffer_position();
         let wrong = |why: &str| Err(format!("{why} at byte {place}"));
         match event {
@@ -59,7 +60,12 @@ pub(super) fn decode(body: &[u8]) -> Result<Value, String> {
                 };
                 match (resolved, open.last_mut()) {
                     (Some(character), Some(element)) => element.text.push(character),
-                    _ => return wrong(&format!("the entity &{};, which is not one of XML's own,", &*reference)),
+                    _ => {
+                        return wrong(&format!(
+                            "the entity &{};, which is not one of XML's own,",
+                            &*reference
+                        ));
+                    }
                 }
             }
             Event::DocType(_) => return wrong("a document type, which is refused,"),
@@ -92,7 +98,9 @@ impl Element {
             if fields.len() == ATTRIBUTES_MAX {
                 return Err(format!("more than {ATTRIBUTES_MAX} attributes"));
             }
-            let value = attribute.normalized_value(quick_xml::XmlVersion::Implicit1_0).map_err(|error| error.to_string())?;
+            let value = attribute
+                .normalized_value(quick_xml::XmlVersion::Implicit1_0)
+                .map_err(|error| error.to_string())?;
             let name = check_name(attribute.key.as_ref())?;
             fields.insert(format!("@{name}"), Value::String(value.into_owned()));
         }
@@ -214,7 +222,9 @@ fn write_text(out: &mut String, value: &Value) -> Result<(), String> {
         Value::Null => return Ok(()),
         Value::String(text) => text.clone(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
-        Value::Array(_) | Value::Object(_) => return Err("text and attributes must be simple values".to_owned()),
+        Value::Array(_) | Value::Object(_) => {
+            return Err("text and attributes must be simple values".to_owned());
+        }
     };
     for c in text.chars() {
         match c {

@@ -89,7 +89,9 @@ impl Lines {
             match read {
                 Ok(Ok(0)) if buffer.is_empty() => return Ok(()),
                 // What stands behind the last line end was perhaps cut; it is no line.
-                Ok(Ok(0)) => return Err(Fault::new(Code::Malformed, "the connection ended inside of a line")),
+                Ok(Ok(0)) => {
+                    return Err(Fault::new(Code::Malformed, "the connection ended inside of a line"));
+                }
                 Ok(Ok(_)) => {}
                 Ok(Err(_)) => return Ok(()),
                 Err(_) => return Err(Fault::new(Code::IdleTimeout, format!("no line for {patience}"))),

@@ -77,7 +77,8 @@ impl Mllp {
                         garbage += count;
                         self.report_garbage(&conn, count);
                         if garbage > GARBAGE_BYTES_MAX {
-                            let detail = format!("more than {GARBAGE_BYTES_MAX} bytes outside of MLLP frames");
+                            let detail =
+                                format!("more than {GARBAGE_BYTES_MAX} bytes outside of MLLP frames");
                             return Err(Fault::new(Code::Malformed, detail));
                         }
                         continue;
@@ -92,7 +93,12 @@ impl Mllp {
     }
 
     /// Reads once; false at the end of the connection or, between messages, when the program is stopping.
-    async fn read_more(&self, conn: &mut Conn, buffer: &mut BytesMut, decoder: &Decoder) -> Result<bool, Fault> {
+    async fn read_more(
+        &self,
+        conn: &mut Conn,
+        buffer: &mut BytesMut,
+        decoder: &Decoder,
+    ) -> Result<bool, Fault> {
         let draining = self.hub.tasks().draining();
         let state = self.state.load_full();
         let between = decoder.is_between();
@@ -125,7 +131,11 @@ impl Mllp {
     }
 
     /// Publishes one message; what could be read of it comes back for the answer.
-    async fn take(&self, session: &Result<Session, Fault>, bytes: Bytes) -> (Option<Message>, Result<(), Fault>) {
+    async fn take(
+        &self,
+        session: &Result<Session, Fault>,
+        bytes: Bytes,
+    ) -> (Option<Message>, Result<(), Fault>) {
         let message = match Message::parse(&bytes) {
             Ok(message) => message,
             Err(malformed) => {
@@ -149,12 +159,16 @@ impl Mllp {
         let mut envelope = session.envelope(state.1.publish.clone(), bytes);
         envelope.content_type = Some("application/hl7-v2".into());
         let kind = [message.get("MSH-9.1"), message.get("MSH-9.2")];
-        let kind: Vec<&str> = kind.iter().flatten().map(|part| &**part).filter(|part| !part.is_empty()).collect();
+        let kind: Vec<&str> =
+            kind.iter().flatten().map(|part| &**part).filter(|part| !part.is_empty()).collect();
         envelope.headers.push("hl7-type", &kind.join("^"));
         envelope.headers.push("hl7-control-id", message.get("MSH-10").as_deref().unwrap_or(""));
         let patience = state.0.store_timeout.0;
         let receipt = tokio::time::timeout(patience, session.publish(envelope)).await.map_err(|_| {
-            Fault::new(Code::DeadlinePassed, format!("storing the message took longer than {}", state.0.store_timeout))
+            Fault::new(
+                Code::DeadlinePassed,
+                format!("storing the message took longer than {}", state.0.store_timeout),
+            )
         })??;
         if receipt.durable == 0 {
             let detail = format!("{} led the message to no queue or stream", state.1.publish);
@@ -178,8 +192,12 @@ impl Mllp {
         });
         match written.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Fault::new(Code::IdleTimeout, format!("the answer was not taken: {error}"))),
-            Err(_) => Err(Fault::new(Code::IdleTimeout, format!("the answer was not taken within {ANSWER:?}"))),
+            Ok(Err(error)) => {
+                Err(Fault::new(Code::IdleTimeout, format!("the answer was not taken: {error}")))
+            }
+            Err(_) => {
+                Err(Fault::new(Code::IdleTimeout, format!("the answer was not taken within {ANSWER:?}")))
+            }
         }
     }
 

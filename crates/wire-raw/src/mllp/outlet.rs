@@ -29,7 +29,8 @@ struct MllpOutlet {
 }
 
 fn build(hub: &Hub, _name: &str, section: Value) -> Result<Arc<dyn Outlet>, Misfit> {
-    let config: OutletConfig = serde_json::from_value(section).map_err(|error| Misfit::new(error.to_string()))?;
+    let config: OutletConfig =
+        serde_json::from_value(section).map_err(|error| Misfit::new(error.to_string()))?;
     let pool = Pool::new(hub, &config.address, config.tls, config.connections, config.idle_timeout.0)?;
     Ok(Arc::new(MllpOutlet { pool }))
 }
@@ -84,7 +85,10 @@ impl MllpOutlet {
             }
             match held.conn.read_buf(&mut buffer).await {
                 Ok(0) => {
-                    return Err(Fault::new(Code::UpstreamDown, format!("{target} closed without an acknowledgement")));
+                    return Err(Fault::new(
+                        Code::UpstreamDown,
+                        format!("{target} closed without an acknowledgement"),
+                    ));
                 }
                 Ok(_) => {}
                 Err(error) => return Err(broken(&target, &error)),
@@ -103,8 +107,12 @@ impl MllpOutlet {
         }
         match said.answer {
             Answer::Accept => Ok(()),
-            Answer::Error => Err(Fault::new(Code::UpstreamFailed, format!("{target} answered AE: {}", said.text))),
-            Answer::Reject => Err(Fault::new(Code::UpstreamRefused, format!("{target} answered AR: {}", said.text))),
+            Answer::Error => {
+                Err(Fault::new(Code::UpstreamFailed, format!("{target} answered AE: {}", said.text)))
+            }
+            Answer::Reject => {
+                Err(Fault::new(Code::UpstreamRefused, format!("{target} answered AR: {}", said.text)))
+            }
         }
     }
 }

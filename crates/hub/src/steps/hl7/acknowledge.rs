@@ -72,9 +72,24 @@ pub fn acknowledge(
         false => ["ACK", &escaped(&event), "ACK"].join(&delimiters.component.to_string()),
     };
     let header = [
-        "MSH".to_owned(), encoding, raw(5), raw(6), raw(3), raw(4), stamp(now), String::new(), kind,
-        escaped(control_id), or(raw(11), "P"), or(raw(12), "2.5.1"), String::new(), String::new(), String::new(),
-        String::new(), String::new(), raw(18),
+        "MSH".to_owned(),
+        encoding,
+        raw(5),
+        raw(6),
+        raw(3),
+        raw(4),
+        stamp(now),
+        String::new(),
+        kind,
+        escaped(control_id),
+        or(raw(11), "P"),
+        or(raw(12), "2.5.1"),
+        String::new(),
+        String::new(),
+        String::new(),
+        String::new(),
+        String::new(),
+        raw(18),
     ];
     let answer = outcome.map_or_else(Answer::to_fault, |()| Answer::Accept);
     let mut confirmation = vec!["MSA".to_owned(), answer.as_str().to_owned(), raw(10)];
@@ -91,9 +106,8 @@ pub fn acknowledge(
         out.push('\r');
     }
     // Latin-1 that cannot say a character of the fault says `?`; the answer must go out.
-    text::to_bytes(out.clone()).unwrap_or_else(|_| {
-        out.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect()
-    })
+    text::to_bytes(out.clone())
+        .unwrap_or_else(|_| out.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect())
 }
 
 /// ERR: code of HL7 table 0357 in ERR-3, severity in ERR-4, our own code in ERR-5, words in ERR-8.
@@ -149,7 +163,10 @@ pub fn read_acknowledgement(message: &Message) -> Result<Acknowledgement, String
         "AR" | "CR" => Answer::Reject,
         other => return Err(format!("the answer's MSA-1 is {other:?}")),
     };
-    let text = ["MSA-3", "ERR-8", "ERR-3.2"].iter().filter_map(|path| message.get(path)).find(|text| !text.is_empty());
+    let text = ["MSA-3", "ERR-8", "ERR-3.2"]
+        .iter()
+        .filter_map(|path| message.get(path))
+        .find(|text| !text.is_empty());
     let control_id = message.get("MSA-2").unwrap_or_default().into_owned();
     Ok(Acknowledgement { answer, control_id, text: text.unwrap_or_default().into_owned() })
 }

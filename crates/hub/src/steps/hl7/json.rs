@@ -205,7 +205,8 @@ impl Writer {
             Value::String(text) => text::escape(text, &self.delimiters, &mut self.out),
             Value::Bool(_) | Value::Number(_) => self.out.push_str(&value.to_string()),
             Value::Object(raw) => {
-                let raw = raw.get("#raw").and_then(Value::as_str).ok_or("nested deeper than subcomponents")?;
+                let raw =
+                    raw.get("#raw").and_then(Value::as_str).ok_or("nested deeper than subcomponents")?;
                 let Delimiters { field, component, repetition, subcomponent, .. } = self.delimiters;
                 if raw.contains(['\r', '\n', field, component, repetition, subcomponent]) {
                     return Err("#raw holds a delimiter".to_owned());
@@ -223,7 +224,9 @@ fn numbers(parts: &Map<String, Value>) -> Result<Vec<usize>, String> {
     let mut numbers = Vec::with_capacity(parts.len());
     for key in parts.keys().filter(|key| *key != "#") {
         match key.parse::<usize>() {
-            Ok(number) if (1..=NUMBER_MAX).contains(&number) && number.to_string() == *key => numbers.push(number),
+            Ok(number) if (1..=NUMBER_MAX).contains(&number) && number.to_string() == *key => {
+                numbers.push(number)
+            }
             _ => return Err(format!("{key:?} is no number from 1 to {NUMBER_MAX}")),
         }
     }

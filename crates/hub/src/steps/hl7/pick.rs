@@ -35,7 +35,14 @@ impl<'p> Path<'p> {
         let component = parts.next().map_or(Some(1), number)?;
         let subcomponent = parts.next().map_or(Some(1), number)?;
         let field = number(field)?;
-        parts.next().is_none().then_some(Path { segment, occurrence, field, repetition, component, subcomponent })
+        parts.next().is_none().then_some(Path {
+            segment,
+            occurrence,
+            field,
+            repetition,
+            component,
+            subcomponent,
+        })
     }
 }
 

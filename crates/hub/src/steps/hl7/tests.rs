@@ -31,7 +31,8 @@ fn reads_and_writes_the_examples_exactly() {
 
 #[test]
 fn shows_segments_fields_and_parts() {
-    let message = parse("MSH|^~\\&|A\rPID|1||7^^^X&Y^~8||a\\T\\b||\"\"|\rOBX|1\rNTE|\rOBX|2||c^\\H\\d|\\X41\\\r");
+    let message =
+        parse("MSH|^~\\&|A\rPID|1||7^^^X&Y^~8||a\\T\\b||\"\"|\rOBX|1\rNTE|\rOBX|2||c^\\H\\d|\\X41\\\r");
     assert_eq!(
         message.to_json(),
         json!({
@@ -137,7 +138,10 @@ fn acknowledges() {
         "MSH|^~\\&|TRUNKLINE|STADTKLINIK|COBAS^1.2.276.0.76^ISO|ZENTRALLABOR|20231114221320.123+0000||ACK^R01^ACK|ack-1|P|2.5.1||||||UNICODE UTF-8\rMSA|AA|LAB20261121000417\r"
     );
     let read = read_acknowledgement(&Message::parse(&good).unwrap()).unwrap();
-    assert_eq!((read.answer, read.control_id.as_str(), read.text.as_str()), (Answer::Accept, "LAB20261121000417", ""));
+    assert_eq!(
+        (read.answer, read.control_id.as_str(), read.text.as_str()),
+        (Answer::Accept, "LAB20261121000417", "")
+    );
 
     let fault = Fault::new(Code::SchemaViolation, "a|b is\nwrong");
     let bad = acknowledge(Some(&original), Err(&fault), "ack-2", now);

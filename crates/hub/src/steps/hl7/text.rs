@@ -22,7 +22,10 @@ pub(super) fn to_bytes(text: String) -> Result<Vec<u8>, String> {
         Charset::Utf8 => Ok(text.into_bytes()),
         Charset::Latin1 => text
             .chars()
-            .map(|c| u8::try_from(u32::from(c)).map_err(|_| format!("{c:?} is not in 8859/1, which MSH-18 declares")))
+            .map(|c| {
+                u8::try_from(u32::from(c))
+                    .map_err(|_| format!("{c:?} is not in 8859/1, which MSH-18 declares"))
+            })
             .collect(),
     }
 }
@@ -34,7 +37,8 @@ enum Charset {
 }
 
 fn charset(bytes: &[u8]) -> Charset {
-    let header = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).find(|line| !line.is_empty()).unwrap_or(b"");
+    let header =
+        bytes.split(|byte| matches!(byte, b'\r' | b'\n')).find(|line| !line.is_empty()).unwrap_or(b"");
     let named = header.get(3).and_then(|separator| header.split(|byte| byte == separator).nth(17));
     let first = named.map(|field| field.split(|byte| *byte == b'~').next().unwrap_or(b""));
     match first {
@@ -130,7 +134,8 @@ pub(super) fn escape(text: &str, delimiters: &Delimiters, out: &mut String) {
 
 /// Highlighting, other layout commands, charset switches and local escapes (§2.7.2 to §2.7.7).
 fn is_layout(code: &str) -> bool {
-    let short = code.len() <= 40 && code.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-'));
+    let short =
+        code.len() <= 40 && code.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-'));
     short && (matches!(code, "H" | "N") || (code != ".br" && code.starts_with(['.', 'C', 'M', 'Z'])))
 }
 
@@ -147,13 +152,20 @@ pub(in crate::steps) fn to_rfc3339(stamp: &str) -> Option<String> {
     };
     let numeric = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let fine = numeric(digits) && matches!(digits.len(), 4 | 6 | 8 | 12 | 14);
-    if !fine || fraction.is_some_and(|fraction| fraction.is_empty() || !numeric(fraction) || digits.len() < 14) {
+    if !fine
+        || fraction.is_some_and(|fraction| fraction.is_empty() || !numeric(fraction) || digits.len() < 14)
+    {
         return None;
     }
     let in_range = |from: usize, low: u32, high: u32| {
         digits.get(from..from + 2).is_none_or(|two| two.parse().is_ok_and(|n: u32| (low..=high).contains(&n)))
     };
-    if !(in_range(4, 1, 12) && in_range(6, 1, 31) && in_range(8, 0, 23) && in_range(10, 0, 59) && in_range(12, 0, 60)) {
+    if !(in_range(4, 1, 12)
+        && in_range(6, 1, 31)
+        && in_range(8, 0, 23)
+        && in_range(10, 0, 59)
+        && in_range(12, 0, 60))
+    {
         return None;
     }
     let mut out = digits.get(..4)?.to_owned();

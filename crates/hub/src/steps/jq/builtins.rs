@@ -99,34 +99,142 @@ pub(super) const NO_TEXT: &str = "!no-text";
 
 /// jaq's functions that a program, or a definition below, may call.
 const NATIVES: &[&str] = &[
-    "ascii_downcase", "ascii_upcase", "ceil", "contains", "endswith", "error_empty", "explode", "first", "floor",
-    "group_by", "has", "implode", "indices", "key_values", "keys_unsorted", "last", "length", "limit", "ltrim",
-    "ltrimstr", "max_by_or_empty", "min_by_or_empty", "range", "reverse", "round", "rtrim", "rtrimstr", "skip",
-    "sort", "sort_by", "startswith", "tojson", "trim", "utf8bytelength",
+    "ascii_downcase",
+    "ascii_upcase",
+    "ceil",
+    "contains",
+    "endswith",
+    "error_empty",
+    "explode",
+    "first",
+    "floor",
+    "group_by",
+    "has",
+    "implode",
+    "indices",
+    "key_values",
+    "keys_unsorted",
+    "last",
+    "length",
+    "limit",
+    "ltrim",
+    "ltrimstr",
+    "max_by_or_empty",
+    "min_by_or_empty",
+    "range",
+    "reverse",
+    "round",
+    "rtrim",
+    "rtrimstr",
+    "skip",
+    "sort",
+    "sort_by",
+    "startswith",
+    "tojson",
+    "trim",
+    "utf8bytelength",
 ];
 
 /// jaq's definitions in jq that a program may call, with their number of arguments.
 const DEFINITIONS: &[(&str, usize)] = &[
-    ("@base64", 0), ("@base64d", 0), ("@json", 0), ("@text", 0), ("abs", 0), ("add", 0), ("add", 1), ("all", 0),
-    ("all", 1), ("all", 2), ("any", 0), ("any", 1), ("any", 2), ("arrays", 0), ("booleans", 0), ("del", 1),
-    ("empty", 0), ("error", 0), ("error", 1), ("false", 0), ("finites", 0), ("first", 0), ("from_entries", 0),
-    ("getpath", 1), ("in", 1), ("index", 1), ("infinite", 0), ("isarray", 0), ("isboolean", 0), ("isempty", 1),
-    ("isfinite", 0), ("isinfinite", 0), ("isnan", 0), ("isnormal", 0), ("isnumber", 0), ("isobject", 0),
-    ("isstring", 0), ("iterables", 0), ("join", 1), ("keys", 0), ("last", 0), ("map", 1), ("map_values", 1),
-    ("max", 0), ("max_by", 1), ("min", 0), ("min_by", 1), ("nan", 0), ("normals", 0), ("not", 0), ("nth", 1),
-    ("nth", 2), ("null", 0), ("nulls", 0), ("numbers", 0), ("objects", 0), ("range", 1), ("range", 2),
-    ("rindex", 1), ("scalars", 0), ("select", 1), ("split", 1), ("strings", 0), ("to_entries", 0),
-    ("toboolean", 0), ("tonumber", 0), ("tostring", 0), ("totype", 2), ("transpose", 0), ("true", 0),
-    ("type", 0), ("unique", 0), ("unique_by", 1), ("values", 0), ("with_entries", 1),
+    ("@base64", 0),
+    ("@base64d", 0),
+    ("@json", 0),
+    ("@text", 0),
+    ("abs", 0),
+    ("add", 0),
+    ("add", 1),
+    ("all", 0),
+    ("all", 1),
+    ("all", 2),
+    ("any", 0),
+    ("any", 1),
+    ("any", 2),
+    ("arrays", 0),
+    ("booleans", 0),
+    ("del", 1),
+    ("empty", 0),
+    ("error", 0),
+    ("error", 1),
+    ("false", 0),
+    ("finites", 0),
+    ("first", 0),
+    ("from_entries", 0),
+    ("getpath", 1),
+    ("in", 1),
+    ("index", 1),
+    ("infinite", 0),
+    ("isarray", 0),
+    ("isboolean", 0),
+    ("isempty", 1),
+    ("isfinite", 0),
+    ("isinfinite", 0),
+    ("isnan", 0),
+    ("isnormal", 0),
+    ("isnumber", 0),
+    ("isobject", 0),
+    ("isstring", 0),
+    ("iterables", 0),
+    ("join", 1),
+    ("keys", 0),
+    ("last", 0),
+    ("map", 1),
+    ("map_values", 1),
+    ("max", 0),
+    ("max_by", 1),
+    ("min", 0),
+    ("min_by", 1),
+    ("nan", 0),
+    ("normals", 0),
+    ("not", 0),
+    ("nth", 1),
+    ("nth", 2),
+    ("null", 0),
+    ("nulls", 0),
+    ("numbers", 0),
+    ("objects", 0),
+    ("range", 1),
+    ("range", 2),
+    ("rindex", 1),
+    ("scalars", 0),
+    ("select", 1),
+    ("split", 1),
+    ("strings", 0),
+    ("to_entries", 0),
+    ("toboolean", 0),
+    ("tonumber", 0),
+    ("tostring", 0),
+    ("totype", 2),
+    ("transpose", 0),
+    ("true", 0),
+    ("type", 0),
+    ("unique", 0),
+    ("unique_by", 1),
+    ("values", 0),
+    ("with_entries", 1),
 ];
 
 /// Ours: jaq's are without a bound (`fromjson`), recursive (`flatten`), behind a feature (base64) or absent.
-const OWN: &[(&str, usize)] =
-    &[("decode_base64", 0), ("encode_base64", 0), ("flatten", 0), ("flatten", 1), ("fromjson", 0), ("hl7", 1), ("hl7_time", 0)];
+const OWN: &[(&str, usize)] = &[
+    ("decode_base64", 0),
+    ("encode_base64", 0),
+    ("flatten", 0),
+    ("flatten", 1),
+    ("fromjson", 0),
+    ("hl7", 1),
+    ("hl7_time", 0),
+];
 
 /// Helpers of the definitions that are no part of the language.
-const HIDDEN: &[&str] =
-    &["decode_base64", "encode_base64", "error_empty", "key_values", "max_by_or_empty", "min_by_or_empty", "totype"];
+const HIDDEN: &[&str] = &[
+    "decode_base64",
+    "encode_base64",
+    "error_empty",
+    "key_values",
+    "max_by_or_empty",
+    "min_by_or_empty",
+    "totype",
+];
 
 /// Refused names with what to use instead.
 const INSTEAD: &[(&str, &str)] = &[
@@ -242,9 +350,11 @@ fn own() -> impl Iterator<Item = Fun<Kind>> {
             }))
         }),
         ("hl7_time", 0, |cv| {
-            bome(cv.1.try_as_utf8_bytes_owned().map(|stamp| {
-                hl7::to_rfc3339(&String::from_utf8_lossy(&stamp)).map_or(Val::Null, Val::from)
-            }))
+            bome(
+                cv.1.try_as_utf8_bytes_owned().map(|stamp| {
+                    hl7::to_rfc3339(&String::from_utf8_lossy(&stamp)).map_or(Val::Null, Val::from)
+                }),
+            )
         }),
         ("fromjson", 0, |cv| {
             bome(cv.1.try_as_utf8_bytes_owned().and_then(|text| {
@@ -265,7 +375,8 @@ fn own() -> impl Iterator<Item = Fun<Kind>> {
             bome(Ok(flat.into_iter().collect()))
         }),
         ("flatten", 1, |mut cv| {
-            let levels = jaq_std::ValT::as_isize(&cv.0.pop_var()).and_then(|levels| usize::try_from(levels).ok());
+            let levels =
+                jaq_std::ValT::as_isize(&cv.0.pop_var()).and_then(|levels| usize::try_from(levels).ok());
             let levels = levels.unwrap_or(0).saturating_add(1).min(value::DEPTH_MAX);
             let mut flat = Vec::new();
             value::flatten(cv.1, levels, &mut flat);
@@ -282,15 +393,17 @@ fn metering() -> [Fun<Kind>; 3] {
             (
                 $name,
                 v(0),
-                Native::<Kind>::new(|cv| box_once($check(cv.0.data().meter, &cv.1).map(|()| cv.1).map_err(Exn::from)))
-                    .with_paths(|cv| {
-                        let checked = $check(cv.0.data().meter, &cv.1.0);
-                        box_once(checked.map(|()| cv.1).map_err(Exn::from))
-                    })
-                    .with_update(|cv, update| match $check(cv.0.data().meter, &cv.1) {
-                        Ok(()) => update(cv.1),
-                        Err(error) => box_once(Err(Exn::from(error))),
-                    }),
+                Native::<Kind>::new(|cv| {
+                    box_once($check(cv.0.data().meter, &cv.1).map(|()| cv.1).map_err(Exn::from))
+                })
+                .with_paths(|cv| {
+                    let checked = $check(cv.0.data().meter, &cv.1.0);
+                    box_once(checked.map(|()| cv.1).map_err(Exn::from))
+                })
+                .with_update(|cv, update| match $check(cv.0.data().meter, &cv.1) {
+                    Ok(()) => update(cv.1),
+                    Err(error) => box_once(Err(Exn::from(error))),
+                }),
             )
         };
     }

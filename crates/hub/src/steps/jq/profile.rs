@@ -72,7 +72,9 @@ impl<'s> Checker<'s> {
         if self.nodes > NODES_MAX || self.depth > DEPTH_MAX {
             return self.refuse(
                 self.code,
-                format!("too large once its definitions are written out ({NODES_MAX} steps, {DEPTH_MAX} levels)"),
+                format!(
+                    "too large once its definitions are written out ({NODES_MAX} steps, {DEPTH_MAX} levels)"
+                ),
             );
         }
         let done = self.inner(term, env);
@@ -171,7 +173,12 @@ impl<'s> Checker<'s> {
         // Read once on its own, so that what is wrong in it is found even when nobody calls it.
         let identity = Term::Id;
         self.enter(first, None, env, &identity, env)?;
-        let scope = Scope { name: first.name, arity: first.args.len(), meaning: Meaning::Def(first, env), outer: env };
+        let scope = Scope {
+            name: first.name,
+            arity: first.args.len(),
+            meaning: Meaning::Def(first, env),
+            outer: env,
+        };
         self.definitions(rest, body, Some(&scope))
     }
 
@@ -230,7 +237,10 @@ impl<'s> Checker<'s> {
             _ => false,
         };
         if name == "range" && !arguments.iter().all(literal) {
-            return self.refuse(name, "range needs literal numbers as bounds; to go over data use .[] or to_entries");
+            return self.refuse(
+                name,
+                "range needs literal numbers as bounds; to go over data use .[] or to_entries",
+            );
         }
         if matches!(name, "contains" | "indices" | "index" | "rindex") && !arguments.iter().all(is_constant) {
             return self.refuse(name, format!("{name} needs a literal argument, for two values of a message may take their product in time"));
@@ -248,7 +258,8 @@ impl<'s> Checker<'s> {
     fn variable(&mut self, name: &'s str) -> Result<(), Refusal> {
         match name {
             "$ENV" | "$__prog_args" => {
-                return self.refuse(name, format!("{name} is refused: a program sees no environment; use $headers"));
+                return self
+                    .refuse(name, format!("{name} is refused: a program sees no environment; use $headers"));
             }
             "$headers" => self.used.headers = true,
             "$address" => self.used.address = true,
@@ -269,17 +280,28 @@ fn is_constant(term: &Node<'_>) -> bool {
         Term::Str(None, parts) => parts.iter().all(|part| !matches!(part, StrPart::Term(_))),
         Term::Neg(inner) | Term::Arr(Some(inner)) => is_constant(inner),
         Term::BinOp(left, BinaryOp::Comma, right) => is_constant(left) && is_constant(right),
-        Term::Obj(fields) => fields
-            .iter()
-            .all(|(key, value)| is_constant(key) && value.as_ref().is_some_and(is_constant)),
+        Term::Obj(fields) => {
+            fields.iter().all(|(key, value)| is_constant(key) && value.as_ref().is_some_and(is_constant))
+        }
         _ => false,
     }
 }
 
 /// Functions that go through the whole of their input, which is weighed first.
 const WHOLE: &[&str] = &[
-    "group_by", "implode", "join", "max_by_or_empty", "min_by_or_empty", "sort", "sort_by", "tojson", "tostring",
-    "contains", "indices", "flatten", "transpose",
+    "group_by",
+    "implode",
+    "join",
+    "max_by_or_empty",
+    "min_by_or_empty",
+    "sort",
+    "sort_by",
+    "tojson",
+    "tostring",
+    "contains",
+    "indices",
+    "flatten",
+    "transpose",
 ];
 
 /// The same program with the meter put in wherever values grow or repeat.
@@ -349,7 +371,8 @@ pub(super) fn meter(term: Node<'_>) -> Node<'_> {
             let whole = Term::Path(Box::new(meter(*of)), path);
             if many { then(whole, TICK) } else { whole }
         }
-        leaf @ (Term::Id | Term::Recurse | Term::Num(_) | Term::Arr(None) | Term::Break(_) | Term::Var(_)) => leaf,
+        leaf
+        @ (Term::Id | Term::Recurse | Term::Num(_) | Term::Arr(None) | Term::Break(_) | Term::Var(_)) => leaf,
     }
 }
 

@@ -36,12 +36,24 @@ fn refused(code: &str, part: &str) {
 #[test]
 fn maps_values() {
     check(".", json!({"a": [1, 2.5, null, "x", true]}), json!({"a": [1, 2.5, null, "x", true]}));
-    check("{a, b: .c[0], \"d\\(.a)\": 1, (.a): 2}", json!({"a": "x", "c": [7]}), json!({"a": "x", "b": 7, "dx": 1, "x": 2}));
-    check("[.[] | select(.v > 2) | .k] | join(\",\")", json!([{"k": "a", "v": 1}, {"k": "b", "v": 3}, {"k": "c", "v": 9}]), json!("b,c"));
+    check(
+        "{a, b: .c[0], \"d\\(.a)\": 1, (.a): 2}",
+        json!({"a": "x", "c": [7]}),
+        json!({"a": "x", "b": 7, "dx": 1, "x": 2}),
+    );
+    check(
+        "[.[] | select(.v > 2) | .k] | join(\",\")",
+        json!([{"k": "a", "v": 1}, {"k": "b", "v": 3}, {"k": "c", "v": 9}]),
+        json!("b,c"),
+    );
     check("to_entries | map(.key) | sort", json!({"b": 1, "a": 2}), json!(["a", "b"]));
     check("reduce .[] as $x (0; . + $x)", json!([1, 2, 3]), json!(6));
     check("[foreach .[] as $x (0; . + $x; [$x, .])]", json!([1, 2]), json!([[1, 1], [2, 3]]));
-    check(".a += 1 | .b //= 5 | .c *= 2 | del(.d)", json!({"a": 1, "c": 4, "d": 0}), json!({"a": 2, "c": 8, "b": 5}));
+    check(
+        ".a += 1 | .b //= 5 | .c *= 2 | del(.d)",
+        json!({"a": 1, "c": 4, "d": 0}),
+        json!({"a": 2, "c": 8, "b": 5}),
+    );
     check("map_values(. * 2)", json!({"a": 2}), json!({"a": 4}));
     check("with_entries(.value += 1)", json!({"a": 2}), json!({"a": 3}));
     check("(.a, .b) |= tostring", json!({"a": 2, "b": [1]}), json!({"a": "2", "b": "[1]"}));
@@ -59,10 +71,18 @@ fn maps_values() {
     check("@base64", json!("hi"), json!("aGk="));
     check("@base64d", json!("aGk="), json!("hi"));
     check("fromjson | tojson", json!("{\"a\":[1]}"), json!("{\"a\":[1]}"));
-    check("if .a == 1 then \"one\" elif .a == 2 then \"two\" else \"many\" end", json!({"a": 2}), json!("two"));
+    check(
+        "if .a == 1 then \"one\" elif .a == 2 then \"two\" else \"many\" end",
+        json!({"a": 2}),
+        json!("two"),
+    );
     check("label $out | [.[] | if . > 1 then ., break $out else . end]", json!([0, 1]), json!([0, 1]));
     check(".n", json!({"n": 18_446_744_073_709_551_615_u64}), json!(18_446_744_073_709_551_615_u64));
-    check("[.x | .[2:4], ascii_upcase, length, (split(\",\") | length)]", json!({"x": "ab,de"}), json!([",d", "AB,DE", 5, 2]));
+    check(
+        "[.x | .[2:4], ascii_upcase, length, (split(\",\") | length)]",
+        json!({"x": "ab,de"}),
+        json!([",d", "AB,DE", 5, 2]),
+    );
     check(
         "[$headers.ward, $address, $key, $time]",
         json!(null),
@@ -71,13 +91,20 @@ fn maps_values() {
     assert_eq!(run("empty", json!(1)), Ok(vec![]));
     // The deepest program that is accepted runs on a usual stack.
     check(&vec![". + 1"; 90].join("|"), json!(0), json!(90));
-    check(&format!("{}.{}", "[".repeat(48), "]".repeat(48)), json!(1), (0..48).fold(json!(1), |inner, _| json!([inner])));
+    check(
+        &format!("{}.{}", "[".repeat(48), "]".repeat(48)),
+        json!(1),
+        (0..48).fold(json!(1), |inner, _| json!([inner])),
+    );
 }
 
 #[test]
 fn refuses_what_has_no_end_by_name_and_place() {
     refused("..", "'..' is refused");
-    refused("{a: 1,\n b: recurse}", "line 2 column 5: recurse/0 is not in the total profile: write the levels out");
+    refused(
+        "{a: 1,\n b: recurse}",
+        "line 2 column 5: recurse/0 is not in the total profile: write the levels out",
+    );
     refused("repeat(.)", "range with literal bounds");
     refused("last(while(true; .))", "while/2");
     refused("until(. > 3; . + 1)", "until/2");

@@ -78,7 +78,8 @@ impl Room {
 }
 
 fn convert(value: &Val, depth: usize, room: &mut Room) -> Result<Value, String> {
-    let deeper = || depth.checked_sub(1).ok_or_else(|| format!("the result is deeper than {DEPTH_MAX} levels"));
+    let deeper =
+        || depth.checked_sub(1).ok_or_else(|| format!("the result is deeper than {DEPTH_MAX} levels"));
     match value {
         Val::Null => room.take(0).map(|()| Value::Null),
         Val::Bool(flag) => room.take(0).map(|()| Value::Bool(*flag)),
@@ -115,7 +116,10 @@ fn to_number(number: &Num) -> Value {
         Num::Float(float) => Number::from_f64(*float).map_or(Value::Null, Value::Number),
         Num::BigInt(large) => {
             let text = large.to_string();
-            text.parse::<u64>().map(Value::from).or_else(|_| text.parse::<f64>().map(Value::from)).unwrap_or_default()
+            text.parse::<u64>()
+                .map(Value::from)
+                .or_else(|_| text.parse::<f64>().map(Value::from))
+                .unwrap_or_default()
         }
         Num::Dec(text) => text.parse::<f64>().map(Value::from).unwrap_or_default(),
     }
@@ -186,4 +190,3 @@ pub(super) fn flatten(value: Val, levels: usize, into: &mut Vec<Val>) {
 pub(super) fn parse(text: &[u8]) -> Result<Val, String> {
     serde_json::from_slice::<Value>(text).map(|value| from_json(&value)).map_err(|error| error.to_string())
 }
-

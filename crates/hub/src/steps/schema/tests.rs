@@ -30,14 +30,17 @@ fn names_every_violation_with_its_place_up_to_a_bound() {
 
 #[test]
 fn follows_references_inside_the_document_only() {
-    let inside = compile(json!({"$defs": {"n": {"type": "integer"}}, "items": {"$ref": "#/$defs/n"}})).unwrap();
+    let inside =
+        compile(json!({"$defs": {"n": {"type": "integer"}}, "items": {"$ref": "#/$defs/n"}})).unwrap();
     assert!(inside.check(&json!([1])).is_ok());
     assert!(inside.check(&json!(["x"])).is_err());
     for foreign in ["http://127.0.0.1:1/x.json", "file:///etc/passwd", "other.json", "//host/x"] {
         let refused = compile(json!({"items": {"$ref": foreign}})).err().unwrap();
         assert!(refused.contains("leaves the document"), "{refused}");
     }
-    let id = compile(json!({"$id": "http://127.0.0.1:1/a", "$ref": "#/$defs/x", "$defs": {"x": {"type": "null"}}}));
+    let id = compile(
+        json!({"$id": "http://127.0.0.1:1/a", "$ref": "#/$defs/x", "$defs": {"x": {"type": "null"}}}),
+    );
     assert!(id.unwrap().check(&json!(null)).is_ok());
 }
 

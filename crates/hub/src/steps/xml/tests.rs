@@ -21,8 +21,14 @@ fn refused(xml: &str, part: &str) {
 fn reads_elements_attributes_and_text() {
     check("<a/>", json!({"a": ""}));
     check("<a>x &amp; &#65;<![CDATA[<y>]]></a>", json!({"a": "x & A<y>"}));
-    check("<?xml version='1.0'?><!-- c --><o:a b='1' c='&lt;'>t<d/></o:a>", json!({"o:a": {"@b": "1", "@c": "<", "d": "", "#text": "t"}}));
-    check("<l>\n <i>1</i>\n <i>2</i>\n <j k=\"v\"/>\n</l>", json!({"l": {"i": ["1", "2"], "j": {"@k": "v"}}}));
+    check(
+        "<?xml version='1.0'?><!-- c --><o:a b='1' c='&lt;'>t<d/></o:a>",
+        json!({"o:a": {"@b": "1", "@c": "<", "d": "", "#text": "t"}}),
+    );
+    check(
+        "<l>\n <i>1</i>\n <i>2</i>\n <j k=\"v\"/>\n</l>",
+        json!({"l": {"i": ["1", "2"], "j": {"@k": "v"}}}),
+    );
     check("<a b='1'>  </a>", json!({"a": {"@b": "1", "#text": "  "}}));
 }
 
@@ -49,7 +55,10 @@ fn refuses_what_xml_cannot_say() {
     assert!(encode(&json!({"a": [1]})).is_err());
     assert!(encode(&json!({"a": {"b": [[1]]}})).is_err());
     assert!(encode(&json!({"a": "\u{1}"})).is_err());
-    assert_eq!(encode(&json!({"a": {"b": [1, true, null]}})).unwrap().split_once("?>").unwrap().1, "<a><b>1</b><b>true</b><b></b></a>");
+    assert_eq!(
+        encode(&json!({"a": {"b": [1, true, null]}})).unwrap().split_once("?>").unwrap().1,
+        "<a><b>1</b><b>true</b><b></b></a>"
+    );
 }
 
 proptest! {

@@ -139,7 +139,8 @@ async fn the_outlet_waits_for_the_acknowledgement() {
     let server = lab().await;
     let outlet = server.outlet(&MLLP, json!({ "address": server.address.to_string() }));
     let wait = Duration::from_secs(10);
-    let deliver = async |body: &[u8]| soon(outlet.deliver(&envelope(body), wait)).await.map_err(|fault| fault.code());
+    let deliver =
+        async |body: &[u8]| soon(outlet.deliver(&envelope(body), wait)).await.map_err(|fault| fault.code());
     assert_eq!(deliver(NORMAL).await, Ok(()));
     assert_eq!(deliver(CRITICAL).await, Ok(()));
     assert_eq!(server.waiting("queue/lab-results").await.len(), 2);
@@ -169,10 +170,8 @@ async fn the_outlet_tells_bad_servers_apart() {
             stream.write_all(&answer).await.unwrap();
             stream
         };
-        let (result, _stream) = soon(async {
-            tokio::join!(outlet.deliver(&message, Duration::from_millis(wait)), serve)
-        })
-        .await;
+        let (result, _stream) =
+            soon(async { tokio::join!(outlet.deliver(&message, Duration::from_millis(wait)), serve) }).await;
         assert_eq!(result.unwrap_err().code(), expected);
     }
     drop(listener);
