@@ -45,7 +45,10 @@ pub fn mount(hub: &Hub, routes: &mut Routes) {
     routes.post("/api/streams/{stream}", on(hub, streams::append));
     routes.get("/api/streams/{stream}", on(hub, streams::read));
     routes.post("/api/call/{*address}", on(hub, call::call));
-    routes.get("/api/openapi.json", handler(async |_: Call| respond(StatusCode::OK, "application/json", OPENAPI)));
+    routes.get(
+        "/api/openapi.json",
+        handler(async |_: Call| respond(StatusCode::OK, "application/json", OPENAPI)),
+    );
 }
 
 /// A handler that is given the hub.
@@ -90,7 +93,8 @@ fn allowed(session: &Session, verb: Verb, address: &Address) -> Result<(), Fault
 async fn publish(hub: Hub, mut call: Call, kind: Kind, name: &'static str) -> Result<Response, Fault> {
     let session = enter(&hub, &call)?;
     let address = Address::new(kind, call.param(name))?;
-    let body = call.body(hub.limits().message_bytes).await.map_err(refused(&session, Verb::Publish, &address))?;
+    let body =
+        call.body(hub.limits().message_bytes).await.map_err(refused(&session, Verb::Publish, &address))?;
     let request = &call.request;
     let read = crate::strict::Query::read(request.uri().query(), intake::QUERY)
         .and_then(|query| intake::read(request.headers(), &query, body, &address, (hub.clock(), hub.dice())));
@@ -104,7 +108,10 @@ async fn publish(hub: Hub, mut call: Call, kind: Kind, name: &'static str) -> Re
             trace_out(&mut response, trace.as_ref());
             Ok(response)
         }
-        intake::Intake::Many(envelopes) => Ok(publish_many(&session, envelopes).await),
+        intake::Intake::Many(envelopes) => {
+            allowed(&session, Verb::Publish, &address)?;
+            Ok(publish_many(&session, envelopes).await)
+        }
     }
 }
 
@@ -162,18 +169,23 @@ fn trace_out(response: &mut Response, trace: Option<&Trace>) {
 
 /// Whether one of the media types in `Accept` is exactly this one; `*/*` does not count, nor does `q=0`.
 fn accepts(headers: &HeaderMap, kind: &str) -> bool {
-    headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(
-        |range| {
+    headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|range| {
             let mut parts = range.split(';').map(str::trim);
             let named = parts.next().is_some_and(|named| named.eq_ignore_ascii_case(kind));
             named && !parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
-        },
-    )
+        })
 }
 
 /// Whether the client asks to switch to WebSocket.
 fn wants_socket(headers: &HeaderMap) -> bool {
-    headers.get(http::header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    headers
+        .get(http::header::UPGRADE)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// The body as it came, with its content type, and the rest as `ce-` headers.

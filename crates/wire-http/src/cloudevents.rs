@@ -21,8 +21,8 @@ mod structured;
 pub use binary::{is_binary, read_binary, write_binary};
 pub(crate) use structured::Data;
 pub use structured::{
-    BATCH_EVENTS_MAX, BATCH_TYPE, STRUCTURED_TYPE, read_batch, read_structured, write_batch, write_structured,
-    write_structured_with,
+    BATCH_EVENTS_MAX, BATCH_TYPE, STRUCTURED_TYPE, read_batch, read_structured, write_batch,
+    write_structured, write_structured_with,
 };
 
 use crate::text;
@@ -300,12 +300,13 @@ pub(crate) fn check_id(text: &str) -> Result<Id, Fault> {
     Ok(Id::from_text(text))
 }
 
-fn reference<'v>(name: &str, value: &'v str) -> Result<&'v str, Fault> {
-    let allowed = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '<' | '>' | '"' | '\\' | '^' | '`');
+pub(crate) fn reference<'v>(name: &str, value: &'v str) -> Result<&'v str, Fault> {
+    let allowed =
+        |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '<' | '>' | '"' | '\\' | '^' | '`');
     if !value.is_empty() && value.chars().all(allowed) {
         return Ok(value);
     }
-    Err(malformed(format!("the attribute {name} is {value:?}, which is no URI reference")))
+    Err(malformed(format!("{name} is {value:?}, which is no URI reference")))
 }
 
 fn moment(name: &str, value: &str) -> Result<Time, Fault> {

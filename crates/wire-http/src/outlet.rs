@@ -272,7 +272,8 @@ impl Auth {
             Auth::Header { name, value } => {
                 let value = value.reveal().map_err(|misfit| misfit.at("value").at("header"))?;
                 let named = HeaderName::try_from(name.as_str());
-                let named = named.map_err(|_| Misfit::new(format!("{name:?} is no header's name")).at("name"))?;
+                let named =
+                    named.map_err(|_| Misfit::new(format!("{name:?} is no header's name")).at("name"))?;
                 Ok((named, HeaderValue::try_from(value.as_str()).map_err(unfit)?))
             }
         }
@@ -282,7 +283,10 @@ impl Auth {
 fn read_url(url: &str) -> Result<Uri, String> {
     let uri: Uri = url.parse().map_err(|error| format!("{url:?} is no URL: {error}"))?;
     let known = matches!(uri.scheme_str(), Some("http" | "https"));
-    let authority = uri.authority().filter(|_| known).ok_or_else(|| format!("{url:?} is no absolute http or https URL"))?;
+    let authority = uri
+        .authority()
+        .filter(|_| known)
+        .ok_or_else(|| format!("{url:?} is no absolute http or https URL"))?;
     if authority.as_str().contains('@') {
         return Err("a URL holds no user and password here; use `auth`".to_owned());
     }
@@ -296,7 +300,8 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Misfit> 
     if OURS.contains(&key.as_str()) {
         return Err(Misfit::new(format!("the header {key} is set by the HTTP client")));
     }
-    let value = HeaderValue::try_from(value).map_err(|_| Misfit::new("the value holds characters that no header may"))?;
+    let value = HeaderValue::try_from(value)
+        .map_err(|_| Misfit::new("the value holds characters that no header may"))?;
     Ok((key, value))
 }
 

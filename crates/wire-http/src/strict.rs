@@ -49,11 +49,17 @@ impl<'q> Query<'q> {
     }
 
     /// A whole number within `range`.
-    pub(crate) fn number(&self, name: &str, range: std::ops::RangeInclusive<u64>) -> Result<Option<u64>, Fault> {
+    pub(crate) fn number(
+        &self,
+        name: &str,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Result<Option<u64>, Fault> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let number = value.parse().ok().filter(|number| range.contains(number));
         let (low, high) = range.into_inner();
-        number.map(Some).ok_or_else(|| bad(format!("{name} is {value:?}; it is a whole number from {low} to {high}")))
+        number
+            .map(Some)
+            .ok_or_else(|| bad(format!("{name} is {value:?}; it is a whole number from {low} to {high}")))
     }
 
     /// A span such as `30s`.
@@ -82,6 +88,16 @@ pub(crate) fn read_span(name: &str, value: &str) -> Result<Duration, Fault> {
 pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
     serde_json::from_slice(body).map_err(|error| bad(explain(&error.to_string())))
+}
+
+/// A whole number, which JSON may also write as `5.0` or `5e0` (as JSON Schema sees it, these are integers).
+pub(crate) fn whole<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    use serde::Deserialize;
+    use serde::de::Error;
+    let number = serde_json::Number::deserialize(deserializer)?;
+    let written = number.to_string();
+    let digits = written.strip_suffix(".0").unwrap_or(&written);
+    digits.parse().map_err(|_| D::Error::custom(format!("{written} is no whole number")))
 }
 
 /// Puts the nearest known member into serde's words for an unknown one, which list all of them in backquotes.

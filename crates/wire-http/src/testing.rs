@@ -54,8 +54,9 @@ pub(crate) async fn start_with(more: Value) -> Server {
     let (clock, dice, tasks) = (Clock::system(), Dice::from_system(), Tasks::new());
     let engine: Arc<dyn store::Engine> = Arc::new(store::Memory::new(store::Faults::none()));
     let settings = broker::Settings::default();
-    let broker =
-        Broker::open(Arc::clone(&engine), settings, clock.clone(), dice.clone(), tasks.clone()).await.unwrap();
+    let broker = Broker::open(Arc::clone(&engine), settings, clock.clone(), dice.clone(), tasks.clone())
+        .await
+        .unwrap();
     let metrics = Arc::new(Metrics::default());
     let egress = net::Settings { egress: Egress::trusting(), ..net::Settings::default() };
     let client = Client::new(egress, &tasks, clock.clone(), Arc::clone(&metrics)).unwrap();
@@ -64,8 +65,7 @@ pub(crate) async fn start_with(more: Value) -> Server {
     // The clients of a test outlive the program that they talk to.
     let egress = net::Settings { egress: Egress::trusting(), ..net::Settings::default() };
     let outside = Client::new(egress, &Tasks::new(), clock.clone(), Arc::default()).unwrap();
-    let parts =
-        Parts { broker, engine, client, tasks: tasks.clone(), clock, dice, outlet_kinds };
+    let parts = Parts { broker, engine, client, tasks: tasks.clone(), clock, dice, outlet_kinds };
     let hub = Hub::new(parts).unwrap();
     hub.apply(serde_json::from_value(config).unwrap()).await.unwrap();
     let mut routes = Routes::new();
@@ -126,7 +126,8 @@ impl Server {
         headers: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> Response {
-        let mut request = http::Request::builder().method(method).uri(format!("http://{}{path}", self.address));
+        let mut request =
+            http::Request::builder().method(method).uri(format!("http://{}{path}", self.address));
         if !headers.iter().any(|(name, _)| *name == "authorization") {
             request = request.header("authorization", format!("Bearer {KEY}"));
         }
@@ -147,7 +148,8 @@ impl Server {
 
     /// Leases up to ten messages, waiting for the first.
     pub(crate) async fn lease(&self, queue: &str) -> Vec<Value> {
-        let answer = self.post(&format!("/api/queues/{queue}/lease"), &[], r#"{"max":10,"wait":"10s"}"#).await;
+        let answer =
+            self.post(&format!("/api/queues/{queue}/lease"), &[], r#"{"max":10,"wait":"10s"}"#).await;
         assert_eq!(answer.status, 200, "{:?}", answer.body);
         answer.json()["deliveries"].as_array().unwrap().clone()
     }

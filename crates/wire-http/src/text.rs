@@ -40,7 +40,8 @@ pub(crate) fn form_decode(text: &str) -> Option<Cow<'_, str>> {
 
 /// Appends `%XX`.
 pub(crate) fn push_percent(out: &mut String, byte: u8) {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
     out.push('%');
     for digit in [byte >> 4, byte & 15] {
         out.push(DIGITS.get(usize::from(digit)).copied().unwrap_or('0'));

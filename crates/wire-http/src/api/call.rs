@@ -1,8 +1,8 @@
 //! Request and reply over HTTP: whatever answers at an address is asked with the body and answers with its own.
 //! The faces made for tools and models (MCP, the providers' dialects) are elsewhere; this one knows no dialect.
 
-use crate::strict::{Query, bad};
 use super::{enter, intake, refused, trace_out};
+use crate::strict::{Query, bad};
 use hub::{Hub, Reply, Request};
 use message::{Address, Fault, Verb};
 use net::http::{Call, Response};
@@ -11,7 +11,8 @@ use net::http::{Call, Response};
 pub(crate) async fn call(hub: Hub, mut call: Call) -> Result<Response, Fault> {
     let session = enter(&hub, &call)?;
     let address = Address::parse(call.param("address"))?;
-    let body = call.body(hub.limits().message_bytes).await.map_err(refused(&session, Verb::Call, &address))?;
+    let body =
+        call.body(hub.limits().message_bytes).await.map_err(refused(&session, Verb::Call, &address))?;
     let request = &call.request;
     let query = Query::read(request.uri().query(), &["ttl"])?;
     let read = intake::read(request.headers(), &query, body, &address, (hub.clock(), hub.dice()));

@@ -1,18 +1,20 @@
 //! From an HTTP request to envelopes: raw bodies, CloudEvents in three forms, and the `tl-` headers.
 //! A raw body is never looked into; where it goes is the path's word.
 
-use crate::strict::{Query, bad, read_flag, read_span, unknown};
 use crate::cloudevents::{self, BATCH_TYPE, STRUCTURED_TYPE};
+use crate::strict::{Query, bad, read_flag, read_span, unknown};
 use crate::text;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use message::{Address, Clock, Dice, Envelope, Fault, Time, Trace};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The query parameters of a publish.
 pub(crate) const QUERY: &[&str] = &["retain", "ttl"];
 
-/// The headers of a publish, and `tl-h-NAME` for a header NAME of the envelope.
+/// The headers of a publish, and `tl-h-NAME` for a header NAME of the envelope. Values are UTF-8 or percent-encoded as
+/// CloudEvents' HTTP binding says it, which is how our own outlet sends them.
 const HEADERS: &[&str] = &[
     "tl-id",
     "tl-key",
@@ -23,11 +25,15 @@ const HEADERS: &[&str] = &[
     "tl-reply-to",
     "tl-source",
     "tl-type",
+    "tl-attempt",
     "tl-h-NAME",
 ];
 
 /// What a request carried.
-#[expect(clippy::large_enum_variant, reason = "the large variant is the usual one, and it lives for one call")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large variant is the usual one, and it lives for one call"
+)]
 pub(crate) enum Intake {
     One(Envelope),
     Many(Vec<Envelope>),
@@ -49,7 +55,9 @@ pub(crate) fn read(
     } else if essence.eq_ignore_ascii_case(BATCH_TYPE) {
         Intake::Many(cloudevents::read_batch(&body, address, clock, dice)?)
     } else if essence.starts_with("application/cloudevents") {
-        let what = format!("{essence} is no form of CloudEvents that is read; {STRUCTURED_TYPE} and {BATCH_TYPE} are");
+        let what = format!(
+            "{essence} is no form of CloudEvents that is read; {STRUCTURED_TYPE} and {BATCH_TYPE} are"
+        );
         return Err(bad(what));
     } else if cloudevents::is_binary(headers) {
         Intake::One(cloudevents::read_binary(headers, body, address, clock, dice)?)
@@ -61,6 +69,11 @@ pub(crate) fn read(
     match &mut intake {
         Intake::One(envelope) => controls(envelope, headers, query, true)?,
         Intake::Many(envelopes) => {
+            if envelopes.is_empty() {
+                // What is wrong in the headers is wrong for no events, too.
+                let mut nothing = Envelope::new(address.clone(), Bytes::new(), clock, dice);
+                controls(&mut nothing, headers, query, false)?;
+            }
             for envelope in envelopes {
                 controls(envelope, headers, query, false)?;
             }
@@ -72,7 +85,8 @@ pub(crate) fn read(
 /// The media types that most senders use, so that naming one allocates nothing.
 fn shared_type(kind: &str) -> Arc<str> {
     static JSON: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| "application/json".into());
-    static BYTES: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| "application/octet-stream".into());
+    static BYTES: std::sync::LazyLock<Arc<str>> =
+        std::sync::LazyLock::new(|| "application/octet-stream".into());
     [&*JSON, &*BYTES].into_iter().find(|known| ***known == *kind).map_or_else(|| kind.into(), Arc::clone)
 }
 
@@ -83,16 +97,21 @@ fn content_type(headers: &HeaderMap) -> Result<Option<&str>, Fault> {
 }
 
 /// What the `tl-` headers, the trace and the query say beside the body; `single` when an id may be given.
-fn controls(envelope: &mut Envelope, headers: &HeaderMap, query: &Query<'_>, single: bool) -> Result<(), Fault> {
+fn controls(
+    envelope: &mut Envelope,
+    headers: &HeaderMap,
+    query: &Query<'_>,
+    single: bool,
+) -> Result<(), Fault> {
     // How often it was delivered is for us to say, whatever an event claims.
     envelope.attempt = 0;
     for (name, value) in headers {
         let name = name.as_str();
         match name.as_bytes() {
-            [b't', b'l', b'-', ..] => control(envelope, name, utf8(name, value)?, single)?,
+            [b't', b'l', b'-', ..] => control(envelope, name, &decoded(name, value)?, single)?,
             b"idempotency-key" if single => {
                 // The draft says a structured string, in quotation marks; most senders leave them out.
-                envelope.id = cloudevents::check_id(utf8(name, value)?.trim_matches('"'))?;
+                envelope.id = cloudevents::check_id(decoded(name, value)?.trim_matches('"'))?;
             }
             b"traceparent" if envelope.trace.is_none() => {
                 let state = headers.get("tracestate").and_then(|state| state.to_str().ok());
@@ -123,8 +142,11 @@ fn control(envelope: &mut Envelope, name: &str, value: &str, single: bool) -> Re
         "tl-priority" => envelope.priority = cloudevents::priority(value)?,
         "tl-retain" => envelope.retain = read_flag(name, value)?,
         "tl-reply-to" => envelope.reply_to = Some(Address::parse(value)?),
-        "tl-source" => envelope.source = Some(value.into()),
+        "tl-source" => envelope.source = Some(cloudevents::reference(name, value)?.into()),
+        "tl-type" if value.is_empty() => return Err(bad("tl-type is empty")),
         "tl-type" => envelope.event_type = Some(value.into()),
+        // How often somebody else tried; here it is a new message.
+        "tl-attempt" => {}
         _ => match name.strip_prefix("tl-h-") {
             Some(name) if !name.is_empty() => envelope.headers.push(name, value),
             _ => return Err(bad(unknown("header", name, HEADERS))),
@@ -134,8 +156,13 @@ fn control(envelope: &mut Envelope, name: &str, value: &str, single: bool) -> Re
 }
 
 fn moment(name: &str, value: &str) -> Result<Time, Fault> {
-    Time::parse_rfc3339(value)
-        .ok_or_else(|| bad(format!("{name} is {value:?}; it is an RFC 3339 time, as in 2026-11-21T12:00:00Z")))
+    Time::parse_rfc3339(value).ok_or_else(|| {
+        bad(format!("{name} is {value:?}; it is an RFC 3339 time, as in 2026-11-21T12:00:00Z"))
+    })
+}
+
+fn decoded<'v>(name: &str, value: &'v HeaderValue) -> Result<Cow<'v, str>, Fault> {
+    text::percent_decode(value.as_bytes()).ok_or_else(|| bad(format!("the header {name} is not UTF-8")))
 }
 
 fn utf8<'v>(name: &str, value: &'v HeaderValue) -> Result<&'v str, Fault> {

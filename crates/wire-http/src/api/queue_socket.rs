@@ -8,10 +8,10 @@
 //!   -> {"type":"credit","id":2,"credit":50}
 //! ```
 
-use crate::strict::{Query, bad, unknown};
 use super::queues::{MESSAGES_MAX, Order};
 use super::socket::{self, FrameId};
 use super::{WAIT_MAX, allowed, consumer, enter_from_browser, shapes, spawn};
+use crate::strict::{Query, bad, unknown};
 use broker::{Delivery, Lease, Settled, Settlement, Token};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -183,7 +183,8 @@ impl Client {
 
     fn grant(&mut self, frame: &Frame) -> Result<bool, Fault> {
         let credit = frame.credit.filter(|credit| *credit <= MESSAGES_MAX);
-        let credit = credit.ok_or_else(|| bad(format!("credit is a whole number from 0 to {MESSAGES_MAX}")))?;
+        let credit =
+            credit.ok_or_else(|| bad(format!("credit is a whole number from 0 to {MESSAGES_MAX}")))?;
         self.credit = usize::try_from(credit).unwrap_or(0);
         // A lease that waits was asked for with the old credit; dropping it gives back what it may hold.
         self.leasing = None;

@@ -1,10 +1,10 @@
 //! Queues over HTTP: enqueue, lease, settle, look.
 //! Dead letters, replay and purge are the admin API's; consuming over WebSocket is `queue_socket`'s.
 
-use crate::strict::{self, Query, bad};
 use super::{WAIT_MAX, accepts, allowed, consumer, enter, json, shapes};
 use crate::cloudevents::BATCH_TYPE;
-use broker::{Delivery, Lease, Settled, Settlement, Token};
+use crate::strict::{self, Query, bad};
+use broker::{Delivery, Lease, Settlement, Token};
 use http::StatusCode;
 use hub::{Hub, Session};
 use message::{Address, Code, Fault, Kind, Span, Verb};
@@ -26,7 +26,7 @@ pub(crate) async fn lease(hub: Hub, mut call: Call) -> Result<Response, Fault> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Order {
-        #[serde(default = "one")]
+        #[serde(default = "one", deserialize_with = "strict::whole")]
         max: u64,
         wait: Option<Span>,
         hold: Option<Span>,
@@ -34,7 +34,8 @@ pub(crate) async fn lease(hub: Hub, mut call: Call) -> Result<Response, Fault> {
     let (session, queue) = begin(&hub, &call)?;
     let order: Order = strict::json(&call.body(ORDER_BYTES_MAX).await?)?;
     let max = Some(order.max).filter(|max| (1..=MESSAGES_MAX).contains(max));
-    let max = max.ok_or_else(|| bad(format!("max is {}; it is a whole number from 1 to {MESSAGES_MAX}", order.max)))?;
+    let max = max
+        .ok_or_else(|| bad(format!("max is {}; it is a whole number from 1 to {MESSAGES_MAX}", order.max)))?;
     let wait = order.wait.map_or(std::time::Duration::ZERO, |wait| wait.0);
     if wait > WAIT_MAX {
         return Err(bad(format!("wait is {}; at most {} is waited", Span(wait), Span(WAIT_MAX))));
@@ -46,7 +47,7 @@ pub(crate) async fn lease(hub: Hub, mut call: Call) -> Result<Response, Fault> {
     let draining = hub.tasks().draining();
     let deliveries = tokio::select! {
         biased;
-        deliveries = session.lease(&queue, lease) => deliveries?,
+        deliveries = session.lease(&queue, lease) => deliveries.map_err(|fault| nearest(&hub, &queue, fault))?,
         // Who waits for work is told at once that there is none here any more.
         () = draining.cancelled() => Vec::new(),
     };
@@ -103,7 +104,8 @@ impl Order {
                 return Err(bad(format!("{name} says nothing about this action")));
             }
         }
-        let why = |code| Fault::new(code, self.error.unwrap_or_else(|| "the consumer gave no reason".to_owned()));
+        let why =
+            |code| Fault::new(code, self.error.unwrap_or_else(|| "the consumer gave no reason".to_owned()));
         Ok(match self.action {
             Action::Ack => Settlement::Ack,
             Action::Retry => Settlement::Retry {
@@ -138,18 +140,19 @@ pub(crate) async fn settle_many(hub: Hub, mut call: Call) -> Result<Response, Fa
     if items.len() > usize::try_from(MESSAGES_MAX).unwrap_or(usize::MAX) {
         return Err(bad(format!("{} settlements were sent; at most {MESSAGES_MAX} are taken", items.len())));
     }
-    let settling = items.into_iter().map(|item| {
+    let mut settling = Vec::with_capacity(items.len());
+    for (place, item) in items.into_iter().enumerate() {
+        // Nothing is settled of a request in which something is malformed.
+        let (token, settlement) =
+            item.read().map_err(|fault| fault.within(&format!("settlement {place}")))?;
         let (session, queue) = (&session, &queue);
-        async move {
-            let token = item.token.clone();
-            (token, settle_one(session, queue, item).await)
-        }
-    });
+        settling.push(async move { (token, session.settle(queue, token, settlement).await) });
+    }
     let results = futures_util::future::join_all(settling).await;
     let mut out = Vec::with_capacity(64 * results.len() + 2);
     shapes::array(&mut out, &results, |out, (token, result)| {
         let mut object = shapes::Object::open(out);
-        object.text("token", token);
+        object.text("token", &token.to_string());
         match result {
             Ok(settled) => shapes::settled(&mut object, *settled),
             Err(fault) => shapes::fault(object.member("fault"), fault),
@@ -169,10 +172,12 @@ struct Item {
     hold: Option<Span>,
 }
 
-async fn settle_one(session: &Session, queue: &Address, item: Item) -> Result<Settled, Fault> {
-    let token: Token = item.token.parse()?;
-    let order = Order { action: item.action, delay: item.delay, error: item.error, hold: item.hold };
-    session.settle(queue, token, order.settlement()?).await
+impl Item {
+    fn read(self) -> Result<(Token, Settlement), Fault> {
+        let token: Token = self.token.parse()?;
+        let order = Order { action: self.action, delay: self.delay, error: self.error, hold: self.hold };
+        Ok((token, order.settlement()?))
+    }
 }
 
 /// `GET /api/queues/{queue}`.

@@ -57,7 +57,11 @@ impl<'o> Object<'o> {
 }
 
 /// Writes a JSON array, one element for each of `items`.
-pub(crate) fn array<T>(out: &mut Vec<u8>, items: impl IntoIterator<Item = T>, mut write: impl FnMut(&mut Vec<u8>, T)) {
+pub(crate) fn array<T>(
+    out: &mut Vec<u8>,
+    items: impl IntoIterator<Item = T>,
+    mut write: impl FnMut(&mut Vec<u8>, T),
+) {
     out.push(b'[');
     for (place, item) in items.into_iter().enumerate() {
         if place > 0 {
@@ -202,7 +206,8 @@ fn headers(out: &mut Vec<u8>, envelope: &Envelope) {
         json_string(&mut escaped, name);
         let inner = escaped.get(1..escaped.len().saturating_sub(1)).unwrap_or_default();
         let name_json = String::from_utf8_lossy(inner);
-        let all: Vec<&str> = headers.iter().filter(|(other, _)| *other == name).map(|(_, value)| value).collect();
+        let all: Vec<&str> =
+            headers.iter().filter(|(other, _)| *other == name).map(|(_, value)| value).collect();
         match all.as_slice() {
             [_] => json_string(object.member(&name_json), value),
             all => array(object.member(&name_json), all, |out, value| json_string(out, value)),

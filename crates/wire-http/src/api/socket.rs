@@ -1,8 +1,8 @@
 //! What the two WebSocket faces share: frames in JSON, numbered by the client, each answered by an ack or a fault.
 //! What a frame asks for is each face's own.
 
-use crate::strict::{bad, explain};
 use super::shapes;
+use crate::strict::{bad, explain};
 use http::Uri;
 use message::{Code, Fault};
 use net::http::Call;
@@ -28,10 +28,14 @@ pub(crate) type FrameId = Option<Box<str>>;
 
 /// Sends one frame.
 pub(crate) async fn send(socket: &mut Socket, frame: Vec<u8>) -> Result<(), Fault> {
-    let text = String::from_utf8(frame).map_err(|_| Fault::new(Code::Internal, "a frame that is not UTF-8"))?;
+    let text =
+        String::from_utf8(frame).map_err(|_| Fault::new(Code::Internal, "a frame that is not UTF-8"))?;
     match tokio::time::timeout(SEND_MAX, socket.send(Message::Text(text))).await {
         Ok(sent) => sent,
-        Err(_) => Err(Fault::new(Code::IdleTimeout, format!("the client read nothing for {} s", SEND_MAX.as_secs()))),
+        Err(_) => Err(Fault::new(
+            Code::IdleTimeout,
+            format!("the client read nothing for {} s", SEND_MAX.as_secs()),
+        )),
     }
 }
 

@@ -1,10 +1,10 @@
 //! Streams over HTTP: append, read from an offset or a time, follow by server-sent events with resumption.
 //! Who read how far is the reader's own to remember: the offset, which is also the event's id.
 
-use crate::strict::{Query, bad};
 use super::queues::{MESSAGES_MAX, nearest};
 use super::{WAIT_MAX, accepts, allowed, enter_from_browser, events, json, shapes};
 use crate::cloudevents::BATCH_TYPE;
+use crate::strict::{Query, bad};
 use broker::{Follower, StartAt};
 use bytes::Bytes;
 use http::StatusCode;
@@ -28,10 +28,12 @@ pub(crate) async fn read(hub: Hub, call: Call) -> Result<Response, Fault> {
     allowed(&session, Verb::Subscribe, &stream)?;
     let usual = if following { StartAt::Latest } else { StartAt::Earliest };
     let mut from = query.get("from").map_or(Ok(usual), start)?;
-    if following && let Some(last) = call.header("last-event-id").filter(|last| !last.is_empty()) {
+    if let Some(last) = call.header("last-event-id").filter(|last| !last.is_empty()) {
         // What a browser sends when it comes back: the id of the last event that it saw.
         let last: u64 = last.parse().map_err(|_| bad("last-event-id is no offset"))?;
-        from = StartAt::Offset(last.saturating_add(1));
+        if following {
+            from = StartAt::Offset(last.saturating_add(1));
+        }
     }
     let follower = hub.broker().follow(&stream, from).map_err(|fault| nearest(&hub, &stream, fault))?;
     if following {
@@ -79,7 +81,9 @@ fn start(text: &str) -> Result<StartAt, Fault> {
         _ => {
             let offset = text.parse().ok().map(StartAt::Offset);
             let from = offset.or_else(|| Time::parse_rfc3339(text).map(StartAt::Time));
-            from.ok_or_else(|| bad(format!("from is {text:?}; it is earliest, latest, an offset or an RFC 3339 time")))
+            from.ok_or_else(|| {
+                bad(format!("from is {text:?}; it is earliest, latest, an offset or an RFC 3339 time"))
+            })
         }
     }
 }

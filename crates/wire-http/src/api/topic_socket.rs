@@ -12,11 +12,11 @@
 //!   <- {"type":"dropped","count":17}
 //! ```
 
-use crate::strict::{Query, bad, read_span, unknown};
 use super::socket::{self, FrameId};
 use super::topics::{mailbox, subscribe};
 use super::{encoded, enter_from_browser, shapes, spawn};
 use crate::cloudevents;
+use crate::strict::{Query, bad, read_span, unknown};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use broker::{Delivered, Mailbox};
@@ -140,7 +140,8 @@ impl Client {
             let event = encoded(&delivered.message);
             let mut out = Vec::with_capacity(event.len() + 96);
             let mut object = socket::open(&mut out, "event", &None);
-            let filter = usize::try_from(delivered.tag).ok().and_then(|tag| self.filters.get(tag)).cloned().flatten();
+            let filter =
+                usize::try_from(delivered.tag).ok().and_then(|tag| self.filters.get(tag)).cloned().flatten();
             if let Some(filter) = filter {
                 object.text("filter", &filter);
             }
@@ -187,7 +188,8 @@ impl Client {
         let filter = frame.filter.as_deref().ok_or_else(|| bad("filter is missing"))?;
         let pattern = Pattern::new(Kind::Topic, filter)?;
         let have = self.filters.iter().position(|known| known.as_deref() == Some(filter));
-        let place = have.or_else(|| self.filters.iter().position(Option::is_none)).unwrap_or(self.filters.len());
+        let place =
+            have.or_else(|| self.filters.iter().position(Option::is_none)).unwrap_or(self.filters.len());
         let tag = u32::try_from(place).unwrap_or(u32::MAX);
         subscribe(&self.session, &self.mailbox, &pattern, frame.retained.unwrap_or(true), tag)?;
         match self.filters.get_mut(place) {
@@ -212,14 +214,25 @@ impl Client {
     }
 
     fn envelope(&self, frame: Frame<'_>) -> Result<Envelope, Fault> {
-        frame.only(&["topic", "data", "data_base64", "event", "content_type", "key", "ttl", "retain", "headers"])?;
+        frame.only(&[
+            "topic",
+            "data",
+            "data_base64",
+            "event",
+            "content_type",
+            "key",
+            "ttl",
+            "retain",
+            "headers",
+        ])?;
         let topic = frame.topic.as_deref().ok_or_else(|| bad("topic is missing"))?;
         let address = Address::new(Kind::Topic, topic)?;
         let hub = self.session.hub();
         let mut envelope = match (frame.event, frame.data, frame.data_base64) {
             (Some(event), None, None) => {
                 let document = Bytes::copy_from_slice(event.get().as_bytes());
-                let mut envelope = cloudevents::read_structured(&document, &address, hub.clock(), hub.dice())?;
+                let mut envelope =
+                    cloudevents::read_structured(&document, &address, hub.clock(), hub.dice())?;
                 envelope.attempt = 0;
                 envelope
             }
@@ -230,7 +243,8 @@ impl Client {
                     self.session.envelope(address, text)
                 }
                 _ => {
-                    let mut envelope = self.session.envelope(address, Bytes::copy_from_slice(data.get().as_bytes()));
+                    let mut envelope =
+                        self.session.envelope(address, Bytes::copy_from_slice(data.get().as_bytes()));
                     envelope.content_type = Some("application/json".into());
                     envelope
                 }

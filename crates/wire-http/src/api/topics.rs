@@ -1,9 +1,9 @@
 //! Topics over HTTP: publish, the retained value, and following by server-sent events.
 //! Following over WebSocket is `topic_socket`'s.
 
-use crate::strict::Query;
 use super::{accepts, allowed, binary_event, encoded, enter_from_browser, events, no_value, topic_socket};
 use crate::cloudevents::{STRUCTURED_TYPE, write_structured};
+use crate::strict::Query;
 use broker::{Delivered, Mailbox, MailboxOptions, Retained, SubscribeOptions};
 use bytes::Bytes;
 use http::StatusCode;
@@ -27,7 +27,8 @@ pub(crate) async fn read(hub: Hub, call: Call) -> Result<Response, Fault> {
         return follow(&hub, &call);
     }
     let session = super::enter(&hub, &call)?;
-    Query::read(call.request.uri().query(), &[])?;
+    // It says whether retained values come first; here nothing else comes.
+    Query::read(call.request.uri().query(), &["retained"])?.flag("retained")?;
     let address = Address::new(Kind::Topic, call.param("name"))?;
     allowed(&session, Verb::Subscribe, &address)?;
     let message = hub.broker().retained(&address).ok_or_else(|| no_value(&address))?;
@@ -85,7 +86,12 @@ impl events::Source for Following {
         let dropped = self.mailbox.dropped();
         if dropped > self.dropped {
             // Said before the events that follow the gap.
-            events::write(&mut out, Some("dropped"), None, format!("{{\"count\":{}}}", dropped - self.dropped).as_bytes());
+            events::write(
+                &mut out,
+                Some("dropped"),
+                None,
+                format!("{{\"count\":{}}}", dropped - self.dropped).as_bytes(),
+            );
             self.dropped = dropped;
         }
         for delivered in self.buffer.drain(..) {

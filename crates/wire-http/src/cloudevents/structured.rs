@@ -202,8 +202,11 @@ fn read_data(envelope: &mut Envelope, data: &RawValue, document: &Bytes) -> Resu
     if envelope.content_type.as_deref().is_none_or(text::is_json) {
         let raw = data.get().as_bytes();
         // A slice keeps the whole document alive; not for a small part of a large one.
-        envelope.body =
-            if raw.len() * 2 >= document.len() { document.slice_ref(raw) } else { Bytes::copy_from_slice(raw) };
+        envelope.body = if raw.len() * 2 >= document.len() {
+            document.slice_ref(raw)
+        } else {
+            Bytes::copy_from_slice(raw)
+        };
         envelope.content_type.get_or_insert_with(|| "application/json".into());
         return Ok(());
     }

@@ -32,7 +32,10 @@ fn assert_same(before: &Envelope, after: &Envelope) {
     assert_eq!(after.trace, before.trace);
     assert_eq!(after.reply_to, before.reply_to);
     assert_eq!(after.deadline, before.deadline);
-    assert_eq!((after.priority, after.attempt, after.retain), (before.priority, before.attempt, before.retain));
+    assert_eq!(
+        (after.priority, after.attempt, after.retain),
+        (before.priority, before.attempt, before.retain)
+    );
     let source = before.source.as_deref().unwrap_or("/principal/anonymous");
     assert_eq!(after.source.as_deref(), Some(source));
     let sorted = |envelope: &Envelope| {
@@ -59,7 +62,12 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 fn value() -> impl Strategy<Value = String> {
-    prop_oneof!["[ -~]{0,12}", "\\PC{0,8}", Just("topic/plant/7/temp2".to_owned()), Just("\u{fffe}\n".to_owned())]
+    prop_oneof![
+        "[ -~]{0,12}",
+        "\\PC{0,8}",
+        Just("topic/plant/7/temp2".to_owned()),
+        Just("\u{fffe}\n".to_owned())
+    ]
 }
 
 prop_compose! {
@@ -163,7 +171,11 @@ fn json_data_keeps_its_bytes() {
 fn data_in_its_four_shapes() {
     for (kind, body, expected) in [
         (Some("text/plain"), &b"hi \"you\""[..], r#""datacontenttype":"text/plain","data":"hi \"you\"""#),
-        (Some("application/json"), b"{broken", r#""datacontenttype":"application/json","data_base64":"e2Jyb2tlbg==""#),
+        (
+            Some("application/json"),
+            b"{broken",
+            r#""datacontenttype":"application/json","data_base64":"e2Jyb2tlbg==""#,
+        ),
         (None, b"21.5", r#""datacontenttype":"text/plain","data":"21.5""#),
         (None, b"[1]", r#""data":[1]"#),
         (None, b"\xff", r#""data_base64":"/w==""#),
@@ -180,9 +192,10 @@ fn data_in_its_four_shapes() {
 
 #[test]
 fn foreign_subject_and_typed_extensions() {
-    let read =
-        structured(&event(r#","subject":"a b","flag":true,"count":-7,"gone":null,"time":"2026-11-21T12:00:00+01:00""#))
-            .unwrap();
+    let read = structured(&event(
+        r#","subject":"a b","flag":true,"count":-7,"gone":null,"time":"2026-11-21T12:00:00+01:00""#,
+    ))
+    .unwrap();
     assert_eq!(read.headers.get("subject"), Some("a b"));
     assert_eq!(read.headers.get("flag"), Some("true"));
     assert_eq!(read.headers.get("count"), Some("-7"));
@@ -191,7 +204,10 @@ fn foreign_subject_and_typed_extensions() {
     let mut out = Vec::new();
     write_structured(&read, &mut out);
     let text = String::from_utf8(out).unwrap();
-    assert!(text.contains(r#""subject":"a b""#) && text.contains(r#""tladdress":"topic/plant/7/temp""#), "{text}");
+    assert!(
+        text.contains(r#""subject":"a b""#) && text.contains(r#""tladdress":"topic/plant/7/temp""#),
+        "{text}"
+    );
 }
 
 #[test]

@@ -16,7 +16,8 @@ impl Signer {
     /// Reads `whsec_` and 24 to 64 bytes in base64.
     pub(crate) fn new(secret: &str) -> Result<Signer, Misfit> {
         let encoded = secret.strip_prefix("whsec_").unwrap_or(secret);
-        let bytes = STANDARD.decode(encoded).map(Zeroizing::new).ok().filter(|it| (24..=64).contains(&it.len()));
+        let bytes =
+            STANDARD.decode(encoded).map(Zeroizing::new).ok().filter(|it| (24..=64).contains(&it.len()));
         let bytes = bytes.ok_or_else(|| {
             Misfit::new("a signing secret is `whsec_` and the base64 of 24 to 64 random bytes (`openssl rand -base64 32`)")
         })?;

@@ -10,16 +10,18 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 
 type Seen = Arc<Mutex<Vec<(HeaderMap, Bytes)>>>;
+/// Status and `Retry-After`.
+type Told = (u16, Option<&'static str>);
 
 /// A webhook that keeps what it was sent and answers what it is told to.
 struct Sink {
     address: SocketAddr,
     seen: Seen,
-    answers: Arc<Mutex<Vec<(u16, Option<&'static str>)>>>,
+    answers: Arc<Mutex<Vec<Told>>>,
     _tasks: Tasks,
 }
 
-fn sink(answers: &[(u16, Option<&'static str>)]) -> Sink {
+fn sink(answers: &[Told]) -> Sink {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let answers = Arc::new(Mutex::new(answers.to_vec()));
     let (kept, told) = (Arc::clone(&seen), Arc::clone(&answers));
@@ -33,7 +35,8 @@ fn sink(answers: &[(u16, Option<&'static str>)]) -> Sink {
                 let body = call.body(1 << 20).await?;
                 kept.lock().push((headers, body));
                 let (status, wait) = if told.lock().is_empty() { (204, None) } else { told.lock().remove(0) };
-                let mut response = respond(StatusCode::from_u16(status).unwrap(), "text/plain", "as told\n by the test");
+                let mut response =
+                    respond(StatusCode::from_u16(status).unwrap(), "text/plain", "as told\n by the test");
                 if let Some(wait) = wait {
                     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(wait));
                 }
@@ -42,7 +45,8 @@ fn sink(answers: &[(u16, Option<&'static str>)]) -> Sink {
         }),
     );
     let tasks = Tasks::new();
-    let (routes, settings, of_server) = (Arc::new(routes), Arc::new(net::http::Settings::default()), tasks.clone());
+    let (routes, settings, of_server) =
+        (Arc::new(routes), Arc::new(net::http::Settings::default()), tasks.clone());
     let serve: net::Serve = Arc::new(move |conn| {
         Box::pin(net::http::serve(conn, Arc::clone(&routes), Arc::clone(&settings), of_server.clone()))
     });
@@ -50,7 +54,13 @@ fn sink(answers: &[(u16, Option<&'static str>)]) -> Sink {
     let address = listener.local();
     let sniffers = vec![Sniffer { name: "http", sniff: net::http::sniff, serve }];
     let connections = Connections::new(100, Clock::system(), Arc::default());
-    listener.serve(Door { sniffers, tls: None, first_bytes: Duration::from_secs(5), connections, tasks: tasks.clone() });
+    listener.serve(Door {
+        sniffers,
+        tls: None,
+        first_bytes: Duration::from_secs(5),
+        connections,
+        tasks: tasks.clone(),
+    });
     Sink { address, seen, answers, _tasks: tasks }
 }
 
@@ -62,7 +72,8 @@ fn webhook(server: &Server, section: Value) -> Webhook {
 
 fn envelope() -> Envelope {
     let (clock, dice) = (Clock::system(), Dice::seeded(1));
-    let mut envelope = Envelope::new(Address::new(Kind::Queue, "orders").unwrap(), "{\"a\":1}", &clock, &dice);
+    let mut envelope =
+        Envelope::new(Address::new(Kind::Queue, "orders").unwrap(), "{\"a\":1}", &clock, &dice);
     envelope.id = message::Id::from_text("order 1");
     envelope.content_type = Some("application/json".into());
     envelope.headers.push("region", "eu west");
@@ -89,27 +100,42 @@ async fn what_the_server_sees_in_each_mode() {
     for (headers, _) in seen.iter() {
         let trace = headers["traceparent"].to_str().unwrap().to_owned();
         let own = envelope().trace.unwrap();
-        assert!(trace.contains(&format!("{:032x}", own.trace_id)) && !trace.contains(&format!("{:016x}", own.span_id)));
+        assert!(
+            trace.contains(&format!("{:032x}", own.trace_id))
+                && !trace.contains(&format!("{:016x}", own.span_id))
+        );
         assert_eq!(headers["tl-attempt"], "2");
         assert_eq!(headers["idempotency-key"], "order%201");
     }
     let (raw, body) = &seen[0];
-    assert_eq!((&raw["x-tenant"], &raw["tl-h-region"], &raw["tl-key"]), (
-        &HeaderValue::from_static("a"),
-        &HeaderValue::from_static("eu%20west"),
-        &HeaderValue::from_static("k")
-    ));
-    assert_eq!((&raw["content-type"], &body[..]), (&HeaderValue::from_static("application/json"), &b"{\"a\":1}"[..]));
+    assert_eq!(
+        (&raw["x-tenant"], &raw["tl-h-region"], &raw["tl-key"]),
+        (
+            &HeaderValue::from_static("a"),
+            &HeaderValue::from_static("eu%20west"),
+            &HeaderValue::from_static("k")
+        )
+    );
+    assert_eq!(
+        (&raw["content-type"], &body[..]),
+        (&HeaderValue::from_static("application/json"), &b"{\"a\":1}"[..])
+    );
     let (binary, body) = &seen[1];
-    assert_eq!((&binary["ce-id"], &binary["ce-subject"]), (
-        &HeaderValue::from_static("order%201"),
-        &HeaderValue::from_static("queue/orders")
-    ));
-    assert_eq!((&binary["content-type"], &body[..]), (&HeaderValue::from_static("application/json"), &b"{\"a\":1}"[..]));
+    assert_eq!(
+        (&binary["ce-id"], &binary["ce-subject"]),
+        (&HeaderValue::from_static("order%201"), &HeaderValue::from_static("queue/orders"))
+    );
+    assert_eq!(
+        (&binary["content-type"], &body[..]),
+        (&HeaderValue::from_static("application/json"), &b"{\"a\":1}"[..])
+    );
     let (structured, body) = &seen[2];
     assert_eq!(structured["content-type"], STRUCTURED_TYPE);
     let event: Value = serde_json::from_slice(body).unwrap();
-    assert_eq!((&event["data"], &event["region"], &event["partitionkey"]), (&json!({"a":1}), &json!("eu west"), &json!("k")));
+    assert_eq!(
+        (&event["data"], &event["region"], &event["partitionkey"]),
+        (&json!({"a":1}), &json!("eu west"), &json!("k"))
+    );
 }
 
 #[tokio::test]
@@ -165,12 +191,15 @@ async fn signed_and_authenticated() {
         deliver(&server, json!({"url": url, "auth": auth, "sign": secret})).await.unwrap();
         let (headers, body) = sink.seen.lock().pop().unwrap();
         assert_eq!(headers[name], value);
-        assert_eq!((&headers["webhook-id"], &headers["webhook-timestamp"]), (
-            &HeaderValue::from_static("order%201"),
-            &HeaderValue::from_static("1700000000")
-        ));
+        assert_eq!(
+            (&headers["webhook-id"], &headers["webhook-timestamp"]),
+            (&HeaderValue::from_static("order%201"), &HeaderValue::from_static("1700000000"))
+        );
         let signer = Signer::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        assert_eq!(headers["webhook-signature"].to_str().unwrap(), signer.sign("order%201", 1_700_000_000, &body));
+        assert_eq!(
+            headers["webhook-signature"].to_str().unwrap(),
+            signer.sign("order%201", 1_700_000_000, &body)
+        );
     }
 }
 
@@ -186,11 +215,38 @@ async fn a_misfit_says_where_and_what() {
         (json!({"url": "http://me:pass@a/"}), "use `auth`"),
         (json!({"url": "http://a/", "method": "P T"}), "no HTTP method"),
         (json!({"url": "http://a/", "headers": {"content-length": "1"}}), "headers.content-length"),
-        (json!({"url": "http://a/", "auth": {"bearer": "in the clear"}}), "auth.bearer: a secret is a reference"),
+        (
+            json!({"url": "http://a/", "auth": {"bearer": "in the clear"}}),
+            "auth.bearer: a secret is a reference",
+        ),
         (json!({"url": "http://a/", "sign": "file:/nowhere"}), "sign: cannot read"),
     ] {
-        let misfit = build(&server.hub, "x", section.clone()).err().unwrap_or_else(|| panic!("{section} was taken"));
+        let misfit =
+            build(&server.hub, "x", section.clone()).err().unwrap_or_else(|| panic!("{section} was taken"));
         assert!(misfit.to_string().contains(says), "{section}: {misfit}");
+    }
+}
+
+#[tokio::test]
+async fn our_own_api_takes_what_our_outlet_sends() {
+    // A queue remembers ids, so each mode has its own.
+    let server = start_with(json!({"queues": {"raw": {}, "binary": {}, "structured": {}}})).await;
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, crate::testing::KEY).unwrap();
+    let auth = json!({"bearer": format!("file:{}", key.display())});
+    for mode in ["raw", "binary", "structured"] {
+        let url = format!("http://{}/api/queues/{mode}", server.address);
+        deliver(&server, json!({"url": url, "mode": mode, "auth": auth})).await.unwrap();
+        let delivery = server.lease(mode).await.remove(0);
+        let (sent, body) = (envelope(), json!({"a": 1}));
+        assert_eq!((&delivery["id"], &delivery["body"]), (&json!("order 1"), &body), "{mode}");
+        assert_eq!((&delivery["key"], &delivery["attempt"]), (&json!("k"), &json!(1)), "{mode}");
+        assert_eq!(delivery["headers"]["region"], "eu west", "{mode}");
+        let trace = delivery["traceparent"].as_str().unwrap();
+        assert!(trace.contains(&format!("{:032x}", sent.trace.unwrap().trace_id)), "{mode}");
+        let lease = format!("/api/queues/{mode}/leases/{}", delivery["token"].as_str().unwrap());
+        assert_eq!(server.post(&lease, &[], r#"{"action":"ack"}"#).await.status, 200);
     }
 }
 
@@ -210,9 +266,15 @@ async fn through_the_hub_with_retries_and_dead_letters() {
     assert_eq!(sink.seen.lock()[1].0["tl-attempt"], "2");
     assert_eq!(server.post("/api/queues/orders", &[("tl-id", "two")], "second").await.status, 201);
     let queue = Address::new(Kind::Queue, "orders").unwrap();
-    until("the refused one is a dead letter", async || server.hub.broker().stats(&queue).await.unwrap().dead == 1).await;
+    until("the refused one is a dead letter", async || {
+        server.hub.broker().stats(&queue).await.unwrap().dead == 1
+    })
+    .await;
     let dead = server.hub.broker().dead(&queue, None, 10).await.unwrap();
-    assert_eq!((dead[0].envelope.id.to_string().as_str(), &dead[0].envelope.body[..]), ("two", &b"second"[..]));
+    assert_eq!(
+        (dead[0].envelope.id.to_string().as_str(), &dead[0].envelope.body[..]),
+        ("two", &b"second"[..])
+    );
     assert!(dead[0].text.contains("400"), "{}", dead[0].text);
     assert_eq!(sink.seen.lock().len(), 3);
 }

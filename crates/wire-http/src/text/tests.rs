@@ -4,7 +4,9 @@ use super::*;
 
 #[test]
 fn percent_decoding_keeps_what_is_no_pair() {
-    for (input, expected) in [("a%20b", "a b"), ("%zz", "%zz"), ("100%", "100%"), ("%C3%A4", "ä"), ("a+b", "a+b")] {
+    for (input, expected) in
+        [("a%20b", "a b"), ("%zz", "%zz"), ("100%", "100%"), ("%C3%A4", "ä"), ("a+b", "a+b")]
+    {
         assert_eq!(percent_decode(input.as_bytes()).unwrap(), expected);
     }
     assert!(percent_decode(b"%ff").is_none());

@@ -51,7 +51,12 @@ async fn a_browser_shows_its_key_in_the_query() {
     let mut reader = events(&server, &path, &[("authorization", "")]).await;
     server.post("/api/topics/plant/3", &[], "new").await;
     assert_eq!(data(&next(&mut reader).await)["data"], "new");
-    let wide = server.get("/api/topics/%23", &[("accept", "text/event-stream"), ("authorization", &format!("Bearer {PLANT_KEY}"))]).await;
+    let wide = server
+        .get(
+            "/api/topics/%23",
+            &[("accept", "text/event-stream"), ("authorization", &format!("Bearer {PLANT_KEY}"))],
+        )
+        .await;
     assert_eq!(wide.fault(), (403, "TL0002".into()));
 }
 
@@ -171,13 +176,17 @@ async fn a_consumer_over_a_socket_has_its_credit() {
     assert_eq!((&first["delivery"]["body"], &second["delivery"]["body"]), (&json!("m0"), &json!("m1")));
     assert_eq!(server.get("/api/queues/orders", &[]).await.json()["leased"], 2);
 
-    socket.send(json!({"type": "settle", "id": 1, "token": first["delivery"]["token"], "action": "ack"})).await;
+    socket
+        .send(json!({"type": "settle", "id": 1, "token": first["delivery"]["token"], "action": "ack"}))
+        .await;
     let mut got = [socket.next().await, socket.next().await];
     got.sort_by_key(|frame| frame["type"].as_str().unwrap().to_owned());
     assert_eq!(got[0], json!({"type": "ack", "id": 1, "settled": "acked"}));
     assert_eq!(got[1]["delivery"]["body"], "m2");
 
-    socket.send(json!({"type": "settle", "id": 2, "token": first["delivery"]["token"], "action": "ack"})).await;
+    socket
+        .send(json!({"type": "settle", "id": 2, "token": first["delivery"]["token"], "action": "ack"}))
+        .await;
     assert_eq!(socket.next().await["fault"]["code"], "TL0015");
     socket.send(json!({"type": "credit", "id": 3, "credit": 3})).await;
     let mut got = [socket.next().await, socket.next().await];

@@ -10,7 +10,13 @@ async fn each_refusal_has_its_code() {
     let plant = format!("Bearer {PLANT_KEY}");
     let plant = [("authorization", plant.as_str())];
     for (method, path, headers, body, expected) in [
-        (Method::POST, "/api/topics/plant/1", &[("authorization", "Bearer nobody")][..], "x", (401, "TL0001")),
+        (
+            Method::POST,
+            "/api/topics/plant/1",
+            &[("authorization", "Bearer nobody")][..],
+            "x",
+            (401, "TL0001"),
+        ),
         (Method::POST, "/api/topics/plant/1", &[("authorization", "Digest x")], "x", (401, "TL0001")),
         (Method::POST, "/api/topics/plant/1?access_token=x", &[("authorization", "")], "x", (401, "TL0001")),
         (Method::POST, "/api/topics/office/1", &plant, "x", (403, "TL0002")),
@@ -30,7 +36,13 @@ async fn each_refusal_has_its_code() {
         (Method::POST, "/api/topics/plant/1?retain=maybe", &[], "x", (400, "TL0028")),
         (Method::POST, "/api/topics/plant/1", &[("tl-prioritty", "1")], "x", (400, "TL0028")),
         (Method::POST, "/api/topics/plant/1", &[("ce-id", "1")], "x", (400, "TL0004")),
-        (Method::POST, "/api/topics/plant/1", &[("tl-deadline", "2020-01-01T00:00:00Z")], "x", (504, "TL0009")),
+        (
+            Method::POST,
+            "/api/topics/plant/1",
+            &[("tl-deadline", "2020-01-01T00:00:00Z")],
+            "x",
+            (504, "TL0009"),
+        ),
         (Method::POST, "/api/queues/orders/lease", &[], r#"{"mxa":1}"#, (400, "TL0028")),
         (Method::POST, "/api/queues/orders/lease", &[], r#"{"max":0}"#, (400, "TL0028")),
         (Method::POST, "/api/queues/orders/lease", &[], r#"{"wait":"1h"}"#, (400, "TL0028")),
@@ -38,7 +50,13 @@ async fn each_refusal_has_its_code() {
         (Method::POST, "/api/queues/orders/leases/x", &[], r#"{"action":"ack"}"#, (400, "TL0028")),
         (Method::POST, "/api/queues/orders/leases/1-1-1", &[], r#"{"action":"ack"}"#, (409, "TL0015")),
         (Method::POST, "/api/queues/orders/leases/1-1-1", &[], r#"{"action":"akc"}"#, (400, "TL0028")),
-        (Method::POST, "/api/queues/orders/leases/1-1-1", &[], r#"{"action":"ack","delay":"1s"}"#, (400, "TL0028")),
+        (
+            Method::POST,
+            "/api/queues/orders/leases/1-1-1",
+            &[],
+            r#"{"action":"ack","delay":"1s"}"#,
+            (400, "TL0028"),
+        ),
         (Method::GET, "/api/streams/audit?from=soon", &[], "", (400, "TL0028")),
         (Method::GET, "/api/queues/orders/ws", &[], "", (400, "TL0028")),
     ] {

@@ -11,7 +11,11 @@ use std::sync::Arc;
 async fn a_retained_value_comes_back_with_its_bytes() {
     let server = start().await;
     let published = server
-        .post("/api/topics/plant/7/temp?retain=true", &[("content-type", "text/csv"), ("tl-h-unit", "C")], "21,5")
+        .post(
+            "/api/topics/plant/7/temp?retain=true",
+            &[("content-type", "text/csv"), ("tl-h-unit", "C")],
+            "21,5",
+        )
         .await;
     assert_eq!(published.status, 201, "{:?}", published.body);
     assert_eq!(published.json()["durable"], 1);
@@ -52,7 +56,8 @@ async fn every_credential_that_clients_send() {
 async fn traces_come_back() {
     let server = start().await;
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let answer = server.post("/api/topics/plant/1", &[("traceparent", parent), ("tracestate", "a=1")], "x").await;
+    let answer =
+        server.post("/api/topics/plant/1", &[("traceparent", parent), ("tracestate", "a=1")], "x").await;
     assert_eq!((answer.header("traceparent"), answer.header("tracestate")), (parent, "a=1"));
 }
 
@@ -60,11 +65,14 @@ async fn traces_come_back() {
 async fn streams_are_read_from_where_one_likes() {
     let server = start().await;
     for number in 0..5 {
-        let answer = server.post("/api/streams/audit", &[("content-type", "application/json")], format!("{number}")).await;
+        let answer = server
+            .post("/api/streams/audit", &[("content-type", "application/json")], format!("{number}"))
+            .await;
         assert_eq!(answer.status, 201, "{:?}", answer.body);
     }
     let all = server.get("/api/streams/audit?max=3", &[]).await.json();
-    let bodies: Vec<_> = all["records"].as_array().unwrap().iter().map(|record| record["body"].clone()).collect();
+    let bodies: Vec<_> =
+        all["records"].as_array().unwrap().iter().map(|record| record["body"].clone()).collect();
     assert_eq!(bodies, [json!(0), json!(1), json!(2)]);
     let next = all["next"].as_u64().unwrap();
     let rest = server.get(&format!("/api/streams/audit?from={next}"), &[]).await.json();
