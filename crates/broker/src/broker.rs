@@ -16,7 +16,7 @@ use parking_lot::RwLock;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use store::{Engine, Table};
 
@@ -122,7 +122,7 @@ impl Broker {
         });
         broker.tasks.background("broker/retained", keeper.run());
         broker.reopen().await?;
-        broker.tasks.background("broker/upkeep", Arc::clone(&broker).upkeep());
+        broker.tasks.background("broker/upkeep", Broker::upkeep(Arc::downgrade(&broker)));
         Ok(broker)
     }
 
@@ -156,17 +156,20 @@ impl Broker {
     }
 
     /// Copies forward what little keeps old segments from being freed, every half minute.
-    async fn upkeep(self: Arc<Self>) {
+    async fn upkeep(broker: Weak<Broker>) {
         loop {
             tokio::time::sleep(UPKEEP_EVERY).await;
-            let health = self.engine.health();
+            // Only looked at for a moment, so that this task keeps no broker alive that nobody else has.
+            let Some(broker) = broker.upgrade() else { return };
+            let health = broker.engine.health();
             let segments = usize::try_from(health.segments / 4).unwrap_or(0);
             if segments < 2 {
                 continue;
             }
             // An eighth of what may be freed: copying more would cost more than it gains.
             let bytes_max = health.bytes / health.segments.max(1) * segments as u64 / 8;
-            let lanes: Vec<Arc<Lane>> = self.lanes.read().values().cloned().collect();
+            let lanes: Vec<Arc<Lane>> = broker.lanes.read().values().cloned().collect();
+            drop(broker);
             for lane in lanes {
                 if let Err(fault) = lane.upkeep(segments, bytes_max).await {
                     tracing::warn!(%fault, "upkeep of a queue failed");

@@ -267,8 +267,90 @@ async fn many_producers_and_consumers_lose_and_double_nothing() {
     assert_eq!((seen.len(), seen.iter().collect::<BTreeSet<_>>().len()), (800, 800));
 }
 
+/// What producers and consumers were told before a crash.
+#[derive(Default)]
+struct Heard {
+    stored: BTreeSet<String>,
+    /// An acknowledgement was under way: gone or not.
+    acking: BTreeSet<String>,
+    acked: BTreeSet<String>,
+}
+
+async fn produce(world: Arc<World>, producer: usize, heard: Arc<parking_lot::Mutex<Heard>>) {
+    for number in 0.. {
+        let text = format!("{producer}/{number}");
+        match world.broker.enqueue(&world.address, world.envelope(&text)).await {
+            Ok(_) => heard.lock().stored.insert(text),
+            Err(_) => return,
+        };
+    }
+}
+
+async fn consume(world: Arc<World>, heard: Arc<parking_lot::Mutex<Heard>>) {
+    loop {
+        let lease = Lease::new("worker", 4).waiting(Duration::from_millis(20));
+        let Ok(got) = world.broker.lease(&world.address, lease).await else { return };
+        for delivery in got {
+            let text = body(&delivery.envelope).to_owned();
+            assert!(!heard.lock().acked.contains(&text), "{text} came back after its acknowledgement");
+            heard.lock().acking.insert(text.clone());
+            match world.settle(&delivery, Settlement::Ack).await {
+                Ok(_) => heard.lock().acked.insert(text),
+                Err(_) => return,
+            };
+        }
+    }
+}
+
 #[tokio::test]
-async fn a_hundred_thousand_messages_are_opened_quickly_and_snapshots_shorten_the_log() {
+async fn a_crash_under_load_loses_nothing_that_was_told() {
+    for seed in 0..8 {
+        let mut engine = Memory::new(Faults::crashes(seed));
+        let heard = Arc::new(parking_lot::Mutex::new(Heard::default()));
+        for life in 0..4_usize {
+            let world = Arc::new(World::over(engine.clone()).await);
+            world.declare(QueueOptions { deliveries_max: 0, ..QueueOptions::default() }).await;
+            let tasks = Tasks::new();
+            let mut running = Vec::new();
+            for producer in 0..6 {
+                running.push(
+                    tasks.spawn("p", produce(Arc::clone(&world), life * 10 + producer, Arc::clone(&heard))),
+                );
+            }
+            for _ in 0..3 {
+                running.push(tasks.spawn("c", consume(Arc::clone(&world), Arc::clone(&heard))));
+            }
+            for _ in 0..200 + seed * 7 {
+                tokio::task::yield_now().await;
+            }
+            engine = world.engine.crash();
+            for mut task in running {
+                tokio::time::timeout(Duration::from_secs(20), task.ended())
+                    .await
+                    .expect("refused, not stuck");
+            }
+            assert_eq!(tasks.panics(), 0, "seed {seed}");
+        }
+        let world = World::over(engine).await;
+        let mut left = BTreeSet::new();
+        loop {
+            let got = world.lease(1_000, 0).await;
+            if got.is_empty() {
+                break;
+            }
+            left.extend(got.iter().map(|one| body(&one.envelope).to_owned()));
+        }
+        let heard = heard.lock();
+        assert!(heard.stored.len() > 20, "seed {seed}: only {} were stored", heard.stored.len());
+        assert_eq!(left.intersection(&heard.acked).next(), None, "seed {seed}");
+        let lost: Vec<&String> =
+            heard.stored.iter().filter(|one| !left.contains(*one) && !heard.acking.contains(*one)).collect();
+        assert_eq!(lost, Vec::<&String>::new(), "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn snapshots_shorten_the_log() {
     let world = World::new().await;
     let lane = world.broker.lane(&world.address).unwrap();
     for _ in 0..100 {

@@ -529,7 +529,7 @@ fn nothing_acknowledged_is_lost_and_nothing_acked_comes_back() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("BROKER_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("BROKER_SEEDS").unwrap_or(16),
+        None => 0..number("BROKER_SEEDS").unwrap_or(8),
     };
     let (mut deliveries, mut crashes) = (0, 0);
     for seed in seeds.clone() {

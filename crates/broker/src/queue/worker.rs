@@ -22,6 +22,8 @@ use tokio::sync::mpsc;
 /// Batches that may be on their way to the disk at once. The store syncs all that wait together, so more than a
 /// few gain nothing.
 const FLIGHTS_MAX: usize = 8;
+/// Bytes of records that may be on their way to the disk before callers wait.
+const FLYING_BYTES_MAX: usize = 32 << 20;
 /// Bytes of one append, so that it always fits into a segment.
 const APPEND_BYTES_MAX: usize = 1 << 20;
 /// Records after which a snapshot is written, unless more messages are there: then a quarter of their number.
@@ -43,6 +45,7 @@ pub(crate) struct Worker {
     /// Who waits for messages.
     leases: HashMap<u64, Leases>,
     flights: VecDeque<Flight>,
+    flying_bytes: usize,
     /// The first offset that is not in the newest snapshot.
     saved: u64,
     save: Option<Save>,
@@ -55,6 +58,7 @@ pub(crate) struct Worker {
 /// A batch on its way to the disk.
 struct Flight {
     appending: Appending,
+    bytes: usize,
     first: u64,
     upto: u64,
     answers: Vec<(Waiting, Answer)>,
@@ -94,6 +98,7 @@ impl Worker {
             answers: Vec::new(),
             leases: HashMap::default(),
             flights: VecDeque::new(),
+            flying_bytes: 0,
             saved,
             save: None,
             save_wanted: false,
@@ -111,7 +116,7 @@ impl Worker {
         loop {
             let now = self.opening.clock.now();
             let wake = self.next_wake().map(|time| time.since(now));
-            let take = self.flights.len() < FLIGHTS_MAX;
+            let take = self.flights.len() < FLIGHTS_MAX && self.flying_bytes < FLYING_BYTES_MAX;
             let event = {
                 let flights = &mut self.flights;
                 let save = &mut self.save;
@@ -313,14 +318,17 @@ impl Worker {
 
     fn fly(&mut self, first: u64, records: Vec<Bytes>, answers: Vec<(Waiting, Answer)>) -> u64 {
         let upto = first + records.len() as u64;
+        let bytes = records.iter().map(Bytes::len).sum();
+        self.flying_bytes += bytes;
         let appending = self.opening.log.append(records);
-        self.flights.push_back(Flight { appending, first, upto, answers });
+        self.flights.push_back(Flight { appending, bytes, first, upto, answers });
         upto
     }
 
     /// The oldest flight is on disk: its callers are told. The offset up to which all is durable.
     fn landed(&mut self, range: &std::ops::Range<u64>) -> Option<u64> {
         let flight = self.flights.pop_front()?;
+        self.flying_bytes = self.flying_bytes.saturating_sub(flight.bytes);
         if *range != (flight.first..flight.upto) {
             // Nobody else may append to this log; going on would mix up messages.
             let text = format!("the log gave offsets {range:?} for {:?}", flight.first..flight.upto);
@@ -393,6 +401,7 @@ impl Worker {
                 drop((&mut next.appending).await);
             }
         }
+        self.flying_bytes = 0;
         for (_, reply) in self.leases.drain() {
             drop(reply.send(Err(fault.clone())));
         }

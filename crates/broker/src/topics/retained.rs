@@ -11,6 +11,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 use store::{Table, Write};
 use tokio::sync::{Notify, oneshot};
 
@@ -54,6 +55,8 @@ struct Dirty {
 }
 
 const LOAD_PAGE: usize = 1_024;
+/// The pause after a failed write.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Reads what the table holds. A value that cannot be read is left out with a warning.
 pub(crate) fn load(table: Arc<dyn Table>, limits: RetainedLimits) -> Result<Keeper, Fault> {
@@ -178,6 +181,14 @@ impl Keeper {
         (values.by_name.len(), values.bytes)
     }
 
+    /// Puts back what could not be written, unless it has changed since.
+    fn again(&self, changes: HashMap<Arc<str>, Option<Arc<Message>>>) {
+        let mut dirty = self.dirty.lock();
+        for (name, value) in changes {
+            dirty.changes.entry(name).or_insert(value);
+        }
+    }
+
     /// Writes changes as they come, for as long as it is polled.
     pub(crate) async fn run(self: Arc<Self>) {
         loop {
@@ -188,7 +199,7 @@ impl Keeper {
                     break;
                 }
                 let writes = changes
-                    .into_iter()
+                    .iter()
                     .map(|(name, value)| match value {
                         Some(message) => {
                             Write::put(name.as_bytes().to_vec(), codec::encode(message.envelope()))
@@ -197,12 +208,14 @@ impl Keeper {
                     })
                     .collect();
                 let result = self.table.commit(writes).await.map_err(Fault::from);
-                if let Err(fault) = &result {
-                    tracing::error!(%fault, "retained values not written");
-                }
                 for waiter in waiters {
                     // Whoever dropped the receiver does not want to know.
                     drop(waiter.send(result.clone()));
+                }
+                if let Err(fault) = &result {
+                    tracing::error!(%fault, "retained values not written");
+                    self.again(changes);
+                    tokio::time::sleep(RETRY).await;
                 }
             }
         }
