@@ -117,6 +117,8 @@ fn stream_of(events: Vec<Bytes>, script: &Script) -> Response {
             return None;
         }
         if cut_after == Some(count) {
+            // What came before is sent first; a break at once would take it along.
+            tokio::task::yield_now().await;
             let fault = Fault::new(Code::UpstreamFailed, "echo was told to break off");
             return Some((Err(fault), (events, count + 1)));
         }

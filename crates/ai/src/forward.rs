@@ -196,9 +196,8 @@ impl Errand {
             Some((_, text)) => Arc::clone(text),
             None => Arc::from(self.envelope.address.to_string()),
         };
-        let upstream_name = from.model.clone().unwrap_or_else(|| self.envelope.address.shared_name());
         let mut bill =
-            Bill::open(&self.session, &self.envelope, address, upstream_name, Arc::clone(from), self.began);
+            Bill::open(&self.session, &self.envelope, address, self.envelope.address.shared_name(), Arc::clone(from), self.began);
         let counted = self.named && COUNTED.contains(&self.path());
         if parts.status.is_success() && counted {
             bill.guess_from(self.head.text_bytes);

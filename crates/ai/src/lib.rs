@@ -14,6 +14,8 @@ mod roster;
 mod scan;
 mod status;
 mod table;
+#[cfg(test)]
+mod testing;
 mod usage;
 
 pub use config::{AliasConfig, Config, DeploymentConfig, PriceConfig, ProviderConfig, ProviderKind};

@@ -2,7 +2,7 @@
 //! Looking only; nothing here changes anything.
 
 use crate::config::PriceConfig;
-use crate::table::{Deployment, Table};
+use crate::table::{Deployment, Entry, Model, Table};
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -77,25 +77,25 @@ pub struct ProviderStatus {
 }
 
 pub(crate) fn models(table: &Table) -> Vec<ModelStatus> {
-    let status = |(name, model): (&Box<str>, &std::sync::Arc<crate::table::Model>)| ModelStatus {
-        alias: name.to_string(),
+    let status = |name: &str, model: &Model| ModelStatus {
+        alias: name.to_owned(),
         address: format!("model/{name}"),
         deployments: model.deployments.iter().map(|one| deployment(one)).collect(),
         price: model.deployments.first().and_then(|one| one.price.as_ref()).map(price),
     };
-    table.aliases.iter().map(status).collect()
+    table.aliases.iter().map(|(name, model)| status(name, model)).collect()
 }
 
 pub(crate) fn providers(table: &Table) -> Vec<ProviderStatus> {
-    let status = |(name, entry): (&Box<str>, &crate::table::Entry)| ProviderStatus {
-        name: name.to_string(),
+    let status = |name: &str, entry: &Entry| ProviderStatus {
+        name: name.to_owned(),
         kind: entry.provider.kind.as_str(),
         url: entry.provider.config.url.clone().unwrap_or_default(),
-        default: table.default.as_ref() == Some(name),
+        default: table.default.as_deref() == Some(name),
         models: entry.provider.config.models.clone(),
         direct: entry.any.deployments.first().map(|one| deployment(one)),
     };
-    table.entries.iter().map(status).collect()
+    table.entries.iter().map(|(name, entry)| status(name, entry)).collect()
 }
 
 fn deployment(one: &Deployment) -> DeploymentStatus {

@@ -84,8 +84,11 @@ pub(crate) struct Table {
     pub(crate) entries: BTreeMap<Box<str>, Entry>,
     pub(crate) default: Option<Box<str>>,
     /// Every deployment's pulse by provider and model, for the next table.
-    pulses: HashMap<(Box<str>, Option<Box<str>>), (ProviderConfig, Arc<Pulse>)>,
+    pulses: HashMap<Place, (ProviderConfig, Arc<Pulse>)>,
 }
+
+/// A provider's name and its name for a model.
+type Place = (Box<str>, Option<Box<str>>);
 
 impl Table {
     /// Compiles a configuration and reads its secrets. What `former` knew of unchanged providers is kept.
@@ -98,7 +101,9 @@ impl Table {
             default: None,
             pulses: HashMap::new(),
         };
-        let built_in = ProviderConfig { kind: ProviderKind::Echo, ..ProviderConfig::default() };
+        // Failures that a script asked for are no reason to leave it alone.
+        let breaker = hub::BreakerConfig { failures: u32::MAX, ..hub::BreakerConfig::default() };
+        let built_in = ProviderConfig { kind: ProviderKind::Echo, breaker, ..ProviderConfig::default() };
         if config.echo && !config.providers.contains_key(ECHO) {
             table.add_provider(ECHO, &built_in, former)?;
         }
@@ -179,10 +184,10 @@ impl Table {
         }
         let address = Address::new(Kind::Model, name).map_err(|fault| Misfit::new(fault.detail()))?;
         let mut deployments = Vec::with_capacity(1 + alias.fallback.len());
-        deployments.push(self.deployment(&alias.provider, alias.model.as_deref(), alias.price, former)?);
+        deployments.push(self.deployment(name, &alias.provider, alias.model.as_deref(), alias.price, former)?);
         for (place, next) in alias.fallback.iter().enumerate() {
             let price = next.price.or(alias.price);
-            let made = self.deployment(&next.provider, next.model.as_deref(), price, former);
+            let made = self.deployment(name, &next.provider, next.model.as_deref(), price, former);
             deployments.push(made.map_err(|misfit| misfit.at(place).at("fallback"))?);
         }
         let timeout = deployments.iter().map(|one| one.provider.timeout).sum();
@@ -195,6 +200,7 @@ impl Table {
 
     fn deployment(
         &mut self,
+        alias: &str,
         provider: &str,
         model: Option<&str>,
         price: Option<PriceConfig>,
@@ -204,7 +210,7 @@ impl Table {
             return Err(self.no_provider(provider).at("provider"));
         };
         let found = Arc::clone(&entry.provider);
-        let pulse = self.pulse(provider, model, &found.config, former);
+        let pulse = self.pulse(provider, Some(model.unwrap_or(alias)), &found.config, former);
         let quoted = model.and_then(|model| serde_json::to_vec(model).ok()).unwrap_or_default();
         Ok(Arc::new(Deployment { provider: found, model: model.map(Arc::from), quoted, price, pulse }))
     }

@@ -1,1 +1,181 @@
-//! Tests of this part; see `crates/ai/src/loopback`.
+//! What a client sends arrives as it was sent, what is refused is refused in OpenAI's form.
+
+use crate::testing::{NARROW, Upstream, World, chat_answer};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{Method, StatusCode};
+use net::http::{Body, respond};
+use serde_json::{Value, json};
+
+fn one(upstream: &Upstream) -> Value {
+    json!({ "providers": { "up": { "url": upstream.url(), "headers": { "OpenAI-Organization": "ours" } } } })
+}
+
+#[tokio::test]
+async fn bytes_and_headers_pass_and_the_key_does_not() {
+    let upstream = Upstream::start(|_| {
+        let mut response = respond(StatusCode::OK, "application/json", r#"{ "odd" :1 }"#);
+        for (name, value) in [("x-request-id", "req_1"), ("set-cookie", "a=b"), ("openai-version", "7"), ("connection", "x-drop"), ("x-drop", "1")] {
+            response.headers_mut().insert(name, value.parse().unwrap());
+        }
+        response
+    });
+    let world = World::start(one(&upstream)).await;
+    let body = "{ \"model\" : \"gpt-5\",\n\t\"unknown\": [1e400, \"\\u00e4\"], \"messages\":[] } ";
+    let mut request = world.json("/v1/chat/completions?x=%2F&y", body);
+    for (name, value) in [
+        ("x-api-key", "secret"),
+        ("cookie", "session=1"),
+        ("openai-beta", "assistants=v2"),
+        ("openai-organization", "theirs"),
+        ("x-request-id", "mine"),
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    ] {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    let got = world.send(request).await;
+    assert_eq!((got.status, &got.body[..]), (StatusCode::OK, &br#"{ "odd" :1 }"#[..]));
+    assert_eq!((got.header("x-request-id"), got.header("openai-version")), ("req_1", "7"));
+    assert!(!got.headers.contains_key("set-cookie") && !got.headers.contains_key("x-drop"));
+    assert!(!got.header("x-trunkline-id").is_empty());
+
+    let seen = upstream.last();
+    assert_eq!(seen.uri, "/base/v1/chat/completions?x=%2F&y");
+    assert_eq!(&seen.body[..], body.as_bytes());
+    assert_eq!(seen.headers["openai-beta"], "assistants=v2");
+    assert_eq!(seen.headers["openai-organization"], "ours");
+    assert_eq!(seen.headers["x-request-id"], "mine");
+    assert_eq!(seen.headers["host"].to_str().unwrap(), upstream.address.to_string());
+    for gone in ["authorization", "x-api-key", "cookie"] {
+        assert!(!seen.headers.contains_key(gone), "{gone}");
+    }
+    let trace = seen.headers["traceparent"].to_str().unwrap();
+    assert!(trace.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && !trace.contains("b7ad6b7169203331"));
+}
+
+#[tokio::test]
+async fn every_other_path_and_method_passes() {
+    let upstream = Upstream::start(|seen| {
+        let kind = if seen.uri.contains("content") { "audio/mpeg" } else { "application/json" };
+        respond(StatusCode::CREATED, kind, Bytes::from_static(&[0, 159, 146, 150]))
+    });
+    let world = World::start(one(&upstream)).await;
+    for (method, path) in [
+        (Method::GET, "/v1/files/file-1/content"),
+        (Method::DELETE, "/v1/files/file%201?purge=1"),
+        (Method::PATCH, "/v1/things/that/are/new"),
+        (Method::GET, "/v1/models"),
+        (Method::GET, "/v1/models/org%2Fmodel"),
+    ] {
+        let got = world.send(world.request(method.clone(), path, Body::empty())).await;
+        assert_eq!((got.status, &got.body[..]), (StatusCode::CREATED, &[0, 159, 146, 150][..]), "{path}");
+        assert_eq!((upstream.last().method, upstream.last().uri), (method, format!("/base{path}")));
+    }
+    let record = world.record(|_| true).await;
+    assert_eq!(&*record.address, "model/$provider/up");
+}
+
+#[tokio::test]
+async fn an_upload_streams_past_the_message_limit_and_not_past_its_own() {
+    let upstream = Upstream::start(|_| chat_answer(1, 1));
+    let mut section = one(&upstream);
+    section["body_bytes"] = json!("1MiB");
+    let world = World::start(section).await;
+    let pieces = |count: usize| Body::stream(stream::iter((0..count).map(|_| Ok(Bytes::from(vec![b'x'; 100_000])))));
+    let upload = |body: Body| {
+        let mut request = world.request(Method::POST, "/v1/files", body);
+        request.headers_mut().insert("content-type", "multipart/form-data; boundary=b".parse().unwrap());
+        request
+    };
+    let got = world.send(upload(pieces(10))).await;
+    assert_eq!(got.status, StatusCode::OK);
+    assert_eq!(upstream.last().body.len(), 1_000_000);
+
+    let got = world.send(upload(pieces(11))).await;
+    assert_eq!((got.status, got.header("x-trunkline-fault")), (StatusCode::PAYLOAD_TOO_LARGE, "TL0003"));
+    let got = world.send(upload(Body::full(vec![b'x'; 1_100_000]))).await;
+    assert_eq!(got.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(got.json()["error"]["type"], "invalid_request_error");
+    assert_eq!(upstream.count(), 1);
+}
+
+#[tokio::test]
+async fn large_json_streams_when_its_model_stands_early() {
+    let upstream = Upstream::start(|_| chat_answer(1, 1));
+    let mut section = one(&upstream);
+    section["aliases"] = json!({ "fast": { "provider": "up", "model": "a much longer name" } });
+    let world = World::start(section).await;
+    let filler = "y".repeat(300_000);
+    let body = format!(r#"{{"model":"fast","x":"{filler}"}}"#);
+    let got = world.post("/v1/chat/completions", body.clone()).await;
+    assert_eq!(got.status, StatusCode::OK, "{got:?}");
+    assert_eq!(upstream.last().body, body.replace("\"fast\"", "\"a much longer name\""));
+
+    let late = format!(r#"{{"x":"{filler}","model":"fast"}}"#);
+    let got = world.post("/v1/chat/completions", late).await;
+    assert_eq!((got.status, got.header("x-trunkline-fault")), (StatusCode::PAYLOAD_TOO_LARGE, "TL0003"));
+
+    let twice = format!(r#"{{"model":"fast","x":"{filler}","model":"other"}}"#);
+    let got = world.post("/v1/chat/completions", twice).await;
+    assert_eq!((got.status, got.header("x-trunkline-fault")), (StatusCode::BAD_REQUEST, "TL0028"));
+    assert_eq!(upstream.count(), 1);
+}
+
+#[tokio::test]
+async fn refusals_have_the_form_that_clients_know() {
+    let world = World::start(json!({ "aliases": { "fast": { "provider": "echo" } } })).await;
+    let ask = |key: &str, body: &'static str| {
+        let mut request = world.json("/v1/chat/completions", body);
+        request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+        request
+    };
+    let check = async |request, status: u16, fault: &str, code: &str| {
+        let got = world.send(request).await;
+        let error = &got.json()["error"];
+        assert_eq!((got.status.as_u16(), got.header("x-trunkline-fault")), (status, fault), "{error}");
+        assert_eq!(error["code"], code, "{error}");
+        assert!(error["message"].is_string() && error["type"].is_string() && error["param"].is_null() == (code != "model_not_found"));
+        error["message"].as_str().unwrap().to_owned()
+    };
+    check(ask("wrong", "{}"), 401, "TL0001", "invalid_api_key").await;
+    check(ask(NARROW, r#"{"model":"echo"}"#), 403, "TL0002", "insufficient_permissions").await;
+    let hint = check(ask(NARROW, r#"{"model":"fats"}"#), 404, "TL0030", "model_not_found").await;
+    assert!(hint.contains("did you mean \"fast\"?"), "{hint}");
+    check(ask(NARROW, r#"{"model":"a#b"}"#), 404, "TL0030", "model_not_found").await;
+    check(ask(NARROW, "{}"), 404, "TL0010", "unknown_url").await;
+    check(ask(NARROW, r#"{"model":"fast","model":"echo"}"#), 400, "TL0028", "bad_request").await;
+    for path in ["/v1/../admin", "/v1/files/%2e%2E/x", "/v1/./x"] {
+        check(world.request(Method::GET, path, Body::empty()), 400, "TL0028", "bad_request").await;
+    }
+    let good = ask(NARROW, r#"{"model":"fast","messages":[{"role":"user","content":"hi"}]}"#);
+    assert_eq!(world.send(good).await.status, StatusCode::OK);
+    let failed = world.hub.ledger().faults(100);
+    assert!(failed.iter().any(|record| &*record.address == "model/fats" && &*record.principal == "narrow"));
+}
+
+#[tokio::test]
+async fn models_are_listed_as_far_as_they_may_be_called() {
+    let upstream = Upstream::start(|_| {
+        let list = r#"{"object":"list","data":[{"id":"up-1","object":"model","created":1,"owned_by":"x","new":true},{"id":"fast"}]}"#;
+        respond(StatusCode::OK, "application/json", list)
+    });
+    let mut section = one(&upstream);
+    section["aliases"] = json!({ "fast": { "provider": "up" } });
+    let world = World::start(section.clone()).await;
+    let ids = |list: &Value| -> Vec<String> {
+        list["data"].as_array().unwrap().iter().map(|card| card["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let got = world.get("/v1/models").await;
+    assert_eq!(ids(&got.json()), ["echo", "fast", "up-1"]);
+    assert!(std::str::from_utf8(&got.body).unwrap().contains(r#""new":true"#));
+    let mut narrow = world.request(Method::GET, "/v1/models", Body::empty());
+    narrow.headers_mut().insert("authorization", format!("Bearer {NARROW}").parse().unwrap());
+    assert_eq!(ids(&world.send(narrow).await.json()), ["fast"]);
+    let got = world.get("/v1/models/fast").await;
+    assert_eq!((got.json()["id"].as_str(), got.json()["owned_by"].as_str()), (Some("fast"), Some("up")));
+
+    section["aliases"] = json!({});
+    world.gateway.reload(section).unwrap();
+    let passed = world.get("/v1/models").await;
+    assert!(passed.body.starts_with(br#"{"object":"list","data":[{"id":"up-1""#), "{passed:?}");
+}

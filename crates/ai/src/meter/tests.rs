@@ -46,7 +46,7 @@ fn chat_streams() {
         : comment\n\ndata:{\"choices\":[{\"delta\":{\"content\":\"lo\"}}]}\r\n\r\n\
         data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}\n\ndata: [DONE]\n\n";
     check("text/event-stream", stream, Some((3, 0, 2)), 5);
-    let cut = &stream[..stream.find(": comment").unwrap()];
+    let (cut, _) = stream.split_once(": comment").unwrap();
     check("text/event-stream; charset=utf-8", cut, None, 3);
 }
 

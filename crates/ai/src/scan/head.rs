@@ -37,7 +37,7 @@ struct Eye {
     head: Head,
     top: Top,
     models: u32,
-    text_from: u64,
+    text_from: Option<u64>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -87,7 +87,7 @@ fn place(at: u64) -> usize {
 impl Sink for Eye {
     fn begin(&mut self, depth: u32, key: Key<'_>, first: u8, at: u64) -> bool {
         if first == b'"' {
-            self.text_from = if key.is_any(&["content", "text", "input"]) { at + 1 } else { u64::MAX };
+            self.text_from = key.is_any(&["content", "text", "input"]).then_some(at + 1);
         }
         match depth {
             0 if first == b'{' => self.head.inside = Some(place(at) + 1),
@@ -112,9 +112,8 @@ impl Sink for Eye {
     }
 
     fn end(&mut self, depth: u32, end: u64, kept: Option<&[u8]>) {
-        if self.text_from != u64::MAX {
-            self.head.text_bytes += (end - 1).saturating_sub(self.text_from);
-            self.text_from = u64::MAX;
+        if let Some(from) = self.text_from.take() {
+            self.head.text_bytes += (end - 1).saturating_sub(from);
         }
         if depth != 1 || self.top == Top::Other {
             return;
