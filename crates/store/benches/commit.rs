@@ -1,7 +1,7 @@
 //! What a durable append costs: 64 producers of 1 KiB through the log, against a plain preallocated file that is appended
 //! with batches of the same size and synced once for each. It measures no protocol and no broker.
 //!
-//! `cargo bench -p store --bench commit -- [directory] [records] [rounds]`; the directory's disk is what is measured.
+//! `cargo bench -p store --bench commit -- [directory] [records] [rounds] [threads]`; the directory's disk is what is measured.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -30,13 +30,14 @@ fn main() -> Result<(), Failure> {
     let dir = words.first().map_or_else(std::env::temp_dir, PathBuf::from).join("store-bench-commit");
     let records: u64 = words.get(1).map_or(Ok(150_000), |word| word.parse())?;
     let rounds: usize = words.get(2).map_or(Ok(5), |word| word.parse())?;
+    let threads: usize = words.get(3).map_or(Ok(2), |word| word.parse())?;
     let mut out = std::io::stdout();
     if dir.exists() {
         fs::remove_dir_all(&dir)?;
     }
     fs::create_dir_all(&dir)?;
 
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).build()?;
     let engine = Embedded::open(dir.join("store"), Options::default())?;
     let log = engine.log("bench")?;
     // The life of a queue: what was consumed is trimmed, and segments are used again.

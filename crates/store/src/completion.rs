@@ -45,18 +45,14 @@ struct State<T> {
 /// Those who were answered together, and are to be woken together.
 ///
 /// To wake a task from a foreign thread costs a lock and often a switch of threads; a task that wakes its neighbours
-/// on its own thread pays neither. So the writer of a log wakes one, and whoever of the company runs first (or is
-/// dropped) wakes the rest. Should nobody, the writer does it later: nobody hangs on another one's task.
+/// on its own thread pays neither. So the writer of a log wakes one, the leader, who wakes the rest when it runs or is
+/// dropped. Should it do neither, the writer does it later: nobody hangs on another one's task.
 #[derive(Clone, Default)]
 pub(crate) struct Company(Arc<Mutex<Vec<Waker>>>);
 
 impl Company {
-    /// Wakes one of those who are left.
-    pub(crate) fn wake_one(&self) {
-        let waker = self.0.lock().pop();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+    pub(crate) fn new(wakers: Vec<Waker>) -> Company {
+        Company(Arc::new(Mutex::new(wakers)))
     }
 
     /// Wakes all who are left.
@@ -111,33 +107,43 @@ impl<T> Completion<T> {
 
 impl<T> Promise<T> {
     /// Answers.
-    pub fn keep(mut self, result: Result<T, Error>) {
-        let company = Company::default();
-        self.answer(result, &company);
-        company.wake_all();
+    pub fn keep(self, result: Result<T, Error>) {
+        if let Some(waker) = self.keep_quietly(result) {
+            waker.wake();
+        }
     }
 
-    /// Answers, but leaves it to the company to wake whoever waits.
-    pub(crate) fn keep_with(mut self, result: Result<T, Error>, company: &Company) {
-        self.answer(result, company);
+    /// Answers, and leaves it to the caller to wake whoever waits.
+    #[must_use = "somebody has to wake whoever waits"]
+    pub(crate) fn keep_quietly(mut self, result: Result<T, Error>) -> Option<Waker> {
+        self.answer(result, None)
     }
 
-    fn answer(&mut self, result: Result<T, Error>, company: &Company) {
-        let Some(slot) = self.0.take() else { return };
+    /// Answers and wakes whoever waits, who is to wake the company. When nobody waits here, all are woken now.
+    pub(crate) fn lead(mut self, result: Result<T, Error>, company: &Company) {
+        match self.answer(result, Some(company)) {
+            Some(waker) => waker.wake(),
+            None => company.wake_all(),
+        }
+    }
+
+    fn answer(&mut self, result: Result<T, Error>, company: Option<&Company>) -> Option<Waker> {
+        let slot = self.0.take()?;
         let mut state = slot.0.lock();
         state.result = Some(result);
-        if let Some(waker) = state.waker.take() {
-            company.0.lock().push(waker);
-            state.company = Some(company.clone());
+        let waker = state.waker.take();
+        if waker.is_some() {
+            state.company = company.cloned();
         }
+        waker
     }
 }
 
 impl<T> Drop for Promise<T> {
     fn drop(&mut self) {
-        let company = Company::default();
-        self.answer(Err(Error::Closed), &company);
-        company.wake_all();
+        if let Some(waker) = self.answer(Err(Error::Closed), None) {
+            waker.wake();
+        }
     }
 }
 

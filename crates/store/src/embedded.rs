@@ -8,6 +8,7 @@
 //!   dir/tables/                   fjall
 //! ```
 
+mod batch;
 mod core;
 mod format;
 mod lane;

@@ -35,14 +35,18 @@ fn poll(completion: &mut Completion<u32>, counter: &Arc<Counter>) -> Poll<Result
 
 type Member = (Completion<u32>, Arc<Counter>);
 
+/// The first one leads.
 fn together(count: u32) -> (Company, Vec<Member>) {
-    let company = Company::default();
-    let members = (0..count).map(|number| {
+    let (mut members, mut promises) = (Vec::new(), Vec::new());
+    for _ in 0..count {
         let (promise, completion, counter) = waiting();
-        promise.keep_with(Ok(number), &company);
-        (completion, counter)
-    });
-    let members = members.collect();
+        members.push((completion, counter));
+        promises.push(promise);
+    }
+    let leader = promises.remove(0);
+    let company =
+        Company::new(promises.into_iter().filter_map(|promise| promise.keep_quietly(Ok(1))).collect());
+    leader.lead(Ok(0), &company);
     (company, members)
 }
 
@@ -53,22 +57,38 @@ fn woken(members: &[Member]) -> usize {
 #[test]
 fn one_is_woken_and_wakes_the_others() {
     let (company, mut members) = together(5);
-    assert_eq!(woken(&members), 0);
-    company.wake_one();
     assert_eq!(woken(&members), 1);
     assert!(!company.is_awake());
-    let (completion, counter) = members.iter_mut().find(|(_, counter)| counter.count() == 1).unwrap();
+    let (completion, counter) = &mut members[0];
     assert!(poll(completion, counter).is_ready());
     assert!(members.iter().all(|(_, counter)| counter.count() == 1));
     assert!(company.is_awake());
 }
 
 #[test]
-fn one_that_is_dropped_wakes_the_others() {
+fn a_leader_that_is_dropped_wakes_the_others() {
     let (company, mut members) = together(5);
-    company.wake_one();
     drop(members.remove(0));
     assert!(members.iter().all(|(_, counter)| counter.count() == 1));
+    assert!(company.is_awake());
+}
+
+#[test]
+fn the_others_need_no_leader_to_get_their_answer() {
+    let (company, mut members) = together(3);
+    let (completion, counter) = &mut members[1];
+    assert!(matches!(poll(completion, counter), Poll::Ready(Ok(1))));
+    company.wake_all();
+    assert_eq!(woken(&members), 3);
+}
+
+#[test]
+fn without_a_leader_who_waits_all_are_woken() {
+    let (promise, _completion) = Completion::<u32>::promised();
+    let (other, _other, counter) = waiting();
+    let company = Company::new(other.keep_quietly(Ok(1)).into_iter().collect());
+    promise.lead(Ok(0), &company);
+    assert_eq!(counter.count(), 1);
 }
 
 #[test]
@@ -82,9 +102,7 @@ fn a_promise_that_is_dropped_says_closed() {
 #[test]
 fn what_is_kept_before_it_is_polled_is_there_at_once() {
     let (promise, mut completion) = Completion::promised();
-    let company = Company::default();
-    promise.keep_with(Ok(7), &company);
-    assert!(company.is_awake(), "there was nobody to wake");
+    assert!(promise.keep_quietly(Ok(7)).is_none(), "there is nobody to wake");
     assert!(matches!(poll(&mut completion, &Arc::default()), Poll::Ready(Ok(7))));
 }
 

@@ -12,11 +12,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use message::{Clock, Time};
 
+use super::batch::{Batch, Done};
 use super::core::{Core, Job};
 use super::format::{self, Header, Kind, PAGE, RECORDS_START, RosterEntry, size_of_record};
 use super::lane::{Lane, Spot};
 use super::segment::Segment;
-use crate::completion::Company;
 use crate::{Durability, Error, Promise};
 
 /// A commit is sent off when it has grown to this; more would only make the first ones wait.
@@ -70,17 +70,7 @@ pub(super) struct Writer {
     /// All sequences below are synced.
     synced: u64,
     synced_at: Time,
-    batch: Vec<Done>,
-    spots: Vec<Spot>,
-    /// Those who were answered last. One was woken and wakes the rest; should it not, they are woken here.
-    woken: Company,
-}
-
-/// What is to be told when the commit is durable.
-enum Done {
-    Append { lane: Arc<Lane>, first: u64, spots: Range<usize>, bytes: u64, done: Promise<Range<u64>> },
-    Trim { lane: Arc<Lane>, before: u64 },
-    Remove { lane: Arc<Lane>, done: Promise<()> },
+    batch: Batch,
 }
 
 impl Writer {
@@ -104,9 +94,7 @@ impl Writer {
             buffer: position.page,
             sequence: position.sequence,
             synced: position.sequence,
-            batch: Vec::new(),
-            spots: Vec::new(),
-            woken: Company::default(),
+            batch: Batch::default(),
         }
     }
 
@@ -118,14 +106,14 @@ impl Writer {
         }
         self.reclaim();
         loop {
-            let patience = if !self.woken.is_awake() {
+            let patience = if !self.batch.is_awake() {
                 Some(WAKE_AFTER)
             } else {
                 (self.synced < self.sequence).then_some(self.sync_every)
             };
             let goes_on = self.core.take_jobs(&mut jobs, patience);
             if jobs.is_empty() {
-                self.woken.wake_all();
+                self.batch.wake_all();
             }
             for job in jobs.drain(..) {
                 self.take(job);
@@ -190,16 +178,16 @@ impl Writer {
             return done.keep(Err(error));
         }
         let first = lane.next.load(Ordering::Acquire);
-        let spots = self.spots.len();
+        let spots = self.batch.records();
         for (index, record) in records.iter().enumerate() {
             let mut header = Header::new(Kind::Data, lane.id, first + index as u64);
             header.more = index + 1 < records.len();
             let at = u32::try_from(self.position()).unwrap_or(u32::MAX);
-            self.spots.push(Spot { at, length: u32::try_from(record.len()).unwrap_or(u32::MAX) });
+            self.batch.push_spot(Spot { at, length: u32::try_from(record.len()).unwrap_or(u32::MAX) });
             self.write(header, record);
         }
         lane.next.store(first + records.len() as u64, Ordering::Release);
-        let spots = spots..self.spots.len();
+        let spots = spots..self.batch.records();
         self.batch.push(Done::Append { lane, first, spots, bytes, done });
         if self.buffer.len() >= COMMIT_BYTES {
             self.commit();
@@ -326,45 +314,13 @@ impl Writer {
         if self.batch.is_empty() {
             return;
         }
-        let (mut bytes, mut trimmed) = (0, false);
+        let mut trimmed = false;
         if let (Ok(()), Some(segment)) = (&result, &self.segment) {
             self.core.notes.commits.fetch_add(1, Ordering::Relaxed);
-            self.core.notes.records.fetch_add(self.spots.len() as u64, Ordering::Relaxed);
-            for done in &self.batch {
-                match done {
-                    Done::Append { lane, first, spots, .. } => {
-                        let spots = self.spots.get(spots.clone()).unwrap_or_default();
-                        if !spots.is_empty() {
-                            lane.publish(segment, *first, spots);
-                        }
-                    }
-                    Done::Trim { lane, before } => {
-                        lane.forget(*before);
-                        trimmed = true;
-                    }
-                    Done::Remove { lane, .. } => {
-                        lane.forget(u64::MAX);
-                        trimmed = true;
-                    }
-                }
-            }
+            self.core.notes.records.fetch_add(self.batch.records() as u64, Ordering::Relaxed);
+            trimmed = self.batch.publish(segment);
         }
-        self.woken.wake_all();
-        let company = Company::default();
-        for done in self.batch.drain(..) {
-            match done {
-                Done::Append { first, spots, bytes: size, done, .. } => {
-                    bytes += size;
-                    let range = first..first + spots.len() as u64;
-                    done.keep_with(result.clone().map(|()| range), &company);
-                }
-                Done::Remove { done, .. } => done.keep(result.clone()),
-                Done::Trim { .. } => {}
-            }
-        }
-        company.wake_one();
-        self.woken = company;
-        self.spots.clear();
+        let bytes = self.batch.answer(&result);
         self.core.no_longer_waiting(bytes);
         if trimmed {
             self.reclaim();
@@ -411,11 +367,5 @@ impl Writer {
             self.write(Header::new(Kind::Close, 0, 0), &[]);
             self.commit();
         }
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.woken.wake_all();
     }
 }

@@ -1,0 +1,128 @@
+//! What one commit carries: who asked for it, where their records will be, and how all are told.
+//! It writes nothing.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::lane::{Lane, Spot};
+use super::segment::Segment;
+use crate::completion::Company;
+use crate::{Error, Promise};
+
+/// What is to be told when the commit is durable.
+pub(super) enum Done {
+    Append { lane: Arc<Lane>, first: u64, spots: Range<usize>, bytes: u64, done: Promise<Range<u64>> },
+    Trim { lane: Arc<Lane>, before: u64 },
+    Remove { lane: Arc<Lane>, done: Promise<()> },
+}
+
+#[derive(Default)]
+pub(super) struct Batch {
+    done: Vec<Done>,
+    spots: Vec<Spot>,
+    /// Those who were answered last. One was woken and wakes the rest; should it not, the writer does.
+    woken: Company,
+}
+
+impl Batch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.done.is_empty()
+    }
+
+    pub(super) fn records(&self) -> usize {
+        self.spots.len()
+    }
+
+    pub(super) fn push(&mut self, done: Done) {
+        self.done.push(done);
+    }
+
+    pub(super) fn push_spot(&mut self, spot: Spot) {
+        self.spots.push(spot);
+    }
+
+    /// Shows the records to readers and lets go of what was trimmed. Whether something was.
+    pub(super) fn publish(&self, segment: &Arc<Segment>) -> bool {
+        let mut trimmed = false;
+        // Neighbours of one lane are shown at once, for one lock.
+        let mut run: Option<(&Arc<Lane>, u64, Range<usize>)> = None;
+        for done in &self.done {
+            match done {
+                Done::Append { lane, first, spots, .. } => {
+                    run = match run.take() {
+                        Some((same, start, shown)) if Arc::ptr_eq(same, lane) && shown.end == spots.start => {
+                            Some((same, start, shown.start..spots.end))
+                        }
+                        other => {
+                            self.show(segment, other);
+                            Some((lane, *first, spots.clone()))
+                        }
+                    };
+                }
+                Done::Trim { lane, before } => {
+                    lane.forget(*before);
+                    trimmed = true;
+                }
+                Done::Remove { lane, .. } => {
+                    self.show(segment, run.take());
+                    lane.forget(u64::MAX);
+                    trimmed = true;
+                }
+            }
+        }
+        self.show(segment, run);
+        trimmed
+    }
+
+    fn show(&self, segment: &Arc<Segment>, run: Option<(&Arc<Lane>, u64, Range<usize>)>) {
+        if let Some((lane, first, spots)) = run
+            && let Some(spots) = self.spots.get(spots).filter(|spots| !spots.is_empty())
+        {
+            lane.publish(segment, first, spots);
+        }
+    }
+
+    /// Tells everybody, and wakes one of them. The bytes that are no longer under way.
+    pub(super) fn answer(&mut self, result: &Result<(), Error>) -> u64 {
+        self.woken.wake_all();
+        let mut bytes = 0;
+        let mut company = Vec::new();
+        let mut leader = None;
+        for done in self.done.drain(..) {
+            match done {
+                Done::Append { first, spots, bytes: size, done, .. } => {
+                    bytes += size;
+                    let range = result.clone().map(|()| first..first + spots.len() as u64);
+                    if leader.is_none() {
+                        leader = Some((done, range));
+                    } else {
+                        company.extend(done.keep_quietly(range));
+                    }
+                }
+                Done::Remove { done, .. } => done.keep(result.clone()),
+                Done::Trim { .. } => {}
+            }
+        }
+        self.spots.clear();
+        self.woken = Company::new(company);
+        if let Some((done, range)) = leader {
+            done.lead(range, &self.woken);
+        }
+        bytes
+    }
+
+    pub(super) fn is_awake(&self) -> bool {
+        self.woken.is_awake()
+    }
+
+    /// Wakes those whom their leader has not woken.
+    pub(super) fn wake_all(&self) {
+        self.woken.wake_all();
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        self.wake_all();
+    }
+}
