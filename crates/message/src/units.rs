@@ -50,7 +50,17 @@ impl fmt::Display for Span {
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
-        let text = String::deserialize(deserializer)?;
+        #[derive(serde::Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(i64),
+            Text(String),
+        }
+        // A bare number is the usual slip; it deserves the same advice as any other text.
+        let text = match Written::deserialize(deserializer)? {
+            Written::Number(count) => count.to_string(),
+            Written::Text(text) => text,
+        };
         Span::parse(&text).ok_or_else(|| {
             D::Error::custom(format!(
                 "{text:?} is no span of time: write a whole number and ms, s, m, h or d, as in 30s"

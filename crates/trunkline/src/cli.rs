@@ -138,8 +138,11 @@ fn table(headings: &[&str], rows: &[Vec<String>]) -> Result<()> {
         }
     }
     let line = |cells: Vec<&str>| {
-        let padded: Vec<String> =
-            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}", width = *width)).collect();
+        let padded: Vec<String> = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}", width = *width))
+            .collect();
         padded.join("  ").trim_end().to_owned()
     };
     say(&line(headings.to_vec()))?;

@@ -56,7 +56,8 @@ fn prepare(folder: &Path, listen: SocketAddr) -> Result<String> {
             std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
         }
     }
-    let key = std::fs::read_to_string(&key_file).with_context(|| format!("cannot read {}", key_file.display()))?;
+    let key =
+        std::fs::read_to_string(&key_file).with_context(|| format!("cannot read {}", key_file.display()))?;
     Ok(key.trim().to_owned())
 }
 
@@ -137,7 +138,8 @@ async fn turn(session: &Session, round: u64) -> Result<(), message::Fault> {
         send(session, Kind::Queue, "invoices", &json!({ "invoice": round, "amount": "12.50" })).await?;
     }
     if round % 10 == 0 {
-        let question = json!({ "model": "echo", "messages": [{ "role": "user", "content": "how is the plant?" }] });
+        let question =
+            json!({ "model": "echo", "messages": [{ "role": "user", "content": "how is the plant?" }] });
         let mut envelope = session.envelope(Address::new(Kind::Model, "echo")?, question.to_string());
         envelope.content_type = Some("application/json".into());
         session.request(envelope.into()).await?.body.collect(1 << 20).await?;
@@ -145,7 +147,12 @@ async fn turn(session: &Session, round: u64) -> Result<(), message::Fault> {
     Ok(())
 }
 
-async fn send(session: &Session, kind: Kind, name: &str, body: &serde_json::Value) -> Result<(), message::Fault> {
+async fn send(
+    session: &Session,
+    kind: Kind,
+    name: &str,
+    body: &serde_json::Value,
+) -> Result<(), message::Fault> {
     let mut envelope = session.envelope(Address::new(kind, name)?, body.to_string());
     envelope.content_type = Some("application/json".into());
     envelope.retain = kind == Kind::Topic;

@@ -34,7 +34,9 @@ impl Parts {
         let point = |misfit: Misfit| document.locate(&misfit);
         self.hub.apply(settings.hub.clone()).await.map_err(point)?;
         for (name, inlet) in self.inlets.iter() {
-            inlet.reload(section(&settings, name)).map_err(|misfit| point(misfit.at(name).at("protocols")))?;
+            inlet
+                .reload(section(&settings, name))
+                .map_err(|misfit| point(misfit.at(name).at("protocols")))?;
         }
         self.mcp.reload(settings.mcp.clone()).map_err(|misfit| point(misfit.at("mcp")))?;
         self.models.reload(settings.models.clone()).map_err(|misfit| point(misfit.at("models")))
@@ -46,7 +48,8 @@ impl Parts {
         Arc::new(move |text| {
             let file = file.clone();
             Box::pin(async move {
-                let (document, settings) = parse(&file, &text, std::env::vars()).map_err(|found| as_json(&found))?;
+                let (document, settings) =
+                    parse(&file, &text, std::env::vars()).map_err(|found| as_json(&found))?;
                 crate::serve::check(&document, &settings).await.map_err(|found| as_json(&found))
             })
         })

@@ -73,8 +73,8 @@ pub async fn start(document: &Document, settings: Settings, file: Option<&Path>)
     let broker = broker.await.map_err(|fault| anyhow!("the broker could not be opened: {fault}"))?;
     let metrics = Arc::new(net::Metrics::default());
     let egress = net::Settings { egress: program.egress.clone(), ..net::Settings::default() };
-    let client =
-        Client::new(egress, &tasks, clock.clone(), Arc::clone(&metrics)).map_err(|fault| anyhow!("{fault}"))?;
+    let client = Client::new(egress, &tasks, clock.clone(), Arc::clone(&metrics))
+        .map_err(|fault| anyhow!("{fault}"))?;
     let connections = Connections::new(settings.hub.limits.connections, clock.clone(), metrics);
     let parts = Parts {
         broker,
@@ -90,7 +90,8 @@ pub async fn start(document: &Document, settings: Settings, file: Option<&Path>)
     check_protocols(&settings).map_err(|misfit| anyhow!("{}", document.locate_key(&misfit)))?;
     let inlets = open_inlets(&hub, &settings).map_err(point)?;
     let mcp = mcp::Gateway::start(&hub, settings.mcp.clone()).map_err(|misfit| point(misfit.at("mcp")))?;
-    let models = ai::Gateway::start(&hub, settings.models.clone()).map_err(|misfit| point(misfit.at("models")))?;
+    let models =
+        ai::Gateway::start(&hub, settings.models.clone()).map_err(|misfit| point(misfit.at("models")))?;
     hub.apply(settings.hub.clone()).await.map_err(point)?;
 
     let mut routes = Routes::new();
@@ -144,7 +145,8 @@ fn open_engine(data: &PathBuf, durability: Durability) -> Result<Arc<dyn Engine>
     if durability == Durability::Memory {
         return Ok(Arc::new(store::Memory::new(store::Faults::none())));
     }
-    std::fs::create_dir_all(data).with_context(|| format!("cannot make the data folder {}", data.display()))?;
+    std::fs::create_dir_all(data)
+        .with_context(|| format!("cannot make the data folder {}", data.display()))?;
     let options = store::Options { durability, ..store::Options::default() };
     let engine = store::Embedded::open(data, options)
         .with_context(|| format!("cannot open the store in {}", data.display()))?;
@@ -161,7 +163,9 @@ pub(crate) fn check_protocols(settings: &Settings) -> Result<(), Misfit> {
         }
     }
     for (place, port) in settings.program.ports.iter().enumerate() {
-        if let Some((at, name)) = port.protocols.iter().enumerate().find(|(_, name)| !known.contains(&name.as_str())) {
+        if let Some((at, name)) =
+            port.protocols.iter().enumerate().find(|(_, name)| !known.contains(&name.as_str()))
+        {
             let misfit = Misfit::new(format!("{name:?} is no protocol")).among(name, known.iter().copied());
             return Err(misfit.at(at).at("protocols").at(place).at("ports"));
         }
@@ -171,7 +175,12 @@ pub(crate) fn check_protocols(settings: &Settings) -> Result<(), Misfit> {
 
 /// The section of one protocol; an empty one when the file has none.
 pub(crate) fn section(settings: &Settings, name: &str) -> Value {
-    settings.protocols.get(name).filter(|value| !value.is_null()).cloned().unwrap_or(Value::Object(Map::new()))
+    settings
+        .protocols
+        .get(name)
+        .filter(|value| !value.is_null())
+        .cloned()
+        .unwrap_or(Value::Object(Map::new()))
 }
 
 fn open_inlets(hub: &Hub, settings: &Settings) -> Result<Inlets, Misfit> {
@@ -202,7 +211,11 @@ fn open_doors(
     let http = read(section(settings, "http")).map_err(|misfit| anyhow!("protocols.http: {misfit}"))?;
     let http: Arc<net::http::Settings> = Arc::new(http);
     let door = |only: &[String]| Door {
-        sniffers: sniffers(inlets, || http_sniffer(Arc::clone(&routes), hub.tasks().clone(), Arc::clone(&http)), only),
+        sniffers: sniffers(
+            inlets,
+            || http_sniffer(Arc::clone(&routes), hub.tasks().clone(), Arc::clone(&http)),
+            only,
+        ),
         tls: tls.clone(),
         first_bytes: FIRST_BYTES,
         connections: connections.clone(),
@@ -260,8 +273,13 @@ pub async fn check(document: &Document, settings: &Settings) -> Result<(), Box<P
 async fn scratch(settings: &Settings) -> Result<Hub, Misfit> {
     let (clock, dice, tasks) = (Clock::system(), Dice::from_system(), Tasks::new());
     let engine: Arc<dyn Engine> = Arc::new(store::Memory::new(store::Faults::none()));
-    let broker =
-        Broker::open(Arc::clone(&engine), broker::Settings::default(), clock.clone(), dice.clone(), tasks.clone());
+    let broker = Broker::open(
+        Arc::clone(&engine),
+        broker::Settings::default(),
+        clock.clone(),
+        dice.clone(),
+        tasks.clone(),
+    );
     let broker = broker.await.map_err(|fault| Misfit::new(fault.to_string()))?;
     let egress = net::Settings { egress: settings.program.egress.clone(), ..net::Settings::default() };
     let client = Client::new(egress, &tasks, clock.clone(), Arc::default());

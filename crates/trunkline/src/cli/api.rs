@@ -22,8 +22,9 @@ impl Api {
     pub(crate) fn new(reach: &Reach) -> Result<Api> {
         // Who types a URL may reach it, wherever it is: the guard is for what servers are told to fetch.
         let settings = net::Settings { egress: net::Egress::trusting(), ..net::Settings::default() };
-        let client = net::Client::new(settings, &net::Tasks::new(), message::Clock::system(), Default::default())
-            .map_err(|fault| anyhow!("{fault}"))?;
+        let client =
+            net::Client::new(settings, &net::Tasks::new(), message::Clock::system(), Default::default())
+                .map_err(|fault| anyhow!("{fault}"))?;
         let url = reach.url.trim_end_matches('/').to_owned();
         let key = reach.key.as_ref().map(|key| HeaderValue::from_str(&format!("Bearer {key}")));
         let key = key.transpose().context("the key holds characters that no key has")?;
@@ -38,9 +39,16 @@ impl Api {
         self.value(Method::POST, path, Some("application/json"), body.to_string().into()).await
     }
 
-    async fn value(&self, method: Method, path: &str, content_type: Option<&str>, body: Bytes) -> Result<Value> {
+    async fn value(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: Option<&str>,
+        body: Bytes,
+    ) -> Result<Value> {
         let response = self.send(method, path, content_type, &[], body).await?;
-        let bytes = response.into_body().collect(ANSWER_BYTES_MAX).await.map_err(|fault| anyhow!("{fault}"))?;
+        let bytes =
+            response.into_body().collect(ANSWER_BYTES_MAX).await.map_err(|fault| anyhow!("{fault}"))?;
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
@@ -85,7 +93,8 @@ async fn refusal(response: Response) -> String {
     if let Ok(problem) = serde_json::from_slice::<Value>(&body)
         && let Some(code) = problem["code"].as_str()
     {
-        let (title, detail) = (problem["title"].as_str().unwrap_or(""), problem["detail"].as_str().unwrap_or(""));
+        let (title, detail) =
+            (problem["title"].as_str().unwrap_or(""), problem["detail"].as_str().unwrap_or(""));
         return format!("{code} {title}: {detail}\n  more: trunkline explain {code}");
     }
     let text: String = String::from_utf8_lossy(&body).chars().take(300).collect();
@@ -97,7 +106,9 @@ pub(crate) fn escaped(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for byte in name.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' | b'$' => out.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' | b'$' => {
+                out.push(char::from(byte))
+            }
             _ => out.push_str(&format!("%{byte:02X}")),
         }
     }

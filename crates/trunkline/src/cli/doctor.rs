@@ -72,16 +72,22 @@ impl Doctor {
             return vec![Finding::Look(format!("no server answers at {}; {port}", self.reach.url))];
         }
         match api.get("/admin/overview").await {
-            Err(error) => vec![Finding::Look(format!("a server answers at {}, but: {error}", self.reach.url))],
+            Err(error) => {
+                vec![Finding::Look(format!("a server answers at {}, but: {error}", self.reach.url))]
+            }
             Ok(overview) => {
                 let version = overview["version"].as_str().unwrap_or("?");
-                let mut findings = vec![Finding::Fine(format!("server {version} answers at {}", self.reach.url))];
+                let mut findings =
+                    vec![Finding::Fine(format!("server {version} answers at {}", self.reach.url))];
                 match overview["store"]["state"].as_str() {
                     Some("ok") => findings.push(Finding::Fine("its store is sound".into())),
-                    state => findings.push(Finding::Broken(format!("its store is {}", state.unwrap_or("unknown")))),
+                    state => {
+                        findings.push(Finding::Broken(format!("its store is {}", state.unwrap_or("unknown"))))
+                    }
                 }
                 if let Some(dead) = overview["queues"]["dead"].as_u64().filter(|dead| *dead > 0) {
-                    findings.push(Finding::Look(format!("{dead} dead letters wait; see `trunkline queue ls`")));
+                    findings
+                        .push(Finding::Look(format!("{dead} dead letters wait; see `trunkline queue ls`")));
                 }
                 findings
             }
@@ -93,9 +99,9 @@ fn open_files() -> Finding {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap_or("");
     match line.split_whitespace().nth(3).and_then(|soft| soft.parse::<u64>().ok()) {
-        Some(soft) if soft < 4096 => {
-            Finding::Look(format!("at most {soft} open files, so as many connections; raise it with `ulimit -n 65536`"))
-        }
+        Some(soft) if soft < 4096 => Finding::Look(format!(
+            "at most {soft} open files, so as many connections; raise it with `ulimit -n 65536`"
+        )),
         Some(soft) => Finding::Fine(format!("{soft} open files are allowed")),
         None => Finding::Fine("the limit on open files is unknown here".into()),
     }
@@ -114,9 +120,10 @@ fn disk(folder: &Path) -> Finding {
     drop(std::fs::remove_file(&file));
     match wrote {
         Err(error) => Finding::Broken(format!("this folder cannot be written: {error}")),
-        Ok(()) if took > SLOW_SYNC => {
-            Finding::Look(format!("a sync of this disk took {} ms; durable messages wait as long", took.as_millis()))
-        }
+        Ok(()) if took > SLOW_SYNC => Finding::Look(format!(
+            "a sync of this disk took {} ms; durable messages wait as long",
+            took.as_millis()
+        )),
         Ok(()) => Finding::Fine(format!("a sync of this disk took {:.1} ms", took.as_secs_f64() * 1000.0)),
     }
 }

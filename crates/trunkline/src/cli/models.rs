@@ -42,7 +42,8 @@ impl Models {
                 }
                 let text = |row: &Value, key: &str| row[key].as_str().unwrap_or("-").to_owned();
                 let row = |row: &Value| vec![text(row, "id"), text(row, "owned_by")];
-                let rows: Vec<_> = found["data"].as_array().map(|all| all.iter().map(row).collect()).unwrap_or_default();
+                let rows: Vec<_> =
+                    found["data"].as_array().map(|all| all.iter().map(row).collect()).unwrap_or_default();
                 table(&["MODEL", "FROM"], &rows)
             }
             Command::Ask { model, prompt } => ask(&api, &model, &prompt).await,
@@ -53,7 +54,8 @@ impl Models {
 async fn ask(api: &Api, model: &str, prompt: &str) -> Result<()> {
     let body = json!({ "model": model, "stream": true, "messages": [{ "role": "user", "content": prompt }] });
     let path = "/v1/chat/completions";
-    let response = api.send(Method::POST, path, Some("application/json"), &[], body.to_string().into()).await?;
+    let response =
+        api.send(Method::POST, path, Some("application/json"), &[], body.to_string().into()).await?;
     let mut events = Reader::new(response.into_body(), 16 << 20);
     while let Some(event) = events.next().await {
         let event = event.map_err(|fault| anyhow!("{fault}"))?;

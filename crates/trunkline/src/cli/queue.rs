@@ -82,7 +82,9 @@ impl Queue {
             Command::Dead { name, max } => dead(&api, &name, max).await,
             Command::Replay { name, numbers, all } => {
                 if numbers.is_empty() && !all {
-                    bail!("name the dead letters by number, or say --all; `trunkline queue dead {name}` shows them");
+                    bail!(
+                        "name the dead letters by number, or say --all; `trunkline queue dead {name}` shows them"
+                    );
                 }
                 let selection = if all { json!({ "all": true }) } else { json!({ "numbers": numbers }) };
                 let done = api.post(&format!("/admin/queues/{}/replay", escaped(&name)), &selection).await?;
@@ -120,7 +122,7 @@ async fn list(api: &Api) -> Result<()> {
 async fn lease(api: &Api, name: &str, max: u32, wait: &str, ack: bool) -> Result<()> {
     let base = format!("/api/queues/{}", escaped(name));
     let found = api.post(&format!("{base}/lease"), &json!({ "max": max, "wait": wait })).await?;
-    let deliveries = found["items"].as_array().or(found.as_array()).cloned().unwrap_or_default();
+    let deliveries = found["deliveries"].as_array().cloned().unwrap_or_default();
     for delivery in &deliveries {
         say(&delivery.to_string())?;
         if let (true, Some(token)) = (ack, delivery["token"].as_str()) {
@@ -137,9 +139,16 @@ async fn dead(api: &Api, name: &str, max: u32) -> Result<()> {
     }
     for letter in found["items"].as_array().into_iter().flatten() {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        say(&format!("{}  {}  {}: {}", letter["number"], text(&letter["died"]), text(&letter["reason"]), text(&letter["detail"])))?;
+        say(&format!(
+            "{}  {}  {}: {}",
+            letter["number"],
+            text(&letter["died"]),
+            text(&letter["reason"]),
+            text(&letter["detail"])
+        ))?;
         for attempt in letter["attempts"].as_array().into_iter().flatten() {
-            let (time, code, detail) = (text(&attempt["time"]), text(&attempt["code"]), text(&attempt["detail"]));
+            let (time, code, detail) =
+                (text(&attempt["time"]), text(&attempt["code"]), text(&attempt["detail"]));
             say(&format!("    {time}  {} ms  {code} {detail}", attempt["took_ms"]))?;
         }
     }

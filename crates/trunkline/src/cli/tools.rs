@@ -38,21 +38,34 @@ impl Tools {
                 if api.json {
                     return say(&found.to_string());
                 }
-                let text = |row: &Value, key: &str| row[key].as_str().unwrap_or("-").lines().next().unwrap_or("").to_owned();
-                let row = |row: &Value| vec![text(row, "name"), text(row, "upstream"), text(row, "description")];
-                let rows: Vec<_> = found["items"].as_array().map(|all| all.iter().map(row).collect()).unwrap_or_default();
+                let text = |row: &Value, key: &str| {
+                    row[key].as_str().unwrap_or("-").lines().next().unwrap_or("").to_owned()
+                };
+                let row =
+                    |row: &Value| vec![text(row, "name"), text(row, "upstream"), text(row, "description")];
+                let rows: Vec<_> =
+                    found["items"].as_array().map(|all| all.iter().map(row).collect()).unwrap_or_default();
                 table(&["TOOL", "FROM", "DESCRIPTION"], &rows)
             }
             Command::Call { name, arguments } => {
-                let arguments: Value = serde_json::from_str(&arguments).context("the arguments are no JSON")?;
+                let arguments: Value =
+                    serde_json::from_str(&arguments).context("the arguments are no JSON")?;
                 if !arguments.is_object() {
                     bail!("the arguments must be a JSON object, such as '{{\"message\":\"hello\"}}'");
                 }
                 let path = format!("/admin/tools/{}/call", escaped(&name));
                 let result = api.post(&path, &json!({ "arguments": arguments })).await?;
-                let texts: Vec<&str> =
-                    result["content"].as_array().into_iter().flatten().filter_map(|part| part["text"].as_str()).collect();
-                if api.json || texts.is_empty() { say(&result.to_string())? } else { say(&texts.join("\n"))? }
+                let texts: Vec<&str> = result["content"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|part| part["text"].as_str())
+                    .collect();
+                if api.json || texts.is_empty() {
+                    say(&result.to_string())?
+                } else {
+                    say(&texts.join("\n"))?
+                }
                 if result["isError"] == true { bail!("the tool says that it failed") } else { Ok(()) }
             }
         }

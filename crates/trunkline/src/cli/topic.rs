@@ -51,11 +51,16 @@ impl Publish {
         };
         let mut headers = Vec::new();
         for pair in &self.headers {
-            let (name, value) = pair.split_once('=').with_context(|| format!("{pair:?} is not NAME=VALUE"))?;
+            let (name, value) =
+                pair.split_once('=').with_context(|| format!("{pair:?} is not NAME=VALUE"))?;
             headers.push((format!("tl-header-{}", name.to_lowercase()), value.to_owned()));
         }
         headers.extend(self.message_key.map(|key| ("tl-key".to_owned(), key)));
-        let guessed = if serde_json::from_slice::<serde_json::Value>(&body).is_ok() { "application/json" } else { "text/plain" };
+        let guessed = if serde_json::from_slice::<serde_json::Value>(&body).is_ok() {
+            "application/json"
+        } else {
+            "text/plain"
+        };
         let content_type = self.content_type.as_deref().unwrap_or(guessed);
         let query = if self.retain { "?retain=true" } else { "" };
         let path = format!("{base}{}{query}", escaped(address.name()));

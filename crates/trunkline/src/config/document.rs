@@ -153,7 +153,9 @@ impl Node {
                 node.is_some_and(|node| node.set(rest, value))
             }
             Tree::Map(entries) => {
-                if let Some((_, _, node)) = entries.iter_mut().find(|(name, ..)| name.eq_ignore_ascii_case(key)) {
+                if let Some((_, _, node)) =
+                    entries.iter_mut().find(|(name, ..)| name.eq_ignore_ascii_case(key))
+                {
                     return node.set(rest, value);
                 }
                 let mut node = Node { place: self.place, tree: Tree::Map(Vec::new()) };

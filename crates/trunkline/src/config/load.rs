@@ -129,7 +129,10 @@ pub fn parse(
         // A scalar as YAML would read it, so that numbers and booleans keep their type.
         let scalar = serde_saphyr::from_str::<Value>(&value).ok().filter(|v| !v.is_object() && !v.is_array());
         if !document.set(&path, scalar.unwrap_or(Value::String(value))) {
-            return Err(Problem::whole(file, format!("the environment variable {name} overrides nothing that is a scalar")));
+            return Err(Problem::whole(
+                file,
+                format!("the environment variable {name} overrides nothing that is a scalar"),
+            ));
         }
     }
     let base = file.parent().map(Path::to_owned).unwrap_or_default();
@@ -144,7 +147,8 @@ pub fn check(document: &Document, base: &Path) -> Result<Settings, Box<Problem>>
     };
     let known = top_keys();
     if let Some(unknown) = sections.keys().find(|key| !known.contains(&key.as_str())) {
-        let misfit = Misfit::new(format!("unknown section {unknown:?}")).among(unknown, known.iter().copied());
+        let misfit =
+            Misfit::new(format!("unknown section {unknown:?}")).among(unknown, known.iter().copied());
         return Err(document.locate_key(&misfit.at(unknown)));
     }
     let protocols = match sections.remove("protocols") {
@@ -152,7 +156,9 @@ pub fn check(document: &Document, base: &Path) -> Result<Settings, Box<Problem>>
         Some(Value::Object(map)) => map.into_iter().collect(),
         Some(_) => return Err(document.locate(&Misfit::new("must be a map of protocols").at("protocols"))),
     };
-    let mut take = |key: &str| sections.remove(key).filter(|value| !value.is_null()).unwrap_or(Value::Object(Map::new()));
+    let mut take = |key: &str| {
+        sections.remove(key).filter(|value| !value.is_null()).unwrap_or(Value::Object(Map::new()))
+    };
     let mcp: mcp::Config = read(take("mcp")).map_err(|misfit| pointed(document, misfit.at("mcp")))?;
     let models = take("models");
     let mut hub_part = Map::new();
@@ -170,7 +176,19 @@ pub fn check(document: &Document, base: &Path) -> Result<Settings, Box<Problem>>
 
 /// Every key that may stand at the top.
 pub(crate) fn top_keys() -> Vec<&'static str> {
-    let mut keys = vec!["listen", "ports", "tls", "data", "durability", "log", "egress", "drain", "protocols", "mcp", "models"];
+    let mut keys = vec![
+        "listen",
+        "ports",
+        "tls",
+        "data",
+        "durability",
+        "log",
+        "egress",
+        "drain",
+        "protocols",
+        "mcp",
+        "models",
+    ];
     keys.extend(HUB_KEYS);
     keys
 }

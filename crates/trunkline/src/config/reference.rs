@@ -44,7 +44,9 @@ pub fn schema() -> Value {
 /// Properties and definitions of `other` go into `root`.
 fn merge(root: &mut Value, mut other: Value) {
     for key in ["properties", "$defs"] {
-        let Some(from) = other.get_mut(key).and_then(Value::as_object_mut).map(std::mem::take) else { continue };
+        let Some(from) = other.get_mut(key).and_then(Value::as_object_mut).map(std::mem::take) else {
+            continue;
+        };
         if root.get(key).is_none() {
             root[key] = json!({});
         }
@@ -120,7 +122,10 @@ pub fn manual() -> String {
             }
         } else {
             let kind = if leaf { format!(" ({})", type_of(field)) } else { String::new() };
-            push(&mut out, format_args!("\n- **`{}`**{kind}: {}\n", path.join("."), text(field).replace('\n', " ")));
+            push(
+                &mut out,
+                format_args!("\n- **`{}`**{kind}: {}\n", path.join("."), text(field).replace('\n', " ")),
+            );
         }
     });
     out
@@ -131,7 +136,12 @@ fn push(out: &mut String, what: impl std::fmt::Display) {
 }
 
 /// Calls `each` for every field below `schema`, outer before inner, with its path and whether it is a leaf.
-fn each_field(root: &Value, schema: &Value, path: &mut Vec<String>, each: &mut dyn FnMut(&[String], &Value, bool)) {
+fn each_field(
+    root: &Value,
+    schema: &Value,
+    path: &mut Vec<String>,
+    each: &mut dyn FnMut(&[String], &Value, bool),
+) {
     // A type that contains itself ends here; the names of fields never go so deep.
     if path.len() > 7 {
         return;
@@ -172,8 +182,12 @@ fn resolve(root: &Value, schema: &Value) -> Value {
         return resolve(root, &target);
     }
     for key in ["anyOf", "allOf", "oneOf"] {
-        let real: Vec<&Value> =
-            schema[key].as_array().into_iter().flatten().filter(|one| one["type"] != "null" && one["type"] != "string").collect();
+        let real: Vec<&Value> = schema[key]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|one| one["type"] != "null" && one["type"] != "string")
+            .collect();
         if let [only] = real.as_slice() {
             return resolve(root, only);
         }
@@ -208,7 +222,8 @@ fn type_of(field: &Value) -> String {
 /// What the description says after `Default `, as a YAML scalar.
 fn default_of(field: &Value) -> Option<String> {
     let (_, rest) = text(field).split_once("Default ")?;
-    let word: String = rest.split_whitespace().next()?.trim_end_matches(['.', ',', ';', ':']).trim_matches('`').to_owned();
+    let word: String =
+        rest.split_whitespace().next()?.trim_end_matches(['.', ',', ';', ':']).trim_matches('`').to_owned();
     let plain = word.replace(',', "");
     let number = plain.chars().next().is_some_and(|c| c.is_ascii_digit());
     (number || ["true", "false"].contains(&plain.as_str()) || plain.contains('/')).then_some(plain)

@@ -32,7 +32,10 @@ fn places_are_right() {
     check("limits.message_bytes", 6, 25);
     let key = document().locate_key(&path("routes.0.from"));
     assert_eq!((key.line, key.column), (4, 5));
-    assert!(key.to_string().contains("t.yaml:4:5: routes.0.from: w\n     4 |     from: topic/x\n       |     ^"), "{key}");
+    assert!(
+        key.to_string().contains("t.yaml:4:5: routes.0.from: w\n     4 |     from: topic/x\n       |     ^"),
+        "{key}"
+    );
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn slips_are_pointed_at() {
     check_problem("listen: 127.0.0.1:7400\nruotes: []\n", 2, 1, "did you mean \"routes\"?");
     check_problem("limits:\n  mesage_bytes: 5\n", 2, 3, "did you mean \"message_bytes\"?");
     check_problem("limits:\n  message_bytes: lots\n", 2, 18, "invalid type");
-    check_problem("queues:\n  orders: {hold: 30}\n", 2, 18, "limits");
+    check_problem("queues:\n  orders: {hold: 30}\n", 2, 18, "as in 30s");
 }
 
 #[test]

@@ -1,0 +1,158 @@
+//! Starts the real binary with a configuration, on a port and folder of its own, and ends it with the test.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The key of the tests' operator, in the environment of every server.
+pub(crate) const KEY: &str = "tl_integration-tests-0123456789";
+/// The part of a configuration that gives it every right.
+pub(crate) const ACCESS: &str =
+    "access: {keys: [{name: tester, key: 'env:TRUNKLINE_IT_KEY', roles: [admin]}]}\n";
+
+pub(crate) fn binary() -> &'static str {
+    env!("CARGO_BIN_EXE_trunkline")
+}
+
+/// Runs a command of the program to its end.
+pub(crate) fn run(arguments: &[&str]) -> Output {
+    Command::new(binary()).args(arguments).env("TRUNKLINE_IT_KEY", KEY).stdin(Stdio::null()).output().unwrap()
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A running server.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) url: String,
+    pub(crate) folder: tempfile::TempDir,
+    lines: std::sync::mpsc::Receiver<Value>,
+}
+
+impl Server {
+    /// Starts one with this configuration.
+    pub(crate) fn start(config: &str) -> Server {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("trunkline.yaml"), whole(folder.path(), config)).unwrap();
+        Server::start_in(folder)
+    }
+
+    /// Starts one in a folder that has its configuration already.
+    pub(crate) fn start_in(folder: tempfile::TempDir) -> Server {
+        let file = folder.path().join("trunkline.yaml");
+        let mut child = Command::new(binary())
+            .args(["serve", "-c"])
+            .arg(&file)
+            .env("TRUNKLINE_IT_KEY", KEY)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let errors = BufReader::new(child.stderr.take().unwrap());
+        let (send, lines) = std::sync::mpsc::sync_channel(10_000);
+        std::thread::spawn(move || {
+            for line in errors.lines().map_while(Result::ok) {
+                let event = serde_json::from_str(&line).unwrap_or_else(|_| Value::String(line));
+                if send.send(event).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut server = Server { child, url: String::new(), folder, lines };
+        let ready = server.wait_for("ready");
+        server.url = format!("http://{}", ready["address"].as_str().unwrap());
+        server
+    }
+
+    /// The next log event with this message.
+    pub(crate) fn wait_for(&self, message: &str) -> Value {
+        let began = Instant::now();
+        let mut seen = Vec::new();
+        while let Some(left) = Duration::from_secs(20).checked_sub(began.elapsed()) {
+            match self.lines.recv_timeout(left) {
+                Ok(event) if event["message"].as_str().is_some_and(|text| text.contains(message)) => {
+                    return event;
+                }
+                Ok(event) => seen.push(event),
+                Err(_) => break,
+            }
+        }
+        panic!("no event {message:?}; seen: {seen:#?}");
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.folder.path().join("trunkline.yaml")
+    }
+
+    /// Replaces the configuration file.
+    pub(crate) fn configure(&self, config: &str) {
+        std::fs::write(self.config(), whole(self.folder.path(), config)).unwrap();
+    }
+
+    /// Runs a command of the program against this server; panics when it fails.
+    pub(crate) fn cli(&self, arguments: &[&str]) -> String {
+        let output = self.try_cli(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    pub(crate) fn try_cli(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(binary());
+        command
+            .args(arguments)
+            .env("TRUNKLINE_URL", &self.url)
+            .env("TRUNKLINE_KEY", KEY)
+            .stdin(Stdio::null());
+        command.output().unwrap()
+    }
+
+    /// Asks until `done` is true of the answer.
+    pub(crate) fn eventually(&self, arguments: &[&str], done: impl Fn(&str) -> bool) -> String {
+        let began = Instant::now();
+        loop {
+            let said = self.cli(arguments);
+            if done(&said) {
+                return said;
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "{arguments:?} still says: {said}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Sends a signal by name.
+    pub(crate) fn signal(&self, name: &str) {
+        let status =
+            Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits until it has ended; how long that took.
+    pub(crate) fn ended(&mut self) -> (std::process::ExitStatus, Duration) {
+        let began = Instant::now();
+        (self.child.wait().unwrap(), began.elapsed())
+    }
+
+    /// Kills it at once and gives its folder back.
+    pub(crate) fn kill(mut self) -> tempfile::TempDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn whole(folder: &Path, config: &str) -> String {
+    format!("listen: 127.0.0.1:0\ndata: {}\n{config}", folder.join("data").display())
+}
