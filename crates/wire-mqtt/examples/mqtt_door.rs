@@ -17,7 +17,8 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let server = server::Server::start(port, message::Clock::system(), more, json!({})).await?;
-        println!("listening on {}; keys {} and {}", server.at, server::ADMIN.1, server::DEVICE.1);
+        let most = server.connections.max();
+        println!("listening on {} for {most}; keys {} and {}", server.at, server::ADMIN.1, server::DEVICE.1);
         tokio::signal::ctrl_c().await?;
         server.hub.tasks().shutdown(std::time::Duration::from_secs(3)).await;
         Ok(())

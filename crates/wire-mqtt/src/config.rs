@@ -23,8 +23,9 @@ pub struct Config {
     pub in_flight_out: u16,
     /// How many topic aliases a client may use towards us, and we towards it if it offers as many. Default 64.
     pub topic_aliases: u16,
-    /// How long a client may leave what we write to it unread before its connection is closed. Checked every 30 s,
-    /// so that it takes up to that much longer. Default 30s.
+    /// How long a client may leave what we write to it unread before its connection is closed; looked at as often,
+    /// so that it takes up to twice as long. Messages that wait for it meanwhile are bounded by `limits.mailbox`.
+    /// Default 30s.
     pub write_timeout: Span,
 }
 

@@ -33,8 +33,6 @@ const BATCH: usize = 128;
 const PUBLISHES_IN_A_ROW: u32 = 32;
 /// The read buffer grows from the first to the second as long as reads fill it.
 const READ_BYTES: (usize, usize) = (2 << 10, 64 << 10);
-/// How often a connection without keep alive looks whether its peer takes what is written.
-const TICK: Duration = Duration::from_secs(30);
 /// How long a connection that ends waits for what it began: receipts of publishes, then the peer.
 const LAST_RECEIPTS: Duration = Duration::from_secs(3);
 const LAST_WRITE: Duration = Duration::from_secs(2);
@@ -128,7 +126,7 @@ impl Connection {
         door: hub::Session,
         session: Box<Session>,
     ) -> Connection {
-        let tick = tick(&peer);
+        let tick = tick(&peer, shared.config.load().write_timeout.0);
         Connection {
             shared,
             conn,
@@ -332,16 +330,13 @@ impl Connection {
             return Err(End::refused(
                 0x8d,
                 Code::IdleTimeout,
-                "the client does not read what is written to it",
+                "the client took nothing of what is written to it",
             ));
         }
         self.wrote = false;
-        let mut next = tick(&self.peer);
+        let mut next = tick(&self.peer, self.shared.config.load().write_timeout.0);
         if !allowed.is_zero() {
             next = next.min(allowed.saturating_sub(self.heard.elapsed()).max(Duration::from_millis(1)));
-        }
-        if !self.out.is_done() {
-            next = next.min(self.shared.config.load().write_timeout.0.max(Duration::from_millis(1)));
         }
         self.timer.as_mut().reset(Instant::now() + next);
         Ok(())
@@ -380,8 +375,10 @@ impl Connection {
     }
 }
 
-fn tick(peer: &Peer) -> Duration {
-    if peer.keep_alive.is_zero() { TICK } else { peer.keep_alive.mul_f64(1.5).min(TICK) }
+/// How long until a connection looks whether its peer still talks and reads.
+fn tick(peer: &Peer, write_timeout: Duration) -> Duration {
+    let longest = write_timeout.max(Duration::from_millis(10));
+    if peer.keep_alive.is_zero() { longest } else { longest.min(peer.keep_alive.mul_f64(1.5)) }
 }
 
 fn protocol(why: &str) -> End {

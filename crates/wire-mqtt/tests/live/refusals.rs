@@ -197,3 +197,26 @@ async fn a_server_that_stops_says_so() {
     assert_eq!(client.refused().await, 0x8b);
     assert!(left.is_empty(), "tasks that did not end: {left:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_read_hurts_nobody_and_is_closed() {
+    let section = json!({ "write_timeout": "300ms" });
+    let server = Server::start(0, Clock::system(), json!({}), section).await.unwrap();
+    let mut deaf = Client::connect(server.at, Connect { keep_alive_s: 0, ..hello(5, "deaf", DEVICE) }).await;
+    deaf.subscribe(vec![filter("plant/flood", Qos::Zero)]).await;
+    let mut reader = Client::connect(server.at, hello(4, "reader", DEVICE)).await;
+    reader.subscribe(vec![filter("plant/flood", Qos::Zero)]).await;
+    let mut writer = Client::connect(server.at, hello(4, "writer", DEVICE)).await;
+    let payload = "x".repeat(50_000);
+    for id in 1..=1000 {
+        writer.publish_with(message("plant/flood", Qos::One, id, &payload)).await;
+        assert_eq!(reader.message().await.payload.len(), payload.len());
+    }
+    let mut tick = tokio::time::interval(std::time::Duration::from_millis(20));
+    let gone = async {
+        while server.connections.len() > 2 {
+            tick.tick().await;
+        }
+    };
+    tokio::time::timeout(super::client::DEADLINE, gone).await.expect("the deaf client is still served");
+}

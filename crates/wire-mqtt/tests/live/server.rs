@@ -18,6 +18,7 @@ pub(crate) const ADMIN: (&str, &str) = ("admin", "admin-key-0123456789");
 pub(crate) struct Server {
     pub(crate) at: SocketAddr,
     pub(crate) hub: Hub,
+    pub(crate) connections: Connections,
 }
 
 /// The configuration that the tests share; `more` is laid over its top level.
@@ -106,9 +107,9 @@ impl Server {
             sniffers,
             tls: None,
             first_bytes: Duration::from_secs(10),
-            connections,
+            connections: connections.clone(),
             tasks,
         });
-        Ok(Server { at, hub })
+        Ok(Server { at, hub, connections })
     }
 }
