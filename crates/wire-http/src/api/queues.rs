@@ -136,6 +136,7 @@ pub(crate) async fn settle(hub: Hub, mut call: Call) -> Result<Response, Fault> 
 /// `POST /api/queues/{queue}/settle`: several at once, each with its own result.
 pub(crate) async fn settle_many(hub: Hub, mut call: Call) -> Result<Response, Fault> {
     let (session, queue) = begin(&hub, &call)?;
+    allowed(&session, Verb::Consume, &queue)?;
     let items: Vec<Item> = strict::json(&call.body(ORDER_BYTES_MAX).await?)?;
     if items.len() > usize::try_from(MESSAGES_MAX).unwrap_or(usize::MAX) {
         return Err(bad(format!("{} settlements were sent; at most {MESSAGES_MAX} are taken", items.len())));
