@@ -37,6 +37,9 @@ pub struct Settings {
     pub lane_commands_max: usize,
     /// The most commands that one lane takes at once. Default 512.
     pub lane_batch_max: usize,
+    /// The most bytes of one append of a lane. It must fit into a segment of the store: half of `segment_bytes` always
+    /// does. Default 1 MiB.
+    pub append_bytes_max: usize,
     /// The largest record of a queue in bytes, headers included; a larger one is refused with TL0003. It must fit into
     /// a segment of the store. Default 8 MiB.
     pub record_bytes_max: usize,
@@ -50,6 +53,7 @@ impl Default for Settings {
             queue_cache_bytes: 4 << 20,
             lane_commands_max: 1_024,
             lane_batch_max: 512,
+            append_bytes_max: 1 << 20,
             record_bytes_max: 8 << 20,
         }
     }
@@ -257,6 +261,7 @@ impl Broker {
             cache_bytes: self.settings.queue_cache_bytes,
             commands_max: self.settings.lane_commands_max,
             batch_max: self.settings.lane_batch_max,
+            append_bytes_max: self.settings.append_bytes_max,
             record_bytes_max: self.settings.record_bytes_max,
         })
         .await?;

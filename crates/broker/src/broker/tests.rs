@@ -379,6 +379,75 @@ async fn snapshots_shorten_the_log() {
     assert_eq!(world.stats().await.oldest.map(|time| time > Time::default()), Some(true));
 }
 
+/// A few messages that nobody takes must not keep every segment behind them on the disk.
+#[tokio::test]
+async fn old_messages_are_copied_forward_so_that_segments_are_freed() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = store::Options {
+        durability: store::Durability::Buffered,
+        segment_bytes: 1 << 16,
+        ..store::Options::default()
+    };
+    let open = || async {
+        let engine: Arc<dyn Engine> = Arc::new(store::Embedded::open(dir.path(), options.clone()).unwrap());
+        let (clock, dice) = (Clock::system(), Dice::from_system());
+        let settings = Settings { append_bytes_max: 1 << 14, ..Settings::default() };
+        let broker = Broker::open(Arc::clone(&engine), settings, clock, dice, Tasks::new()).await;
+        (engine, broker.unwrap())
+    };
+    let (engine, broker) = open().await;
+    let (old, busy) = (Address::parse("queue/old").unwrap(), Address::parse("queue/busy").unwrap());
+    let dice = Dice::seeded(5);
+    let envelope = |address: &Address, body: &str| {
+        Arc::new(Envelope::new(address.clone(), body.to_owned(), &Clock::system(), &dice))
+    };
+    for address in [&old, &busy] {
+        broker.declare(address, None).await.unwrap();
+    }
+    for number in 0..10 {
+        broker.enqueue(&old, envelope(&old, &number.to_string())).await.unwrap();
+    }
+    let dead = broker.lease(&old, Lease::new("worker", 1)).await.unwrap().remove(0);
+    broker.settle(&old, dead.token, Settlement::Reject { error: failure() }).await.unwrap();
+    for _ in 0..30 {
+        let text = "x".repeat(1_000);
+        let puts = (0..50).map(|_| broker.enqueue(&busy, envelope(&busy, &text)));
+        for put in futures_util::future::join_all(puts).await {
+            put.unwrap();
+        }
+        let got = broker.lease(&busy, Lease::new("worker", 50)).await.unwrap();
+        let acks = got.iter().map(|one| broker.settle(&busy, one.token, Settlement::Ack));
+        for ack in futures_util::future::join_all(acks).await {
+            ack.unwrap();
+        }
+    }
+    let before = engine.health().segments;
+    assert!(before > 20, "{before}");
+    let freed = async {
+        while engine.health().segments > before / 2 {
+            for address in [&old, &busy] {
+                broker
+                    .lane(address)
+                    .unwrap()
+                    .upkeep(usize::try_from(before / 2).unwrap(), 1 << 20)
+                    .await
+                    .unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), freed).await.expect("segments are freed");
+    engine.close().unwrap();
+    drop((engine, broker));
+    let (_engine, broker) = open().await;
+    let got = broker.lease(&old, Lease::new("worker", 100)).await.unwrap();
+    assert_eq!(
+        got.iter().map(|one| body(&one.envelope).parse::<u8>().unwrap()).collect::<Vec<_>>(),
+        [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    );
+    assert_eq!(body(&broker.dead(&old, None, 9).await.unwrap()[0].envelope), "0");
+}
+
 #[test]
 fn the_wrong_kind_of_address_is_refused() {
     let topic = Address::parse("topic/a").unwrap();

@@ -39,6 +39,7 @@ pub(crate) struct Opening {
     pub(crate) cache_bytes: usize,
     pub(crate) commands_max: usize,
     pub(crate) batch_max: usize,
+    pub(crate) append_bytes_max: usize,
     pub(crate) record_bytes_max: usize,
 }
 

@@ -24,8 +24,6 @@ use tokio::sync::mpsc;
 const FLIGHTS_MAX: usize = 8;
 /// Bytes of records that may be on their way to the disk before callers wait.
 const FLYING_BYTES_MAX: usize = 32 << 20;
-/// Bytes of one append, so that it always fits into a segment.
-const APPEND_BYTES_MAX: usize = 1 << 20;
 /// Records after which a snapshot is written, unless more messages are there: then a quarter of their number.
 const SNAPSHOT_EVERY: u64 = 8_192;
 /// A lane that did something and then nothing for this long writes a snapshot, so that the next start reads nothing.
@@ -306,7 +304,7 @@ impl Worker {
         let mut part = Vec::with_capacity(records.len());
         let mut bytes = 0;
         for record in records {
-            if bytes + record.len() > APPEND_BYTES_MAX && !part.is_empty() {
+            if bytes + record.len() > self.opening.append_bytes_max && !part.is_empty() {
                 first = self.fly(first, std::mem::take(&mut part), Vec::new());
                 bytes = 0;
             }
