@@ -9,14 +9,16 @@ use crate::refusal;
 use crate::roster;
 use crate::scan::Guard;
 use crate::table::{Model, strip_version};
+use access::{Outcome, Record};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, header};
 use hub::{Request, Session, http_session};
 use intake::Intake;
-use message::{Address, Code, Fault, Kind, Trace, Verb};
+use message::{Address, Code, Envelope, Fault, Id, Kind, Time, Trace, Verb};
 use net::http::{Body, Call, Response, Routes, handler};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What metrics and the audit trail call this face.
 const PROTOCOL: &str = "openai";
@@ -92,12 +94,65 @@ async fn forward(gateway: &Gateway, session: &Session, mut parts: Parts, body: B
     let mut envelope = session.envelope(address, bytes);
     envelope.trace = Some(trace(&parts.headers).unwrap_or_else(|| Trace::start(gateway.hub().dice())));
     envelope.deadline = Some(envelope.time.after(model.timeout));
+    let mut left = Left::new(gateway, session, &envelope);
     let request = Request { envelope, parts: Some(Box::new(parts)), body: arriving };
-    let reply = session.request(request).await.map_err(Refused::Inside)?;
+    let reply = session.request(request).await;
+    left.stayed = true;
+    let reply = reply.map_err(Refused::Inside)?;
     let mut response = Response::new(reply.body);
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;
     Ok(response)
+}
+
+/// Writes down a client who left before the answer began: the provider may charge for such a call all the same.
+struct Left<'a> {
+    session: &'a Session,
+    address: Address,
+    id: Id,
+    trace_id: Option<u128>,
+    time: Time,
+    began: Instant,
+    stayed: bool,
+}
+
+impl<'a> Left<'a> {
+    fn new(gateway: &Gateway, session: &'a Session, envelope: &Envelope) -> Left<'a> {
+        Left {
+            session,
+            address: envelope.address.clone(),
+            id: envelope.id.clone(),
+            trace_id: envelope.trace.as_ref().map(|trace| trace.trace_id),
+            time: envelope.time,
+            began: gateway.hub().instant(),
+            stayed: false,
+        }
+    }
+}
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        if self.stayed {
+            return;
+        }
+        let took = self.began.elapsed();
+        let what = format!("the client left after {} ms, before the answer began", took.as_millis());
+        let fault = Fault::new(Code::DeadlinePassed, what);
+        let hub = self.session.hub();
+        hub.counters().fault(&fault);
+        hub.ledger().write(Record {
+            time: self.time,
+            principal: Arc::clone(&self.session.principal().name),
+            protocol: PROTOCOL,
+            verb: Verb::Call,
+            address: self.address.to_string().into(),
+            id: Some(self.id.clone()),
+            trace_id: self.trace_id,
+            outcome: Outcome::Failed(fault),
+            took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            usage: None,
+        });
+    }
 }
 
 /// The way and the address for a request that names this model, or none.

@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct World {
     pub(crate) hub: Hub,
     pub(crate) gateway: Arc<Gateway>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     client: Client,
     _tasks: Tasks,
 }

@@ -202,6 +202,29 @@ async fn a_client_who_leaves_ends_the_upstream_and_is_charged_for_what_came() {
 }
 
 #[tokio::test]
+async fn a_client_who_leaves_before_the_answer_is_written_down() {
+    use std::io::Write;
+    let section = json!({ "providers": { "up": { "url": hung(), "breaker": { "failures": 1 } } } });
+    let world = World::start(section).await;
+    let mut socket = std::net::TcpStream::connect(world.address).unwrap();
+    let length = ASK.len();
+    write!(
+        socket,
+        "POST {CHAT} HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{ASK}"
+    )
+    .unwrap();
+    let direct = || world.gateway.providers().into_iter().find(|up| up.name == "up").unwrap().direct.unwrap();
+    while direct().calls == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(socket);
+    let record = world.record(|record| &*record.address == "model/fast").await;
+    let Outcome::Failed(fault) = &record.outcome else { panic!("{record:?}") };
+    assert!(fault.code() == Code::DeadlinePassed && fault.detail().contains("the client left"), "{fault}");
+    assert_eq!((direct().breaker, direct().failures), ("closed", 0));
+}
+
+#[tokio::test]
 async fn a_stream_that_breaks_breaks_for_the_client_too() {
     let world = World::start(json!({})).await;
     let ask = r#"{"model":"echo","stream":true,"messages":[{"role":"user","content":"a b c {\"echo\":{\"cut_after\":2}}"}]}"#;
