@@ -51,6 +51,8 @@ pub(crate) struct Worker {
     last_active: Time,
     /// Why the store refused, and when to try again.
     broken: Option<(Fault, Time)>,
+    /// Refusals since the last append that went well: each doubles the pause, up to sixteenfold.
+    refusals: u32,
 }
 
 /// A batch on its way to the disk.
@@ -102,6 +104,7 @@ impl Worker {
             save_wanted: false,
             last_active: opening.clock.now(),
             broken: None,
+            refusals: 0,
             opening,
         }
     }
@@ -326,6 +329,7 @@ impl Worker {
     /// The oldest flight is on disk: its callers are told. The offset up to which all is durable.
     fn landed(&mut self, range: &std::ops::Range<u64>) -> Option<u64> {
         let flight = self.flights.pop_front()?;
+        self.refusals = 0;
         self.flying_bytes = self.flying_bytes.saturating_sub(flight.bytes);
         if *range != (flight.first..flight.upto) {
             // Nobody else may append to this log; going on would mix up messages.
@@ -404,7 +408,8 @@ impl Worker {
             drop(reply.send(Err(fault.clone())));
         }
         self.save = None;
-        self.broken = Some((fault, self.opening.clock.now().after(BROKEN)));
+        self.broken = Some((fault, self.opening.clock.now().after(BROKEN * (1 << self.refusals.min(4)))));
+        self.refusals = self.refusals.saturating_add(1);
     }
 
     /// Tries to go on after a failure, not more often than [`BROKEN`]; says whether the lane works again. If not,
