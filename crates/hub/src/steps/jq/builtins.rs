@@ -12,8 +12,8 @@ use std::cell::Cell;
 use super::value;
 use crate::steps::hl7;
 
-/// What one run may spend: some tenths of a second at the very worst, far above what mapping a message takes. Tests, which
-/// run unoptimised, have less.
+/// What one run may spend in metered operations: far above what mapping a message takes, and few enough that a hostile
+/// message cannot hold a thread for long. Tests, which run unoptimised, have less.
 const FUEL: usize = if cfg!(test) { 1 << 17 } else { 1 << 20 };
 /// The largest text in bytes or container in entries that a program may make on the way.
 const SHALLOW_MAX: usize = 16 << 20;
