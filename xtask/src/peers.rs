@@ -69,7 +69,8 @@ pub(crate) fn install() -> Result<()> {
 pub(crate) fn debian(wanted: &[(&str, &str)]) -> Result<()> {
     // Debian puts servers where users' PATH does not always reach.
     let there = |program: &str| found(program) || PathBuf::from("/usr/sbin").join(program).is_file();
-    let missing: Vec<&str> = wanted.iter().filter(|(program, _)| !there(program)).map(|(_, package)| *package).collect();
+    let missing: Vec<&str> =
+        wanted.iter().filter(|(program, _)| !there(program)).map(|(_, package)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -77,12 +78,20 @@ pub(crate) fn debian(wanted: &[(&str, &str)]) -> Result<()> {
         bail!("these programs are missing and there is no apt-get here; install them: {}", missing.join(" "));
     }
     say(&format!("installing from Debian: {}", missing.join(" ")))?;
-    let sudo: &[&str] = if found("sudo") && std::env::var("USER").is_ok_and(|user| user != "root") { &["sudo"] } else { &[] };
+    let sudo: &[&str] =
+        if found("sudo") && std::env::var("USER").is_ok_and(|user| user != "root") { &["sudo"] } else { &[] };
     let apt = |arguments: &[&str]| {
-        let line: Vec<&str> = sudo.iter().copied().chain(["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120"]).chain(arguments.iter().copied()).collect();
+        let line: Vec<&str> = sudo
+            .iter()
+            .copied()
+            .chain(["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120"])
+            .chain(arguments.iter().copied())
+            .collect();
         let Some((program, rest)) = line.split_first() else { return Ok(()) };
         // Installing must start no services: the tests start what they need, on ports of their own.
-        command(Command::new(program).args(rest).env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1"))
+        command(
+            Command::new(program).args(rest).env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1"),
+        )
     };
     apt(&["update"])?;
     let mut arguments = vec!["install", "-y", "--no-install-recommends"];
@@ -106,7 +115,12 @@ fn install_npm() -> Result<()> {
     }
     let folder = npm();
     let mut install = Command::new("npm");
-    install.arg("install").arg("--prefix").arg(&folder).args(["--no-fund", "--no-audit", "--loglevel=error"]).args(NPM);
+    install
+        .arg("install")
+        .arg("--prefix")
+        .arg(&folder)
+        .args(["--no-fund", "--no-audit", "--loglevel=error"])
+        .args(NPM);
     command(&mut install)?;
     std::fs::write(stamp, wanted)?;
     Ok(())
@@ -132,7 +146,16 @@ fn install_pip() -> Result<()> {
         return Ok(());
     }
     let mut download = Command::new(venv().join("bin/pip"));
-    download.args(["download", "-q", "--no-deps", "--no-binary", ":all:", "-d"]).arg(cache()).arg(format!("openai=={SDK}"));
+    download
+        .args(["download", "-q", "--no-deps", "--no-binary", ":all:", "-d"])
+        .arg(cache())
+        .arg(format!("openai=={SDK}"));
     command(&mut download)?;
-    command(Command::new("tar").arg("xzf").arg(cache().join(format!("openai-{SDK}.tar.gz"))).arg("-C").arg(cache()))
+    command(
+        Command::new("tar")
+            .arg("xzf")
+            .arg(cache().join(format!("openai-{SDK}.tar.gz")))
+            .arg("-C")
+            .arg(cache()),
+    )
 }

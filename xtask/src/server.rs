@@ -27,10 +27,16 @@ impl Process {
         let began = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             if let Some(status) = process.child.try_wait()? {
-                bail!("{command:?} ended with {status}: {}", std::fs::read_to_string(log).unwrap_or_default());
+                bail!(
+                    "{command:?} ended with {status}: {}",
+                    std::fs::read_to_string(log).unwrap_or_default()
+                );
             }
             if began.elapsed() > START {
-                bail!("{command:?} does not listen on {port}: {}", std::fs::read_to_string(log).unwrap_or_default());
+                bail!(
+                    "{command:?} does not listen on {port}: {}",
+                    std::fs::read_to_string(log).unwrap_or_default()
+                );
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -52,7 +58,9 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // Asked first, so that children of its own are ended too; it may be gone already.
-        drop(Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).stderr(Stdio::null()).status());
+        drop(
+            Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).stderr(Stdio::null()).status(),
+        );
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(6) {
             if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {
@@ -102,13 +110,18 @@ pub(crate) fn restart(folder: &Path, port: u16) -> Result<Process> {
 pub(crate) const KEY: &str = "My API Key 0123456789";
 
 /// The part of a configuration that gives that key every right.
-pub(crate) const ACCESS: &str = "access: {keys: [{name: tester, key: 'env:TRUNKLINE_TEST_KEY', roles: [admin]}]}\n";
+pub(crate) const ACCESS: &str =
+    "access: {keys: [{name: tester, key: 'env:TRUNKLINE_TEST_KEY', roles: [admin]}]}\n";
 
 /// One of our fixture servers.
 pub(crate) fn fixture(name: &str, folder: &Path) -> Result<Process> {
     let port = free_port()?;
     let program = target().join("release").join(name);
-    Process::start(Command::new(program).args(["--port", &port.to_string()]), port, &folder.join(format!("{name}.log")))
+    Process::start(
+        Command::new(program).args(["--port", &port.to_string()]),
+        port,
+        &folder.join(format!("{name}.log")),
+    )
 }
 
 /// One HTTP/1.1 request with the key, and the body of its answer; an error for a status of 400 and more.
@@ -124,7 +137,8 @@ pub(crate) fn http(port: u16, method: &str, path: &str, body: &str) -> Result<St
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, rest) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
-    let status: u16 = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no HTTP status")?;
+    let status: u16 =
+        head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no HTTP status")?;
     if status >= 400 {
         bail!("{method} {path}: {status}: {rest}");
     }
@@ -136,7 +150,8 @@ pub(crate) fn cpu_us(id: u32) -> u64 {
     let of = |id: u32| {
         let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
         let behind = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        behind.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10_000
+        behind.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>()
+            * 10_000
     };
     of(id) + children(id).into_iter().map(cpu_us).sum::<u64>()
 }

@@ -17,12 +17,20 @@ const PARTS: &[Part] = &[
     ("build", "builds the release binary and the fixtures", build),
     ("tidy", "floors, sizes, licences, registries", tidy::run),
     ("unit", "unit, property, simulation and integration tests of the workspace", unit),
-    ("first-minute", "the demo as a newcomer runs it: starts, prints what to do, stops", people::first_minute),
+    (
+        "first-minute",
+        "the demo as a newcomer runs it: starts, prints what to do, stops",
+        people::first_minute,
+    ),
     ("mqtt", "Debian's mosquitto_pub and _sub, PyPI's paho-mqtt, over TCP and WebSocket", people::mqtt),
     ("mllp", "PyPI's hl7 mllp_send through a route to a queue and a topic", people::mllp),
     ("http", "curl against the data API", people::services),
     ("webhook", "retry, breaker, dead letters with attempts, replay by the command line", people::webhook),
-    ("refusals", "wrong key, forbidden, too large, malformed, unknown; a bad configuration", people::refusals),
+    (
+        "refusals",
+        "wrong key, forbidden, too large, malformed, unknown; a bad configuration",
+        people::refusals,
+    ),
     ("mcp", "the MCP conformance suite, both revisions, through the gateway", judges::mcp),
     ("inspector", "the MCP Inspector on two merged upstreams and our own tools", judges::inspector),
     ("openai", "the OpenAI SDK's own tests through us, against what Steady scores directly", judges::openai),
@@ -39,7 +47,8 @@ pub(crate) fn run(names: &[&str]) -> Result<()> {
     if let Some(unknown) = names.iter().find(|name| !PARTS.iter().any(|(part, ..)| part == *name)) {
         bail!("there is no part {unknown:?}; `cargo xtask test --list` names them");
     }
-    let chosen: Vec<&Part> = PARTS.iter().filter(|(part, ..)| names.is_empty() || names.contains(part)).collect();
+    let chosen: Vec<&Part> =
+        PARTS.iter().filter(|(part, ..)| names.is_empty() || names.contains(part)).collect();
     let mut table = Vec::new();
     for (name, what, part) in &chosen {
         say(&format!("\n== {name}: {what}"))?;
@@ -58,7 +67,11 @@ pub(crate) fn run(names: &[&str]) -> Result<()> {
     }
     say("\npart            result    seconds")?;
     for (name, passed, took) in &table {
-        say(&format!("{name:14}  {:8}  {:>7.1}", if *passed { "passed" } else { "FAILED" }, took.as_secs_f64()))?;
+        say(&format!(
+            "{name:14}  {:8}  {:>7.1}",
+            if *passed { "passed" } else { "FAILED" },
+            took.as_secs_f64()
+        ))?;
     }
     let failed: Vec<&str> = table.iter().filter(|(_, passed, _)| !passed).map(|(name, ..)| *name).collect();
     say(&format!("\n{} passed, {} failed", table.len() - failed.len(), failed.len()))?;

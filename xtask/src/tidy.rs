@@ -45,7 +45,8 @@ struct Sockets {
 
 /// Checks everything and says all that is wrong, not only the first.
 pub(crate) fn run() -> Result<()> {
-    let text = std::fs::read_to_string(root().join("xtask/tidy.toml")).context("cannot read xtask/tidy.toml")?;
+    let text =
+        std::fs::read_to_string(root().join("xtask/tidy.toml")).context("cannot read xtask/tidy.toml")?;
     let rules: Rules = toml::from_str(&text).context("xtask/tidy.toml")?;
     let mut wrong = Vec::new();
     files::check(&rules, &mut wrong)?;

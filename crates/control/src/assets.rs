@@ -4,7 +4,7 @@ use net::http::{Call, Response, Routes, StatusCode, handler, header, problem, re
 use rust_embed::RustEmbed;
 
 #[derive(RustEmbed)]
-#[folder = "$CARGO_MANIFEST_DIR/assets"]
+#[folder = "assets"]
 struct Assets;
 
 pub(crate) fn mount(routes: &mut Routes) {
@@ -15,7 +15,10 @@ pub(crate) fn mount(routes: &mut Routes) {
 
 fn file(path: &str) -> Response {
     let Some(asset) = Assets::get(path) else {
-        return problem(&message::Fault::new(message::Code::UnknownAddress, format!("there is no file {path:?}")));
+        return problem(&message::Fault::new(
+            message::Code::UnknownAddress,
+            format!("there is no file {path:?}"),
+        ));
     };
     let media = match path.rsplit_once('.').map(|(_, ending)| ending) {
         Some("html") => "text/html; charset=utf-8",
@@ -27,8 +30,10 @@ fn file(path: &str) -> Response {
     let mut response = respond(StatusCode::OK, media, asset.data.into_owned());
     let headers = response.headers_mut();
     // Only what this server itself serves may run in the page that holds an operator's key.
-    let policy = "default-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'";
+    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                  form-action 'none'; frame-ancestors 'none'; base-uri 'none'";
     headers.insert(header::CONTENT_SECURITY_POLICY, net::http::HeaderValue::from_static(policy));
+    headers.insert(header::REFERRER_POLICY, net::http::HeaderValue::from_static("no-referrer"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, net::http::HeaderValue::from_static("nosniff"));
     headers.insert(header::CACHE_CONTROL, net::http::HeaderValue::from_static("no-cache"));
     response

@@ -48,7 +48,10 @@ pub(super) fn run() -> Result<()> {
         found.len()
     ))?;
     ensure!(lost == 0, "{lost} acknowledged messages were lost");
-    ensure!(acknowledged.len() > usize::try_from(ROUNDS * 10)?, "too few messages were sent to mean anything");
+    ensure!(
+        acknowledged.len() > usize::try_from(ROUNDS * 10)?,
+        "too few messages were sent to mean anything"
+    );
     Ok(())
 }
 
@@ -91,7 +94,9 @@ fn answer(reader: &mut BufReader<TcpStream>) -> Result<u16> {
         if line.trim().is_empty() {
             break;
         }
-        if let Some((_, value)) = line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
+        if let Some((_, value)) =
+            line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        {
             length = value.trim().parse()?;
         }
     }

@@ -18,7 +18,12 @@ pub(super) fn mcp() -> Result<()> {
     let (server, folder) = trunkline("mcp", &config)?;
     let url = format!("http://127.0.0.1:{}/mcp", server.port);
     let mut suite = Command::new("bash");
-    suite.arg("tests/judges/mcp.sh").arg(url).arg(folder.join("results")).env("NODE", node()).env("NPM", npm());
+    suite
+        .arg("tests/judges/mcp.sh")
+        .arg(url)
+        .arg(folder.join("results"))
+        .env("NODE", node())
+        .env("NPM", npm());
     command(&mut suite)
 }
 
@@ -37,7 +42,8 @@ pub(super) fn inspector() -> Result<()> {
     let key = format!("Authorization: Bearer {KEY}");
     let cli = npm().join("node_modules/.bin/mcp-inspector");
     let inspect = |arguments: &[&str]| {
-        let mut path = std::ffi::OsString::from(node().parent().map(std::path::Path::to_owned).unwrap_or_default());
+        let mut path =
+            std::ffi::OsString::from(node().parent().map(std::path::Path::to_owned).unwrap_or_default());
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
         let mut run = Command::new(&cli);
@@ -48,9 +54,25 @@ pub(super) fn inspector() -> Result<()> {
     for expected in ["fixture_echo", "everything_echo", "publish"] {
         ensure!(listed.contains(expected), "tools/list lacks {expected}: {listed}");
     }
-    let called = inspect(&["--method", "tools/call", "--tool-name", "everything_echo", "--tool-arg", "message=hello"])?;
+    let called = inspect(&[
+        "--method",
+        "tools/call",
+        "--tool-name",
+        "everything_echo",
+        "--tool-arg",
+        "message=hello",
+    ])?;
     ensure!(called.contains("hello"), "everything_echo said {called}");
-    let published = inspect(&["--method", "tools/call", "--tool-name", "publish", "--tool-arg", "address=queue/orders", "--tool-arg", "body=pump"])?;
+    let published = inspect(&[
+        "--method",
+        "tools/call",
+        "--tool-name",
+        "publish",
+        "--tool-arg",
+        "address=queue/orders",
+        "--tool-arg",
+        "body=pump",
+    ])?;
     say(&format!("publish said {}", published.replace('\n', " ")))?;
     let peeked = crate::server::http(server.port, "GET", "/admin/queues/orders/messages", "")?;
     ensure!(peeked.contains("pump"), "the tool `publish` put nothing into queue/orders: {peeked}");
@@ -81,7 +103,11 @@ pub(super) fn openai() -> Result<()> {
     let folder = scratch("steady")?;
     let port = free_port()?;
     let mut start = Command::new("bash");
-    let steady = Process::start(start.arg(root().join("tests/judges/steady.sh")).arg(port.to_string()).env("NPM", npm()), port, &folder.join("steady.log"))?;
+    let steady = Process::start(
+        start.arg(root().join("tests/judges/steady.sh")).arg(port.to_string()).env("NPM", npm()),
+        port,
+        &folder.join("steady.log"),
+    )?;
     let config = format!(
         "{SDK_KEY}models:\n  providers:\n    steady: {{kind: openai, url: 'http://127.0.0.1:{}/v1', key: 'env:TRUNKLINE_TEST_KEY'}}\n  default_provider: steady\n",
         steady.port
@@ -115,5 +141,9 @@ pub(super) fn dashboard() -> Result<()> {
     let _demo = Process::start(&mut demo, port, &folder.join("demo.log"))?;
     let mut click = Command::new(node());
     click.arg("tests/clients/dashboard.mjs").arg(format!("http://127.0.0.1:{port}/")).arg(&folder);
-    command(click.env("NODE_PATH", npm().join("node_modules")).env("PLAYWRIGHT", npm().join("node_modules/playwright-core")))
+    command(
+        click
+            .env("NODE_PATH", npm().join("node_modules"))
+            .env("PLAYWRIGHT", npm().join("node_modules/playwright-core")),
+    )
 }

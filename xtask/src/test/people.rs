@@ -60,7 +60,10 @@ pub(super) fn first_minute() -> Result<()> {
     command(Command::new("kill").arg("-INT").arg(demo.id().to_string()))?;
     let status = demo.wait()?;
     say(&format!("stopped {} ms after Ctrl-C", began.elapsed().as_millis()))?;
-    ensure!(status.success() && began.elapsed() < Duration::from_secs(5), "the demo did not stop well: {status}");
+    ensure!(
+        status.success() && began.elapsed() < Duration::from_secs(5),
+        "the demo did not stop well: {status}"
+    );
     Ok(())
 }
 
@@ -70,15 +73,37 @@ pub(super) fn mqtt() -> Result<()> {
     let login = ["-h", "127.0.0.1", "-p", &port, "-u", "tester", "-P", KEY];
     for version in ["mqttv311", "mqttv5"] {
         let topic = format!("plant/{version}/temp");
-        command(Command::new("mosquitto_pub").args(login).args(["-V", version, "-q", "1", "-r", "-t", &topic, "-m", "21.5"]))?;
-        let got = output(Command::new("mosquitto_sub").args(login).args(["-V", version, "-q", "1", "-C", "1", "-W", "10", "-t", "plant/+/temp", "-v"]))?;
+        command(
+            Command::new("mosquitto_pub")
+                .args(login)
+                .args(["-V", version, "-q", "1", "-r", "-t", &topic, "-m", "21.5"]),
+        )?;
+        let got = output(Command::new("mosquitto_sub").args(login).args([
+            "-V",
+            version,
+            "-q",
+            "1",
+            "-C",
+            "1",
+            "-W",
+            "10",
+            "-t",
+            "plant/+/temp",
+            "-v",
+        ]))?;
         ensure!(got.contains("21.5"), "mosquitto_sub got {got:?}");
         say(&format!("{version}: {}", got.trim()))?;
     }
-    let refused = Command::new("mosquitto_pub").args(["-h", "127.0.0.1", "-p", &port, "-u", "x", "-P", "wrong", "-t", "a", "-m", "b"]).output()?;
+    let refused = Command::new("mosquitto_pub")
+        .args(["-h", "127.0.0.1", "-p", &port, "-u", "x", "-P", "wrong", "-t", "a", "-m", "b"])
+        .output()?;
     ensure!(!refused.status.success(), "a wrong password was let in");
     say(&format!("wrong password: {}", String::from_utf8_lossy(&refused.stderr).trim()))?;
-    command(Command::new(venv().join("bin/python")).arg("tests/clients/mqtt_paho.py").args(["127.0.0.1", &port, KEY]))
+    command(Command::new(venv().join("bin/python")).arg("tests/clients/mqtt_paho.py").args([
+        "127.0.0.1",
+        &port,
+        KEY,
+    ]))
 }
 
 /// The hospital's part of the example configuration.
@@ -95,12 +120,20 @@ fn hospital() -> Result<String> {
 pub(super) fn mllp() -> Result<()> {
     let (server, folder) = {
         let config = hospital()?;
-        let (server, folder) = trunkline("mllp", &config.replace("lab-result.schema.json", &root().join("examples/lab-result.schema.json").display().to_string()))?;
+        let (server, folder) = trunkline(
+            "mllp",
+            &config.replace(
+                "lab-result.schema.json",
+                &root().join("examples/lab-result.schema.json").display().to_string(),
+            ),
+        )?;
         (server, folder)
     };
     let port = server.port.to_string();
     let mut critical = follow(server.port, "lab/critical", &folder)?;
-    command(Command::new("bash").arg("tests/clients/mllp.sh").args(["127.0.0.1", &port]).env("VENV", venv()))?;
+    command(
+        Command::new("bash").arg("tests/clients/mllp.sh").args(["127.0.0.1", &port]).env("VENV", venv()),
+    )?;
     let peeked = http(server.port, "GET", "/admin/queues/lab-results/messages?max=10", "")?;
     ensure!(peeked.matches("\"number\"").count() >= 2, "queue/lab-results holds {peeked}");
     let line = critical.next_event()?;
@@ -130,7 +163,14 @@ fn follow(port: u16, topic: &str, folder: &Path) -> Result<Follower> {
     let log = folder.join("follow.log");
     let url = format!("http://127.0.0.1:{port}/api/topics/{topic}");
     let mut curl = Command::new("curl");
-    curl.args(["-sN", "-H", "accept: text/event-stream", "-H", &format!("authorization: Bearer {KEY}"), &url]);
+    curl.args([
+        "-sN",
+        "-H",
+        "accept: text/event-stream",
+        "-H",
+        &format!("authorization: Bearer {KEY}"),
+        &url,
+    ]);
     let process = Process::start(&mut curl, port, &log)?;
     eventually("a subscription", || {
         let overview = http(port, "GET", "/admin/overview", "").ok()?;
@@ -140,7 +180,7 @@ fn follow(port: u16, topic: &str, folder: &Path) -> Result<Follower> {
 }
 
 pub(super) fn services() -> Result<()> {
-    let config = format!("{ACCESS}queues: {{orders: {{}}, work: {{}}}}\nqueues_on_demand: true\n");
+    let config = format!("{ACCESS}queues: {{orders: {{}}, work: {{}}}}\n");
     let (server, _folder) = trunkline("http", &config)?;
     let port = server.port.to_string();
     command(Command::new("bash").arg("tests/clients/http_api.sh").args(["127.0.0.1", &port, KEY]))
@@ -171,7 +211,9 @@ pub(super) fn webhook() -> Result<()> {
     })?;
     ensure!(received.contains("ce-id"), "binary CloudEvents carry ce-id");
     let url = format!("http://127.0.0.1:{}", server.port);
-    let cli = |arguments: &[&str]| output(Command::new(binary()).args(arguments).env("TRUNKLINE_URL", &url).env("TRUNKLINE_KEY", KEY));
+    let cli = |arguments: &[&str]| {
+        output(Command::new(binary()).args(arguments).env("TRUNKLINE_URL", &url).env("TRUNKLINE_KEY", KEY))
+    };
     say(&cli(&["queue", "dead", "bad"])?)?;
     say(&cli(&["queue", "replay", "bad", "--all"])?)?;
     eventually("the replayed message's death", || {
@@ -197,9 +239,21 @@ pub(super) fn refusals() -> Result<()> {
     http(port, "POST", "/api/queues/small", "x")?;
     expect("queue full", http(port, "POST", "/api/queues/small", "y"), "TL0007")?;
     expect("unknown method", http(port, "PATCH", "/api/queues/orders", ""), "TL0035")?;
-    let wrong = output(Command::new("curl").args(["-s", "-H", "authorization: Bearer nobody", &format!("http://127.0.0.1:{port}/admin/overview")]))?;
+    let wrong = output(Command::new("curl").args([
+        "-s",
+        "-H",
+        "authorization: Bearer nobody",
+        &format!("http://127.0.0.1:{port}/admin/overview"),
+    ]))?;
     ensure!(wrong.contains("TL0001"), "wrong key: {wrong}");
-    let forbidden = output(Command::new("curl").args(["-s", "-H", "authorization: Bearer secret", "-d", "x", &format!("http://127.0.0.1:{port}/api/topics/b")]))?;
+    let forbidden = output(Command::new("curl").args([
+        "-s",
+        "-H",
+        "authorization: Bearer secret",
+        "-d",
+        "x",
+        &format!("http://127.0.0.1:{port}/api/topics/b"),
+    ]))?;
     ensure!(forbidden.contains("TL0002"), "forbidden: {forbidden}");
     garbage(port)?;
     bad_configuration(port, &folder)
@@ -221,13 +275,25 @@ fn bad_configuration(port: u16, folder: &Path) -> Result<()> {
     let file = folder.join("trunkline.yaml");
     let good = std::fs::read_to_string(&file)?;
     std::fs::write(&file, format!("{good}ruotes: []\n"))?;
-    let checked = Command::new(binary()).args(["config", "check"]).arg(&file).env("TRUNKLINE_TEST_KEY", KEY).output()?;
+    let checked = Command::new(binary())
+        .args(["config", "check"])
+        .arg(&file)
+        .env("TRUNKLINE_TEST_KEY", KEY)
+        .output()?;
     let said = String::from_utf8_lossy(&checked.stderr).into_owned();
-    ensure!(!checked.status.success() && said.contains("did you mean \"routes\"?"), "config check said {said}");
+    ensure!(
+        !checked.status.success() && said.contains("did you mean \"routes\"?"),
+        "config check said {said}"
+    );
     say(&format!("bad configuration: {}", said.lines().next().unwrap_or("")))?;
     let log = folder.join("server.log");
-    eventually("the refusal of the bad file", || std::fs::read_to_string(&log).ok()?.contains("TL0012").then_some(()))?;
-    ensure!(http(port, "GET", "/admin/queues/orders", "").is_ok(), "the former configuration is no longer in force");
+    eventually("the refusal of the bad file", || {
+        std::fs::read_to_string(&log).ok()?.contains("TL0012").then_some(())
+    })?;
+    ensure!(
+        http(port, "GET", "/admin/queues/orders", "").is_ok(),
+        "the former configuration is no longer in force"
+    );
     std::fs::write(&file, good.replace("orders: {}", "orders: {}, fresh: {}"))?;
     eventually("the good file", || http(port, "POST", "/api/queues/fresh", "x").ok())?;
     say("the good file was applied without a restart")

@@ -8,7 +8,8 @@ use std::fmt::Write;
 use std::process::Command;
 
 pub(super) fn check(rules: &Rules, wrong: &mut Vec<String>) -> Result<()> {
-    let listed = output(Command::new("git").args(["ls-files", "--cached", "--others", "--exclude-standard"]))?;
+    let listed =
+        output(Command::new("git").args(["ls-files", "--cached", "--others", "--exclude-standard"]))?;
     for name in listed.lines().filter(|name| name.ends_with(".rs")) {
         // A file that was removed but not yet committed is still listed.
         let Ok(text) = std::fs::read_to_string(root().join(name)) else { continue };
@@ -38,7 +39,10 @@ fn length(rules: &Rules, name: &str, text: &str, wrong: &mut Vec<String>) {
             wrong.push(format!("{name}: {lines} lines; at most {} hold one idea", rules.size.lines));
         }
         Some(longer) if lines > longer.lines => {
-            wrong.push(format!("{name}: {lines} lines, {} were agreed ({}); it may only shrink", longer.lines, longer.reason));
+            wrong.push(format!(
+                "{name}: {lines} lines, {} were agreed ({}); it may only shrink",
+                longer.lines, longer.reason
+            ));
         }
         Some(_) if lines <= rules.size.lines => {
             wrong.push(format!("{name}: short enough now; take it out of xtask/tidy.toml"));
@@ -49,22 +53,32 @@ fn length(rules: &Rules, name: &str, text: &str, wrong: &mut Vec<String>) {
 
 fn sockets(rules: &Rules, name: &str, text: &str, wrong: &mut Vec<String>) {
     let owner = format!("crates/{}/", rules.sockets.owner);
-    let shipped = name.starts_with("crates/") && name.contains("/src/") && !name.starts_with("crates/fixtures/");
-    let test = name.ends_with("/tests.rs") || name.contains("/tests/");
+    let shipped =
+        name.starts_with("crates/") && name.contains("/src/") && !name.starts_with("crates/fixtures/");
+    let test = name.ends_with("/tests.rs") || name.ends_with("/testing.rs") || name.contains("/tests/");
     if !shipped || test || name.starts_with(&owner) || rules.sockets.allowed.contains_key(name) {
         return;
     }
     for (place, line) in text.lines().enumerate() {
         let code = line.split("//").next().unwrap_or("");
         if let Some(word) = rules.sockets.words.iter().find(|word| code.contains(word.as_str())) {
-            wrong.push(format!("{name}:{}: only `{}` opens sockets, and here stands {word}", place + 1, rules.sockets.owner));
+            wrong.push(format!(
+                "{name}:{}: only `{}` opens sockets, and here stands {word}",
+                place + 1,
+                rules.sockets.owner
+            ));
         }
     }
 }
 
 /// Words are put together here so that this file does not name them itself.
 fn unfinished(name: &str, text: &str, wrong: &mut Vec<String>) {
-    let words = [["todo", "!("].concat(), ["unimplemented", "!("].concat(), ["#[", "ignore"].concat(), ["should_", "panic"].concat()];
+    let words = [
+        ["todo", "!("].concat(),
+        ["unimplemented", "!("].concat(),
+        ["#[", "ignore"].concat(),
+        ["should_", "panic"].concat(),
+    ];
     for (place, line) in text.lines().enumerate() {
         let code = line.split("//").next().unwrap_or("");
         if let Some(word) = words.iter().find(|word| code.contains(word.as_str())) {
@@ -81,7 +95,9 @@ fn vendored(rules: &Rules, wrong: &mut Vec<String>) -> Result<()> {
             write!(hash, "{byte:02x}")?;
         }
         if hash != *expected {
-            wrong.push(format!("{name}: its SHA-256 is {hash}, not {expected}: a vendored file is not edited here"));
+            wrong.push(format!(
+                "{name}: its SHA-256 is {hash}, not {expected}: a vendored file is not edited here"
+            ));
         }
     }
     Ok(())
