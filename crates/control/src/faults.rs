@@ -7,11 +7,19 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 pub(crate) fn mount(state: &Arc<State>, routes: &mut Routes) {
-    endpoint(state, routes, Method::GET, "/admin/faults", Verb::Inspect, |asked| async move { recent(&asked) });
+    endpoint(
+        state,
+        routes,
+        Method::GET,
+        "/admin/faults",
+        Verb::Inspect,
+        |asked| async move { recent(&asked) },
+    );
     // The pages are the same for everybody and say nothing about this server: no key is needed.
-    routes.get("/faults", handler(|_: Call| async {
-        json(StatusCode::OK, &items(Code::all().iter().map(summary).collect()))
-    }));
+    routes.get(
+        "/faults",
+        handler(|_: Call| async { json(StatusCode::OK, &items(Code::all().iter().map(summary).collect())) }),
+    );
     routes.get("/faults/{code}", handler(|call: Call| async move { page(&call) }));
 }
 
@@ -38,6 +46,10 @@ fn page(call: &Call) -> Response {
         whole["page"] = entry.page.into();
         return json(StatusCode::OK, &whole);
     }
-    let media = if accept.contains("text/markdown") { "text/markdown; charset=utf-8" } else { "text/plain; charset=utf-8" };
+    let media = if accept.contains("text/markdown") {
+        "text/markdown; charset=utf-8"
+    } else {
+        "text/plain; charset=utf-8"
+    };
     respond(StatusCode::OK, media, entry.page)
 }

@@ -38,7 +38,7 @@ pub struct Console {
     /// The open connections.
     pub connections: Connections,
     /// The MCP gateway.
-    pub mcp: Arc<mcp::Gateway>,
+    pub mcp: mcp::Gateway,
     /// The model gateway.
     pub models: Arc<ai::Gateway>,
     /// The configuration file, when there is one.
@@ -116,8 +116,14 @@ pub(crate) fn admin(name: &str) -> Result<Address, Fault> {
 
 /// Adds an endpoint that answers in JSON to whoever may do `verb` on `admin/NAME`, where NAME is the first word
 /// behind `/admin/`. Endpoints about one thing check its own address as well.
-pub(crate) fn endpoint<F, A>(state: &Arc<State>, routes: &mut Routes, method: Method, path: &str, verb: Verb, answer: F)
-where
+pub(crate) fn endpoint<F, A>(
+    state: &Arc<State>,
+    routes: &mut Routes,
+    method: Method,
+    path: &str,
+    verb: Verb,
+    answer: F,
+) where
     F: Fn(Asked) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Result<Value, Fault>> + Send + 'static,
 {
@@ -136,11 +142,34 @@ where
 }
 
 fn asked(state: Arc<State>, call: Call, verb: Verb, name: &str) -> Result<Asked, Fault> {
+    own_page(&call)?;
     let query = call.request.uri().query();
-    let session = hub::http_session_or_query(&state.console.hub, call.request.headers(), query, call.peer(), "admin")?;
+    let session =
+        hub::http_session_or_query(&state.console.hub, call.request.headers(), query, call.peer(), "admin")?;
     call.conn.set_principal(&session.principal().name);
     session.allow(verb, &admin(name)?)?;
     Ok(Asked { state, session, call })
+}
+
+/// Refuses what a page of another site had a browser send: on a machine whose clients need no key, any page that its
+/// user visits could otherwise purge queues. Browsers say where a request comes from in `sec-fetch-site` or `origin`.
+fn own_page(call: &Call) -> Result<(), Fault> {
+    let foreign = match (call.header("sec-fetch-site"), call.header("origin")) {
+        (Some(site), _) => !matches!(site, "same-origin" | "none"),
+        (None, Some(origin)) => {
+            let site = origin.split_once("://").map_or(origin, |(_, site)| site);
+            let host = call.header("host").or(call.request.uri().authority().map(|host| host.as_str()));
+            host != Some(site)
+        }
+        (None, None) => false,
+    };
+    if foreign {
+        return Err(Fault::new(
+            message::Code::Forbidden,
+            "the admin API takes no requests from pages of other sites",
+        ));
+    }
+    Ok(())
 }
 
 fn answered(result: Result<Value, Fault>) -> Response {

@@ -21,7 +21,9 @@ pub(crate) fn mount(state: &Arc<State>, routes: &mut Routes) {
     get(routes, "/admin/keys", keys);
     get(routes, "/admin/usage", usage);
     get(routes, "/admin/audit", audit);
-    endpoint(state, routes, Method::DELETE, "/admin/connections/{id}", Verb::Manage, |asked| async move { close(&asked) });
+    endpoint(state, routes, Method::DELETE, "/admin/connections/{id}", Verb::Manage, |asked| async move {
+        close(&asked)
+    });
 }
 
 fn streams(asked: &Asked) -> Result<Value, Fault> {
@@ -97,7 +99,11 @@ fn outlets(asked: &Asked) -> Result<Value, Fault> {
 fn protocols(asked: &Asked) -> Result<Value, Fault> {
     let counts = asked.state.console.connections.protocols();
     let row = |protocol: &&'static hub::Protocol| {
-        let count = counts.iter().find(|(name, _)| *name == protocol.name).map(|(_, count)| *count).unwrap_or_default();
+        let count = counts
+            .iter()
+            .find(|(name, _)| *name == protocol.name)
+            .map(|(_, count)| *count)
+            .unwrap_or_default();
         json!({
             "name": protocol.name, "title": protocol.title, "manual": protocol.manual, "port": protocol.port,
             "open": count.open, "accepted": count.accepted,
@@ -111,7 +117,8 @@ fn keys(asked: &Asked) -> Result<Value, Fault> {
         let allowed: serde_json::Map<String, Value> = Verb::ALL
             .iter()
             .map(|verb| {
-                let patterns = identity.grants.patterns(*verb).iter().map(|pattern| pattern.to_string().into());
+                let patterns =
+                    identity.grants.patterns(*verb).iter().map(|pattern| pattern.to_string().into());
                 (verb.as_str().to_owned(), patterns.collect::<Vec<Value>>().into())
             })
             .collect();
@@ -140,17 +147,23 @@ pub(crate) fn usd(nano: u64) -> String {
     trimmed.strip_suffix('.').unwrap_or(trimmed).to_owned()
 }
 
+/// From an offset on, or the newest; either way the oldest comes first, and `next` is where to read on.
 fn audit(asked: &Asked) -> Result<Value, Fault> {
     let max = asked.number("max", 100, 1_000)?;
-    let from = asked.number("from", 0, usize::MAX)?;
-    let lines = hub::audit::read(asked.hub(), from as u64, max)?;
-    let next = lines.last().map(|(offset, _)| offset + 1);
+    let tail = hub::audit::tail(asked.hub())?;
+    let newest = tail.saturating_sub(u64::try_from(max).unwrap_or(u64::MAX));
+    let from = match asked.call.query("from") {
+        Some(text) => text.parse().map_err(|_| bad(format!("from={text} is no offset")))?,
+        None => newest,
+    };
+    let lines = hub::audit::read(asked.hub(), from, max)?;
+    let next = lines.last().map_or(from.min(tail), |(offset, _)| offset + 1);
     let rows = lines.iter().filter_map(|(offset, line)| {
         let mut row: Value = serde_json::from_slice(line).ok()?;
         row["offset"] = (*offset).into();
         Some(row)
     });
-    Ok(json!({ "items": rows.collect::<Vec<_>>(), "next": next }))
+    Ok(json!({ "items": rows.collect::<Vec<_>>(), "next": next, "tail": tail }))
 }
 
 /// Whether whoever asks may look at `address`, for rows that name one.

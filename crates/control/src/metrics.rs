@@ -4,8 +4,7 @@
 use crate::overview::process;
 use crate::{State, admin};
 use message::{Fault, Verb};
-use net::http::{Call, Response, Routes, StatusCode, handler, problem, respond};
-use std::fmt::Write;
+use net::http::{Call, Routes, StatusCode, handler, problem, respond};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -118,30 +117,68 @@ impl Metric {
     /// Name, type and help.
     pub fn describe(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Metric::Published => ("trunkline_messages_published_total", "counter", "Messages taken from clients."),
-            Metric::PublishedBytes => ("trunkline_messages_published_bytes_total", "counter", "Bytes of their bodies."),
+            Metric::Published => {
+                ("trunkline_messages_published_total", "counter", "Messages taken from clients.")
+            }
+            Metric::PublishedBytes => {
+                ("trunkline_messages_published_bytes_total", "counter", "Bytes of their bodies.")
+            }
             Metric::Calls => ("trunkline_calls_total", "counter", "Requests to an answering address."),
             Metric::CallsFailed => ("trunkline_calls_failed_total", "counter", "Requests that failed."),
-            Metric::CallSeconds => ("trunkline_call_duration_seconds", "histogram", "Time until an answer began."),
-            Metric::Faults => ("trunkline_faults_total", "counter", "Faults told to clients or ending deliveries, by code."),
-            Metric::MessagesIn => ("trunkline_address_messages_in_total", "counter", "Messages that entered an address."),
-            Metric::MessagesOut => ("trunkline_address_messages_out_total", "counter", "Messages that left an address."),
+            Metric::CallSeconds => {
+                ("trunkline_call_duration_seconds", "histogram", "Time until an answer began.")
+            }
+            Metric::Faults => {
+                ("trunkline_faults_total", "counter", "Faults told to clients or ending deliveries, by code.")
+            }
+            Metric::MessagesIn => {
+                ("trunkline_address_messages_in_total", "counter", "Messages that entered an address.")
+            }
+            Metric::MessagesOut => {
+                ("trunkline_address_messages_out_total", "counter", "Messages that left an address.")
+            }
             Metric::QueueMessages => ("trunkline_queue_messages", "gauge", "Messages in a queue, by state."),
             Metric::QueueBytes => ("trunkline_queue_bytes", "gauge", "Bytes of the messages in a queue."),
-            Metric::QueueOldestSeconds => ("trunkline_queue_oldest_seconds", "gauge", "Age of a queue's oldest message."),
-            Metric::QueueRefused => ("trunkline_queue_refused_total", "counter", "Messages refused because a queue was full."),
-            Metric::QueueDied => ("trunkline_queue_dead_letters_total", "counter", "Messages that became dead letters."),
+            Metric::QueueOldestSeconds => {
+                ("trunkline_queue_oldest_seconds", "gauge", "Age of a queue's oldest message.")
+            }
+            Metric::QueueRefused => {
+                ("trunkline_queue_refused_total", "counter", "Messages refused because a queue was full.")
+            }
+            Metric::QueueDied => {
+                ("trunkline_queue_dead_letters_total", "counter", "Messages that became dead letters.")
+            }
             Metric::Subscriptions => ("trunkline_subscriptions", "gauge", "Live subscriptions."),
-            Metric::ConnectionsOpen => ("trunkline_connections_open", "gauge", "Open connections, by protocol."),
-            Metric::ConnectionsAccepted => ("trunkline_connections_accepted_total", "counter", "Connections, by protocol."),
-            Metric::ConnectionsLimit => ("trunkline_connections_limit", "gauge", "How many connections may be open."),
-            Metric::ConnectionsRefused => ("trunkline_connections_refused_total", "counter", "Connections over the limit."),
-            Metric::RouteMessages => ("trunkline_route_messages_total", "counter", "What a route did, by outcome."),
-            Metric::OutletDeliveries => ("trunkline_outlet_deliveries_total", "counter", "Deliveries, by outcome."),
-            Metric::OutletBreakerOpen => ("trunkline_outlet_breaker_open", "gauge", "1 while an outlet is left alone."),
-            Metric::ModelTokens => ("trunkline_model_tokens_total", "counter", "Tokens, by principal, model and direction."),
-            Metric::ModelCost => ("trunkline_model_cost_usd_total", "counter", "Cost in USD, by principal and model."),
-            Metric::StoreBytes => ("trunkline_store_bytes", "gauge", "Bytes of the store's segments on disk."),
+            Metric::ConnectionsOpen => {
+                ("trunkline_connections_open", "gauge", "Open connections, by protocol.")
+            }
+            Metric::ConnectionsAccepted => {
+                ("trunkline_connections_accepted_total", "counter", "Connections, by protocol.")
+            }
+            Metric::ConnectionsLimit => {
+                ("trunkline_connections_limit", "gauge", "How many connections may be open.")
+            }
+            Metric::ConnectionsRefused => {
+                ("trunkline_connections_refused_total", "counter", "Connections over the limit.")
+            }
+            Metric::RouteMessages => {
+                ("trunkline_route_messages_total", "counter", "What a route did, by outcome.")
+            }
+            Metric::OutletDeliveries => {
+                ("trunkline_outlet_deliveries_total", "counter", "Deliveries, by outcome.")
+            }
+            Metric::OutletBreakerOpen => {
+                ("trunkline_outlet_breaker_open", "gauge", "1 while an outlet is left alone.")
+            }
+            Metric::ModelTokens => {
+                ("trunkline_model_tokens_total", "counter", "Tokens, by principal, model and direction.")
+            }
+            Metric::ModelCost => {
+                ("trunkline_model_cost_usd_total", "counter", "Cost in USD, by principal and model.")
+            }
+            Metric::StoreBytes => {
+                ("trunkline_store_bytes", "gauge", "Bytes of the store's segments on disk.")
+            }
             Metric::StoreCommits => ("trunkline_store_commits_total", "counter", "Group commits."),
             Metric::StoreRecords => ("trunkline_store_records_total", "counter", "Records written."),
             Metric::StoreWritable => ("trunkline_store_writable", "gauge", "1 while the store takes writes."),
@@ -149,27 +186,33 @@ impl Metric {
             Metric::ProcessMemory => ("process_resident_memory_bytes", "gauge", "Resident memory."),
             Metric::ProcessCpu => ("process_cpu_seconds_total", "counter", "CPU time, user and system."),
             Metric::Panics => ("trunkline_panics_total", "counter", "Tasks that panicked; each is a bug."),
-            Metric::AuditLost => ("trunkline_audit_lost_total", "counter", "Audit records lost before they were written."),
+            Metric::AuditLost => {
+                ("trunkline_audit_lost_total", "counter", "Audit records lost before they were written.")
+            }
         }
     }
 }
 
 pub(crate) fn mount(state: &Arc<State>, routes: &mut Routes) {
     let state = Arc::clone(state);
-    routes.get("/metrics", handler(move |call: Call| {
-        let state = Arc::clone(&state);
-        async move {
-            match page(&state, &call).await {
-                Ok(text) => respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
-                Err(fault) => problem(&fault),
+    routes.get(
+        "/metrics",
+        handler(move |call: Call| {
+            let state = Arc::clone(&state);
+            async move {
+                match page(&state, &call).await {
+                    Ok(text) => respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
+                    Err(fault) => problem(&fault),
+                }
             }
-        }
-    }));
+        }),
+    );
 }
 
 async fn page(state: &State, call: &Call) -> Result<String, Fault> {
     let hub = &state.console.hub;
-    let session: Result<hub::Session, Fault> = hub::http_session(hub, call.request.headers(), call.peer(), "metrics");
+    let session: Result<hub::Session, Fault> =
+        hub::http_session(hub, call.request.headers(), call.peer(), "metrics");
     let session: hub::Session = session?;
     session.allow(Verb::Inspect, &admin("metrics")?)?;
     let queues = hub.broker().queues().await;
@@ -196,7 +239,9 @@ fn write_metric(page: &mut Page, metric: Metric, state: &State, queues: &[broker
                 page.sample(metric, &[("protocol", name)], count);
             }
         }
-        Metric::RouteMessages | Metric::OutletDeliveries | Metric::OutletBreakerOpen => routing(page, metric, state),
+        Metric::RouteMessages | Metric::OutletDeliveries | Metric::OutletBreakerOpen => {
+            routing(page, metric, state)
+        }
         Metric::ModelTokens | Metric::ModelCost => models(page, metric, state),
         _ => plain(page, metric, state),
     }
@@ -250,7 +295,8 @@ fn calls(page: &mut Page, metric: Metric, state: &State) {
                 let mut sum = 0;
                 for (place, bucket) in counts.buckets.iter().enumerate() {
                     sum += load(bucket);
-                    let bound = hub::LATENCY_BOUNDS_US.get(place).map_or("+Inf".to_owned(), |us| seconds(*us));
+                    let bound =
+                        hub::LATENCY_BOUNDS_US.get(place).map_or("+Inf".to_owned(), |us| seconds(*us));
                     page.line(&format!("{name}_bucket"), &[("address", &address), ("le", &bound)], sum);
                 }
                 page.line(&format!("{name}_sum"), &[("address", &address)], seconds(load(&counts.took_us)));
@@ -267,8 +313,12 @@ fn queue(page: &mut Page, metric: Metric, state: &State, queues: &[broker::Queue
         let stats = &row.stats;
         match metric {
             Metric::QueueMessages => {
-                let states =
-                    [("ready", stats.ready), ("leased", stats.leased), ("delayed", stats.delayed), ("dead", stats.dead)];
+                let states = [
+                    ("ready", stats.ready),
+                    ("leased", stats.leased),
+                    ("delayed", stats.delayed),
+                    ("dead", stats.dead),
+                ];
                 for (word, count) in states {
                     page.sample(metric, &[("queue", name), ("state", word)], count);
                 }
@@ -309,7 +359,11 @@ fn routing(page: &mut Page, metric: Metric, state: &State) {
     }
     for outlet in state.console.hub.outlets() {
         if metric == Metric::OutletBreakerOpen {
-            page.sample(metric, &[("outlet", &outlet.name)], u64::from(outlet.breaker != hub::Breach::Closed));
+            page.sample(
+                metric,
+                &[("outlet", &outlet.name)],
+                u64::from(outlet.breaker != hub::Breach::Closed),
+            );
             continue;
         }
         for (outcome, count) in [("delivered", outlet.delivered), ("failed", outlet.failed)] {
@@ -344,8 +398,9 @@ struct Page(String);
 impl Page {
     fn head(&mut self, metric: Metric) {
         let (name, kind, help) = metric.describe();
-        // Writing into a string cannot fail.
-        drop(write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        for text in ["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n"] {
+            self.0.push_str(text);
+        }
     }
 
     fn sample(&mut self, metric: Metric, labels: &[(&str, &str)], value: impl std::fmt::Display) {
@@ -357,11 +412,15 @@ impl Page {
         for (place, (label, text)) in labels.iter().enumerate() {
             self.0.push(if place == 0 { '{' } else { ',' });
             let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            drop(write!(self.0, "{label}=\"{escaped}\""));
+            for text in [label, "=\"", &escaped, "\""] {
+                self.0.push_str(text);
+            }
         }
         if !labels.is_empty() {
             self.0.push('}');
         }
-        drop(writeln!(self.0, " {value}"));
+        self.0.push(' ');
+        self.0.push_str(&value.to_string());
+        self.0.push('\n');
     }
 }

@@ -8,15 +8,29 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 pub(crate) fn mount(state: &Arc<State>, routes: &mut Routes) {
-    endpoint(state, routes, Method::GET, "/admin/overview", Verb::Inspect, |asked| async move { overview(&asked).await });
-    endpoint(state, routes, Method::GET, "/admin/series", Verb::Inspect, |asked| async move { series(&asked) });
-    endpoint(state, routes, Method::GET, "/admin/addresses", Verb::Inspect, |asked| async move { addresses(&asked) });
+    endpoint(state, routes, Method::GET, "/admin/overview", Verb::Inspect, |asked| async move {
+        overview(&asked).await
+    });
+    endpoint(
+        state,
+        routes,
+        Method::GET,
+        "/admin/series",
+        Verb::Inspect,
+        |asked| async move { series(&asked) },
+    );
+    endpoint(state, routes, Method::GET, "/admin/addresses", Verb::Inspect, |asked| async move {
+        addresses(&asked)
+    });
     routes.get("/healthz", handler(|_: Call| async { json(StatusCode::OK, &json!({ "status": "ok" })) }));
     let ready = Arc::clone(state);
-    routes.get("/readyz", handler(move |_: Call| {
-        let ready = Arc::clone(&ready);
-        async move { readiness(&ready) }
-    }));
+    routes.get(
+        "/readyz",
+        handler(move |_: Call| {
+            let ready = Arc::clone(&ready);
+            async move { readiness(&ready) }
+        }),
+    );
 }
 
 /// Ready means: new work is taken. Load balancers stop sending while it says otherwise.
@@ -117,23 +131,39 @@ fn series(asked: &Asked) -> Result<Value, Fault> {
     Ok(json!({ "step_ms": step_ms, "in": came, "out": went }))
 }
 
+/// Every address that was used, with its rates; for `history=N` also the last N seconds of what came in.
+/// What is called (tools, models) counts its calls as what came in.
 fn addresses(asked: &Asked) -> Result<Value, Fault> {
     let kind = asked.call.query("kind");
+    let history = asked.number("history", 0, 300)?;
+    let mut rows: Vec<(message::Address, u64, u64)> = Vec::new();
     let mut list: Vec<Value> = Vec::new();
     for rate in asked.hub().broker().rates() {
-        let Some(address) = rate.address else {
-            list.push(json!({ "address": null, "in": rate.messages_in, "out": rate.messages_out }));
-            continue;
-        };
+        match rate.address {
+            Some(address) => rows.push((address, rate.messages_in, rate.messages_out)),
+            // The sum of those that found no place of their own.
+            None => list.push(json!({ "address": null, "in": rate.messages_in, "out": rate.messages_out })),
+        }
+    }
+    let calls = asked.hub().counters().calls();
+    rows.extend(
+        calls.into_iter().map(|(address, counts)| (address, counts.calls.load(Ordering::Relaxed), 0)),
+    );
+    for (address, total_in, total_out) in rows {
         let wanted = kind.as_deref().is_none_or(|kind| kind == address.kind().as_str());
         if !wanted || !asked.session.may(Verb::Inspect, &address) {
             continue;
         }
         let (came, went) = asked.state.sampler.rate(&address);
-        list.push(json!({
-            "address": address.to_string(), "in": rate.messages_in, "out": rate.messages_out,
-            "rate_in": came, "rate_out": went,
-        }));
+        let mut row = json!({
+            "address": address.to_string(), "in": total_in, "out": total_out, "rate_in": came, "rate_out": went,
+        });
+        if history > 0 {
+            let (came, _) = asked.state.sampler.series(&address);
+            let recent = came.get(came.len().saturating_sub(history)..).unwrap_or_default();
+            row["history"] = recent.into();
+        }
+        list.push(row);
     }
     Ok(items(list))
 }
@@ -145,7 +175,8 @@ pub(crate) fn process() -> (u64, u64) {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // Fields are counted behind the name, which may hold spaces and brackets.
     let behind = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks: u64 = behind.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    let ticks: u64 =
+        behind.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
     (pages * 4096, ticks * 10)
 }
 

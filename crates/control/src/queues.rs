@@ -16,30 +16,53 @@ const LISTED_MAX: usize = 1_000;
 pub(crate) fn mount(state: &Arc<State>, routes: &mut Routes) {
     let get = Method::GET;
     let post = Method::POST;
-    endpoint(state, routes, get.clone(), "/admin/queues", Verb::Inspect, |asked| async move { list(&asked).await });
+    endpoint(state, routes, get.clone(), "/admin/queues", Verb::Inspect, |asked| async move {
+        list(&asked).await
+    });
     endpoint(state, routes, get.clone(), "/admin/queues/{name}", Verb::Inspect, |asked| async move {
         let queue = queue(&asked, Verb::Inspect)?;
         let stats = asked.hub().broker().stats(&queue).await?;
         Ok(row(&asked, &queue, &stats))
     });
-    endpoint(state, routes, get.clone(), "/admin/queues/{name}/messages", Verb::Inspect, |asked| async move {
-        peek(&asked).await
+    endpoint(
+        state,
+        routes,
+        get.clone(),
+        "/admin/queues/{name}/messages",
+        Verb::Inspect,
+        |asked| async move { peek(&asked).await },
+    );
+    endpoint(state, routes, get, "/admin/queues/{name}/dead", Verb::Inspect, |asked| async move {
+        dead(&asked).await
     });
-    endpoint(state, routes, get, "/admin/queues/{name}/dead", Verb::Inspect, |asked| async move { dead(&asked).await });
-    endpoint(state, routes, post.clone(), "/admin/queues/{name}/replay", Verb::Inspect, |mut asked| async move {
-        let queue = queue(&asked, Verb::Manage)?;
-        let selection = selection(&asked.body().await?)?;
-        let count = asked.hub().broker().replay(&queue, selection).await?;
-        asked.session.record_change(&queue);
-        Ok(json!({ "replayed": count }))
-    });
-    endpoint(state, routes, post.clone(), "/admin/queues/{name}/dead/drop", Verb::Inspect, |mut asked| async move {
-        let queue = queue(&asked, Verb::Manage)?;
-        let selection = selection(&asked.body().await?)?;
-        let count = asked.hub().broker().drop_dead(&queue, selection).await?;
-        asked.session.record_change(&queue);
-        Ok(json!({ "dropped": count }))
-    });
+    endpoint(
+        state,
+        routes,
+        post.clone(),
+        "/admin/queues/{name}/replay",
+        Verb::Inspect,
+        |mut asked| async move {
+            let queue = queue(&asked, Verb::Manage)?;
+            let selection = selection(&asked.body().await?)?;
+            let count = asked.hub().broker().replay(&queue, selection).await?;
+            asked.session.record_change(&queue);
+            Ok(json!({ "replayed": count }))
+        },
+    );
+    endpoint(
+        state,
+        routes,
+        post.clone(),
+        "/admin/queues/{name}/dead/drop",
+        Verb::Inspect,
+        |mut asked| async move {
+            let queue = queue(&asked, Verb::Manage)?;
+            let selection = selection(&asked.body().await?)?;
+            let count = asked.hub().broker().drop_dead(&queue, selection).await?;
+            asked.session.record_change(&queue);
+            Ok(json!({ "dropped": count }))
+        },
+    );
     endpoint(state, routes, post, "/admin/queues/{name}/purge", Verb::Inspect, |asked| async move {
         let queue = queue(&asked, Verb::Manage)?;
         let count = asked.hub().broker().purge(&queue).await?;
@@ -158,7 +181,8 @@ fn selection(body: &Value) -> Result<Selection, Fault> {
     if let Some(count) = body["oldest"].as_u64() {
         return Ok(Selection::Oldest(usize::try_from(count).unwrap_or(usize::MAX)));
     }
-    let numbers = body["numbers"].as_array().map(|all| all.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>());
+    let numbers =
+        body["numbers"].as_array().map(|all| all.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>());
     match numbers {
         Some(Some(numbers)) => Ok(Selection::Numbers(numbers)),
         _ => Err(bad("say which: {\"numbers\":[1,2]}, {\"oldest\":10} or {\"all\":true}")),

@@ -59,13 +59,17 @@ impl Sampler {
             faults: counters.faults().iter().map(|(_, count)| count).sum(),
         };
         let rates = hub.broker().rates();
+        let calls = hub.counters().calls();
         let mut readings = self.0.lock();
         push(&mut readings.totals, totals);
-        for rate in rates {
-            let Some(address) = rate.address else { continue };
+        let messages =
+            rates.into_iter().filter_map(|rate| Some((rate.address?, (rate.messages_in, rate.messages_out))));
+        let called =
+            calls.into_iter().map(|(address, counts)| (address, (counts.calls.load(Ordering::Relaxed), 0)));
+        for (address, counters) in messages.chain(called) {
             let room = readings.addresses.len() < ADDRESSES_MAX;
             if room || readings.addresses.contains_key(&address) {
-                push(readings.addresses.entry(address).or_default(), (rate.messages_in, rate.messages_out));
+                push(readings.addresses.entry(address).or_default(), counters);
             }
         }
     }
@@ -74,7 +78,9 @@ impl Sampler {
     pub(crate) fn rate(&self, address: &Address) -> (f64, f64) {
         let readings = self.0.lock();
         let Some(history) = readings.addresses.get(address) else { return (0.0, 0.0) };
-        let (Some(last), Some(first)) = (history.back(), history.iter().rev().nth(RATE_OVER).or(history.front())) else {
+        let (Some(last), Some(first)) =
+            (history.back(), history.iter().rev().nth(RATE_OVER).or(history.front()))
+        else {
             return (0.0, 0.0);
         };
         let steps = history.len().saturating_sub(1).clamp(1, RATE_OVER);

@@ -7,9 +7,15 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 pub(crate) fn mount(state: &Arc<State>, routes: &mut Routes) {
-    endpoint(state, routes, Method::GET, "/admin/config", Verb::Inspect, |asked| async move { show(&asked).await });
-    endpoint(state, routes, Method::POST, "/admin/config/check", Verb::Inspect, |asked| async move { check(asked).await });
-    endpoint(state, routes, Method::POST, "/admin/config/reload", Verb::Manage, |asked| async move { reload(&asked).await });
+    endpoint(state, routes, Method::GET, "/admin/config", Verb::Inspect, |asked| async move {
+        show(&asked).await
+    });
+    endpoint(state, routes, Method::POST, "/admin/config/check", Verb::Inspect, |asked| async move {
+        check(asked).await
+    });
+    endpoint(state, routes, Method::POST, "/admin/config/reload", Verb::Manage, |asked| async move {
+        reload(&asked).await
+    });
 }
 
 /// Secrets are references in the file, so it can be shown to whoever may inspect it.
@@ -18,7 +24,9 @@ async fn show(asked: &Asked) -> Result<Value, Fault> {
         return Ok(json!({ "file": null, "text": null }));
     };
     let text = tokio::fs::read_to_string(file).await;
-    let text = text.map_err(|error| Fault::new(message::Code::Internal, format!("cannot read {}: {error}", file.display())))?;
+    let text = text.map_err(|error| {
+        Fault::new(message::Code::Internal, format!("cannot read {}: {error}", file.display()))
+    })?;
     Ok(json!({ "file": file.display().to_string(), "text": text }))
 }
 

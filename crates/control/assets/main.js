@@ -1,0 +1,263 @@
+// The frame of the page: sections, hash routes, the polling loop, the banner, the key and the theme.
+// What a section shows is its file under views/; every view gives `{ title, el, refresh(signal) }`.
+
+import { get, key, keyNeeded, Refusal } from "./api.js";
+import { h, put, text, attribute } from "./dom.js";
+import { count } from "./format.js";
+import { toast } from "./parts.js";
+import access from "./views/access.js";
+import addresses from "./views/addresses.js";
+import audit from "./views/audit.js";
+import config from "./views/config.js";
+import connections from "./views/connections.js";
+import dead from "./views/dead.js";
+import fault from "./views/fault.js";
+import faults from "./views/faults.js";
+import models from "./views/models.js";
+import outlets from "./views/outlets.js";
+import overview from "./views/overview.js";
+import queue from "./views/queue.js";
+import queues from "./views/queues.js";
+import retained from "./views/retained.js";
+import routes from "./views/routes.js";
+import streams from "./views/streams.js";
+import tools from "./views/tools.js";
+
+const EVERY_MS = 1500;
+const DEADLINE_MS = 10_000;
+
+/** Every section: its part of the hash, its name, its view, and the view of one thing in it. */
+const SECTIONS = [
+  { group: "", parts: [{ id: "", name: "Overview", view: overview }] },
+  { group: "Messages", parts: [
+    { id: "addresses", name: "Addresses", view: addresses },
+    { id: "queues", name: "Queues", view: queues, one: queue },
+    { id: "dead", name: "Dead letters", view: dead, badge: (now) => now.queues.dead },
+    { id: "streams", name: "Streams", view: streams },
+    { id: "retained", name: "Retained topics", view: retained },
+  ] },
+  { group: "Flow", parts: [
+    { id: "routes", name: "Routes", view: routes },
+    { id: "outlets", name: "Outlets", view: outlets },
+  ] },
+  { group: "Agents and models", parts: [
+    { id: "tools", name: "Tools", view: tools, one: tools },
+    { id: "models", name: "Models", view: models },
+  ] },
+  { group: "Operation", parts: [
+    { id: "connections", name: "Connections", view: connections },
+    { id: "faults", name: "Faults", view: faults, one: fault },
+    { id: "access", name: "Keys", view: access },
+    { id: "audit", name: "Audit", view: audit },
+    { id: "config", name: "Configuration", view: config },
+  ] },
+];
+const PARTS = SECTIONS.flatMap((section) => section.parts);
+
+const at = (id) => document.getElementById(id);
+const context = { overview: null };
+let current = null;
+let round = null;
+let timer = 0;
+let paused = false;
+let asking = false;
+const links = new Map();
+
+function buildNav() {
+  const list = SECTIONS.map(({ group, parts }) => h("div", { class: "nav-group" },
+    group && h("h2", null, group),
+    h("ul", null, parts.map((part) => {
+      const mark = h("span", { class: "mark", hidden: true });
+      const link = h("a", { href: `#/${part.id}` }, h("span", null, part.name), mark);
+      links.set(part.id, { link, mark });
+      return h("li", null, link);
+    }))));
+  put(at("nav"), list);
+}
+
+function where() {
+  const [id = "", name] = location.hash.replace(/^#\/?/, "").split("/").map(decodeSafe);
+  return { part: PARTS.find((part) => part.id === id) ?? PARTS[0], name: name || null };
+}
+
+function decodeSafe(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+function open(first = false) {
+  const { part, name } = where();
+  stop();
+  closeMenu();
+  current = (name && part.one ? part.one : part.view)({ ...context, name, now: () => context.overview });
+  for (const [id, { link }] of links) attribute(link, "aria-current", id === part.id ? "page" : null);
+  text(at("where"), part.name);
+  document.title = `${current.title} · Trunkline`;
+  put(at("view"), current.el);
+  if (!first) {
+    window.scrollTo(0, 0);
+    at("main").focus({ preventScroll: true });
+  }
+  tick();
+}
+
+function stop() {
+  clearTimeout(timer);
+  round?.abort();
+  round = null;
+}
+
+/** One round: the overview for the frame, and what the view shows; then again after a while. */
+async function tick() {
+  stop();
+  if (asking) return;
+  const mine = new AbortController();
+  round = mine;
+  const limit = setTimeout(() => mine.abort(new Error("no answer within 10 s")), DEADLINE_MS);
+  const view = current;
+  try {
+    const [frame, shown] = await Promise.allSettled([get("/admin/overview", mine.signal), view.refresh(mine.signal)]);
+    if (round !== mine) return;
+    if (frame.status === "fulfilled") {
+      context.overview = frame.value;
+      drawFrame(frame.value);
+    }
+    drawTrouble(frame, shown);
+  } finally {
+    clearTimeout(limit);
+    if (round === mine && !paused && !document.hidden && !asking) timer = setTimeout(tick, EVERY_MS);
+  }
+}
+
+function drawFrame(now) {
+  for (const part of PARTS) {
+    if (!part.badge) continue;
+    const { mark } = links.get(part.id);
+    const number = part.badge(now);
+    mark.hidden = !number;
+    text(mark, count(number));
+    attribute(mark, "aria-label", `${number}`);
+  }
+}
+
+/** The banner says what is wrong now, the gravest first, and is gone when nothing is. */
+function drawTrouble(frame, shown) {
+  const lines = [];
+  const now = context.overview;
+  const failed = [frame, shown].find((one) => one.status === "rejected")?.reason;
+  const unreachable = failed && !(failed instanceof Refusal);
+  if (unreachable) lines.push(["bad", "The server cannot be reached.", `${failed.message || failed}. Trying again; what you see is from before.`]);
+  else if (failed && failed.status !== 401) lines.push(["warn", `${failed.title}.`, `${failed.code ?? ""} ${failed.detail}`]);
+  if (now?.store.state === "poisoned") lines.push(["bad", "The store takes no writes.", `${now.store.detail ?? "a write to disk failed"}. Free the disk or repair it, then restart.`]);
+  if (now?.store.state === "damaged") lines.push(["bad", "Damage was found in the store.", now.store.damage.map((one) => `${one.file}: ${one.what}`).join("; ")]);
+  if (now?.store.full) lines.push(["bad", "The disk is full.", "New durable messages are refused until there is room."]);
+  if (now?.draining) lines.push(["warn", "The server is stopping.", "It finishes what it has begun and takes nothing new."]);
+  if (now?.panics) lines.push(["warn", "A task ended in a panic.", `${now.panics} since the start; the log has the place.`]);
+  const wanted = JSON.stringify(lines);
+  const banner = at("banner");
+  if (banner.dataset.says !== wanted) {
+    banner.dataset.says = wanted;
+    put(banner, lines.map(([tone, head, detail]) => h("div", { class: "notice", "data-tone": tone }, h("strong", null, head), " ", detail)));
+  }
+  drawLive(paused ? "paused" : unreachable ? "unreachable" : failed?.status === 401 ? "key needed" : "live");
+}
+
+function drawLive(state) {
+  attribute(at("live"), "data-state", state.replace(" ", "-"));
+  text(at("live").lastElementChild, state);
+}
+
+function askKey(refusal) {
+  if (asking) return;
+  asking = true;
+  stop();
+  drawLive("key needed");
+  const known = key.get();
+  const field = h("input", { type: "password", id: "key-field", autocomplete: "off", spellcheck: "false", required: true, placeholder: "tl_…" });
+  const why = refusal ? refusal.detail : known ? "This tab holds a key. Enter another, or forget it." : "Requests go without a key now.";
+  const box = h("dialog", { class: "dialog", "aria-labelledby": "key-title" });
+  const done = (change) => {
+    change();
+    box.close();
+    box.remove();
+    asking = false;
+    open(true);
+  };
+  const submit = (event) => {
+    event.preventDefault();
+    const value = field.value.trim();
+    if (value) done(() => key.set(value));
+  };
+  put(box, h("form", { method: "dialog", onsubmit: submit },
+    h("h2", { id: "key-title" }, "API key"),
+    h("p", null, why),
+    h("label", { for: "key-field" }, "Key"), field,
+    h("p", { class: "muted" }, "It is kept in this tab only and ends with it. The demo prints its key at the start; `trunkline serve` takes the keys of its configuration."),
+    h("div", { class: "actions" },
+      known && h("button", { type: "button", class: "button", onclick: () => done(() => key.forget()) }, "Forget key"),
+      h("button", { type: "button", class: "button", onclick: () => done(() => {}) }, "Cancel"),
+      h("button", { type: "submit", class: "button primary" }, "Use key"))));
+  box.addEventListener("cancel", (event) => {
+    event.preventDefault();
+    done(() => {});
+  });
+  document.body.append(box);
+  box.showModal();
+  field.focus();
+}
+
+function isDark() {
+  const chosen = document.documentElement.dataset.theme;
+  return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
+function toggleTheme() {
+  const wanted = isDark() ? "light" : "dark";
+  document.documentElement.dataset.theme = wanted;
+  try {
+    localStorage.setItem("trunkline-theme", wanted);
+  } catch {
+    toast("This browser keeps no settings; the theme holds until the page is left.");
+  }
+}
+
+function togglePause() {
+  paused = !paused;
+  attribute(at("pause"), "aria-pressed", String(paused));
+  document.documentElement.dataset.paused = String(paused);
+  if (paused) {
+    clearTimeout(timer);
+    drawLive("paused");
+  } else tick();
+}
+
+function closeMenu() {
+  document.documentElement.dataset.menu = "closed";
+  attribute(at("menu"), "aria-expanded", "false");
+}
+
+function toggleMenu() {
+  const open = document.documentElement.dataset.menu !== "open";
+  document.documentElement.dataset.menu = open ? "open" : "closed";
+  attribute(at("menu"), "aria-expanded", String(open));
+  if (open) at("nav").querySelector("a")?.focus();
+}
+
+buildNav();
+window.addEventListener("hashchange", () => open());
+document.addEventListener("visibilitychange", () => (document.hidden ? stop() : !paused && tick()));
+document.addEventListener("keydown", (event) => event.key === "Escape" && closeMenu());
+at("main").addEventListener("click", closeMenu);
+at("menu").addEventListener("click", toggleMenu);
+at("theme").addEventListener("click", toggleTheme);
+at("pause").addEventListener("click", togglePause);
+at("key").addEventListener("click", () => askKey(null));
+keyNeeded.addEventListener("needed", (event) => askKey(event.detail));
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  at("main").focus();
+});
+open(true);
