@@ -86,3 +86,9 @@ pub fn read(hub: &Hub, from: u64, max: usize) -> Result<Vec<(u64, Bytes)>, Fault
     let read = hub.engine().log(LOG).and_then(|log| log.read(from, max, 4 << 20));
     read.map_err(|error| Fault::new(message::Code::StoreUnavailable, error.to_string()))
 }
+
+/// The offset behind the newest line of the trail on disk.
+pub fn tail(hub: &Hub) -> Result<u64, Fault> {
+    let tail = hub.engine().log(LOG).map(|log| log.tail());
+    tail.map_err(|error| Fault::new(message::Code::StoreUnavailable, error.to_string()))
+}
