@@ -2,6 +2,7 @@
 //! Everything else passes as it is.
 
 use crate::table::Provider;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use message::{Code, Dice, Fault, Id, Trace};
 
@@ -40,7 +41,7 @@ pub(super) fn prepare(headers: &mut HeaderMap, counted: bool) {
 pub(super) fn address(headers: &mut HeaderMap, provider: &Provider, trace: Option<&Trace>, dice: &Dice) {
     credentials(headers, provider);
     if let Some(trace) = trace
-        && let Ok(value) = HeaderValue::try_from(trace.child(dice).to_string())
+        && let Ok(value) = HeaderValue::from_maybe_shared(traceparent(&trace.child(dice)))
     {
         headers.insert(TRACEPARENT, value);
     }
@@ -75,7 +76,7 @@ pub(super) fn mark(headers: &mut HeaderMap, status: StatusCode, id: &Id) {
     for name in &THEIRS {
         headers.remove(name);
     }
-    if let Ok(id) = HeaderValue::try_from(id.to_string()) {
+    if let Some(id) = id_value(id) {
         if !headers.contains_key(REQUEST_ID) {
             headers.insert(REQUEST_ID, id.clone());
         }
@@ -88,3 +89,38 @@ pub(super) fn mark(headers: &mut HeaderMap, status: StatusCode, id: &Id) {
     };
     headers.insert(OUR_FAULT, HeaderValue::from_static(code.id()));
 }
+
+/// As [`Trace`] prints it, without the formatter: two of these are on every call's way.
+fn traceparent(trace: &Trace) -> Bytes {
+    let mut text = Vec::with_capacity(55);
+    text.extend_from_slice(b"00-");
+    hex(&mut text, trace.trace_id, 32);
+    text.push(b'-');
+    hex(&mut text, u128::from(trace.span_id), 16);
+    text.extend_from_slice(if trace.sampled { b"-01" } else { b"-00" });
+    Bytes::from(text)
+}
+
+/// As [`Id`] prints it.
+fn id_value(id: &Id) -> Option<HeaderValue> {
+    let Some(bits) = id.bits() else { return HeaderValue::try_from(id.to_string()).ok() };
+    let mut text = Vec::with_capacity(36);
+    for (shift, digits) in [(96, 8), (80, 4), (64, 4), (48, 4), (0, 12)] {
+        if !text.is_empty() {
+            text.push(b'-');
+        }
+        hex(&mut text, bits >> shift, digits);
+    }
+    HeaderValue::from_maybe_shared(Bytes::from(text)).ok()
+}
+
+/// The lowest `digits` hexadecimal digits.
+fn hex(text: &mut Vec<u8>, value: u128, digits: u32) {
+    text.extend((0..digits).rev().map(|place| match u8::try_from(value >> (4 * place) & 0xf).unwrap_or(0) {
+        digit @ 0..=9 => b'0' + digit,
+        digit => b'a' + digit - 10,
+    }));
+}
+
+#[cfg(test)]
+mod tests;
