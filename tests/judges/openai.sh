@@ -10,8 +10,7 @@ cd "$SDK"
 for name in chat/test_completions test_models test_embeddings test_responses test_moderations test_images; do
   log=$out/$(basename "$name").log
   TEST_API_BASE_URL=$url timeout 900 "$VENV/bin/python" -m pytest -q -n 0 -p no:cacheprovider "tests/api_resources/$name.py" >"$log" 2>&1
-  last=$(tail -n 1 "$log")
-  passed=$(echo "$last" | sed -nE 's/.*[^0-9]?([0-9]+) passed.*/\1/p')
-  bad=$(echo "$last" | sed -nE 's/(.*[^0-9])?([0-9]+) failed.*/\2/p')
+  passed=$(tail -n 1 "$log" | grep -oE '[0-9]+ passed' | cut -d' ' -f1)
+  bad=$(tail -n 1 "$log" | grep -oE '[0-9]+ failed' | cut -d' ' -f1)
   echo "$(basename "$name") ${passed:-0} ${bad:-0}"
 done

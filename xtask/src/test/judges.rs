@@ -109,7 +109,7 @@ pub(super) fn openai() -> Result<()> {
         &folder.join("steady.log"),
     )?;
     let config = format!(
-        "{SDK_KEY}models:\n  providers:\n    steady: {{kind: openai, url: 'http://127.0.0.1:{}/v1', key: 'env:TRUNKLINE_TEST_KEY'}}\n  default_provider: steady\n",
+        "{SDK_KEY}models:\n  providers:\n    steady: {{kind: openai, url: 'http://127.0.0.1:{}', key: 'env:TRUNKLINE_TEST_KEY'}}\n  default_provider: steady\n",
         steady.port
     );
     let (server, _folder) = trunkline("openai", &config)?;

@@ -131,9 +131,7 @@ pub(super) fn mllp() -> Result<()> {
     };
     let port = server.port.to_string();
     let mut critical = follow(server.port, "lab/critical", &folder)?;
-    command(
-        Command::new("bash").arg("tests/clients/mllp.sh").args(["127.0.0.1", &port]).env("VENV", venv()),
-    )?;
+    command(Command::new("bash").arg("tests/clients/mllp.sh").arg(&port).env("VENV", venv()))?;
     let peeked = http(server.port, "GET", "/admin/queues/lab-results/messages?max=10", "")?;
     ensure!(peeked.matches("\"number\"").count() >= 2, "queue/lab-results holds {peeked}");
     let line = critical.next_event()?;
@@ -223,11 +221,12 @@ pub(super) fn webhook() -> Result<()> {
 }
 
 pub(super) fn refusals() -> Result<()> {
-    let config = format!(
-        "{}queues: {{orders: {{}}, small: {{messages: 1}}}}\nlimits: {{message_bytes: 1000}}\n",
-        ACCESS.replace("]}", ", {name: sensor, sha256: 2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b, roles: [s]}], roles: {s: {allow: [{verbs: [publish], on: ['topic/a/#']}]}}}")
-    );
-    let (server, folder) = trunkline("refusals", &config)?;
+    // The second key is the word "secret": only its digest stands here.
+    let config = "access:\n  keys:\n    - {name: tester, key: 'env:TRUNKLINE_TEST_KEY', roles: [admin]}\n    \
+                  - {name: sensor, sha256: 2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b, roles: [sensor]}\n  \
+                  roles: {sensor: {allow: [{verbs: [publish], on: ['topic/a/#']}]}}\n\
+                  queues: {orders: {}, small: {messages: 1}}\nlimits: {message_bytes: 1000}\n";
+    let (server, folder) = trunkline("refusals", config)?;
     let port = server.port;
     let expect = |what: &str, result: Result<String>, code: &str| -> Result<()> {
         let said = result.err().map(|error| error.to_string()).unwrap_or_default();
