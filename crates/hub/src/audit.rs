@@ -4,8 +4,8 @@
 use crate::hub::Hub;
 use access::{Outcome, Record};
 use bytes::Bytes;
-use message::Fault;
-use serde_json::json;
+use message::{Fault, Id, Time};
+use serde::{Serialize, Serializer};
 use std::time::Duration;
 
 /// The store's log that holds the trail.
@@ -39,7 +39,7 @@ async fn write_down(hub: &Hub) -> Result<(), store::Error> {
             return Ok(());
         }
         let log = hub.engine().log(LOG)?;
-        let lines = records.iter().map(|record| Bytes::from(line(record).to_string())).collect();
+        let lines = records.iter().map(|record| text(record)).collect();
         let range = log.append(lines).await?;
         let keep = hub.compiled().config.audit.records;
         log.trim(range.end.saturating_sub(keep))?;
@@ -47,38 +47,88 @@ async fn write_down(hub: &Hub) -> Result<(), store::Error> {
 }
 
 /// One record as people and programs read it, version 1 of its form.
+#[derive(Serialize)]
+struct Line<'a> {
+    v: u8,
+    time: Shown<'a, Time>,
+    principal: &'a str,
+    protocol: &'a str,
+    verb: &'static str,
+    address: &'a str,
+    outcome: &'static str,
+    took_us: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    side: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Shown<'a, Id>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Used<'a>>,
+}
+
+#[derive(Serialize)]
+struct Used<'a> {
+    model: &'a str,
+    provider: &'a str,
+    input_tokens: u64,
+    cached_tokens: u64,
+    output_tokens: u64,
+    cost_nano: u64,
+    estimated: bool,
+}
+
+/// Written as it is shown.
+struct Shown<'a, T>(&'a T);
+
+impl<T: std::fmt::Display> Serialize for Shown<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self.0)
+    }
+}
+
+impl Line<'_> {
+    fn of(record: &Record) -> Line<'_> {
+        let fault = match &record.outcome {
+            Outcome::Done => None,
+            Outcome::Failed(fault) => Some(fault),
+        };
+        Line {
+            v: 1,
+            time: Shown(&record.time),
+            principal: &record.principal,
+            protocol: record.protocol,
+            verb: record.verb.as_str(),
+            address: &record.address,
+            outcome: fault.map_or("done", |fault| fault.code().id()),
+            took_us: record.took_us,
+            detail: fault.map(|fault| fault.detail()),
+            side: fault.map(|fault| fault.side().as_str()),
+            id: record.id.as_ref().map(Shown),
+            trace: record.trace_id.map(|trace| format!("{trace:032x}")),
+            usage: record.usage.as_ref().map(|usage| Used {
+                model: &usage.model,
+                provider: &usage.provider,
+                input_tokens: usage.input_tokens,
+                cached_tokens: usage.cached_tokens,
+                output_tokens: usage.output_tokens,
+                cost_nano: usage.cost_nano,
+                estimated: usage.estimated,
+            }),
+        }
+    }
+}
+
+/// One record for an answer of the API.
 pub fn line(record: &Record) -> serde_json::Value {
-    let mut line = json!({
-        "v": 1,
-        "time": record.time.to_string(),
-        "principal": &*record.principal,
-        "protocol": record.protocol,
-        "verb": record.verb.as_str(),
-        "address": &*record.address,
-        "outcome": "done",
-        "took_us": record.took_us,
-    });
-    let Some(fields) = line.as_object_mut() else { return line };
-    if let Outcome::Failed(fault) = &record.outcome {
-        fields.insert("outcome".into(), fault.code().id().into());
-        fields.insert("detail".into(), fault.detail().into());
-        fields.insert("side".into(), fault.side().as_str().into());
-    }
-    if let Some(id) = &record.id {
-        fields.insert("id".into(), id.to_string().into());
-    }
-    if let Some(trace) = record.trace_id {
-        fields.insert("trace".into(), format!("{trace:032x}").into());
-    }
-    if let Some(usage) = &record.usage {
-        let cost = json!({
-            "model": &*usage.model, "provider": &*usage.provider, "input_tokens": usage.input_tokens,
-            "cached_tokens": usage.cached_tokens, "output_tokens": usage.output_tokens,
-            "cost_nano": usage.cost_nano, "estimated": usage.estimated,
-        });
-        fields.insert("usage".into(), cost);
-    }
-    line
+    serde_json::to_value(Line::of(record)).unwrap_or_default()
+}
+
+/// The same as it is written down: a tree of it would cost more than the rest of a call's record.
+fn text(record: &Record) -> Bytes {
+    serde_json::to_vec(&Line::of(record)).unwrap_or_default().into()
 }
 
 /// Up to `max` lines of the trail on disk, the newest last, from the offset `from` on.
