@@ -76,7 +76,7 @@ impl Gateway {
             catalogue: ArcSwap::default(),
             guard: ArcSwap::default(),
             sessions: Sessions::new(hub.clock().clone()),
-            parked: Parked::default(),
+            parked: Parked::new(hub.dice()),
             changes: broadcast::Sender::new(CHANGES),
             changing: Mutex::new(()),
             settled: AtomicBool::new(false),

@@ -119,10 +119,18 @@ impl Attribution {
         self.0.lock().is_empty()
     }
 
-    /// The only call under way.
+    /// The only call under way; of several of one principal, the only one whose client is not being asked already.
     pub(crate) fn sole(&self) -> Option<Arc<Exchange>> {
-        match self.0.lock().as_slice() {
-            [only] => only.upgrade(),
+        let calls: Vec<Arc<Exchange>> = self.0.lock().iter().filter_map(Weak::upgrade).collect();
+        let first = calls.first()?;
+        if calls.len() == 1 {
+            return Some(first.clone());
+        }
+        let mut free = calls.iter().filter(|call| !call.is_asking());
+        match (free.next(), free.next()) {
+            (Some(only), None) if calls.iter().all(|call| call.principal == first.principal) => {
+                Some(only.clone())
+            }
             _ => None,
         }
     }
@@ -222,3 +230,6 @@ pub(crate) const ALL_CAPABILITIES: &str = r#"{"roots":{},"sampling":{},"elicitat
 pub(crate) fn server_meta() -> String {
     format!("{{\"{}\":{OURSELVES}}}", crate::exchange::META_SERVER)
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use crate::session::Session;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hub::Request;
-use message::{Address, Code, Envelope, Fault, Kind, Trace};
+use message::{Address, Code, Envelope, Fault, Kind, Trace, Verb};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -54,7 +54,12 @@ pub(crate) fn prepare(
     exchange.principal = visit.session.principal().name.clone();
     exchange.meta = fields.get("_meta").map(str::to_owned);
     let (address, item) = match method {
-        "tools/call" => named(gateway, Kind::Tool, fields)?,
+        "tools/call" => named(gateway, Kind::Tool, fields).inspect_err(|error| {
+            // What has no address does not pass the door, so it is written down here.
+            let name: String = fields.string("name").unwrap_or_default().chars().take(200).collect();
+            let fault = Fault::new(Code::UnknownTool, error.message.chars().take(500).collect::<String>());
+            visit.session.record_text(Verb::Call, format!("tool/{name}").into(), &fault);
+        })?,
         "prompts/get" => named(gateway, Kind::Prompt, fields)?,
         "resources/read" => {
             let uri = fields.string("uri").ok_or_else(|| missing("uri"))?;

@@ -6,18 +6,18 @@ use crate::exchange::Question;
 use crate::json::{Fields, Object, quote};
 use crate::rpc;
 use crate::session::secret_id;
-use message::Time;
+use message::{Dice, Time};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What our `requestState` begins with, to tell it from an upstream's.
-const MARK: &str = "tlp-";
-
 /// The calls that wait.
-#[derive(Default)]
-pub(crate) struct Parked(Mutex<HashMap<String, Waiting>>);
+pub(crate) struct Parked {
+    waiting: Mutex<HashMap<String, Waiting>>,
+    /// What our `requestState` begins with, to tell it from that of an upstream, which may be another gateway like this.
+    mark: String,
+}
 
 /// One call that waits.
 pub(crate) struct Waiting {
@@ -30,6 +30,11 @@ pub(crate) struct Waiting {
 }
 
 impl Parked {
+    /// Nothing waits yet.
+    pub(crate) fn new(dice: &Dice) -> Parked {
+        Parked { waiting: Mutex::default(), mark: format!("tlp-{:016x}-", dice.roll()) }
+    }
+
     /// Keeps a call; the result to send the client.
     pub(crate) fn park(
         &self,
@@ -53,10 +58,10 @@ impl Parked {
         let result = Object::new()
             .text("resultType", "input_required")
             .raw("inputRequests", &requests.done())
-            .text("requestState", &format!("{MARK}{token}"))
+            .text("requestState", &format!("{}{token}", self.mark))
             .raw("_meta", &crate::link::server_meta())
             .done();
-        let mut all = self.0.lock();
+        let mut all = self.waiting.lock();
         if all.len() >= most {
             return Err(full());
         }
@@ -72,8 +77,8 @@ impl Parked {
         about: &str,
     ) -> Option<Result<Waiting, rpc::Error>> {
         let state = crate::json::string(state?)?;
-        let token = state.strip_prefix(MARK)?;
-        let mut all = self.0.lock();
+        let token = state.strip_prefix(&self.mark)?;
+        let mut all = self.waiting.lock();
         let fits = all.get(token).is_some_and(|waiting| waiting.owner == *owner && waiting.about == about);
         let found = if fits { all.remove(token) } else { None };
         Some(found.ok_or_else(|| {
@@ -87,7 +92,7 @@ impl Parked {
     /// Gives up what nobody came back for.
     pub(crate) fn sweep(&self, now: Time) {
         let old: Vec<Waiting> = {
-            let mut all = self.0.lock();
+            let mut all = self.waiting.lock();
             let tokens: Vec<String> = all
                 .iter()
                 .filter(|(_, waiting)| waiting.until <= now)
@@ -100,7 +105,7 @@ impl Parked {
 
     /// Gives everything up.
     pub(crate) fn clear(&self) {
-        let all = std::mem::take(&mut *self.0.lock());
+        let all = std::mem::take(&mut *self.waiting.lock());
         drop(all);
     }
 }

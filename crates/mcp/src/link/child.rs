@@ -5,7 +5,7 @@ use super::{
     ALL_CAPABILITIES, Attribution, Call, Ear, Failure, OURSELVES, Outcome, Standing, reply_to, response,
     standing,
 };
-use crate::exchange::{Exchange, META_CAPABILITIES, META_CLIENT, META_VERSION, MODERN};
+use crate::exchange::{Exchange, META_CAPABILITIES, META_CLIENT, META_SUBSCRIPTION, META_VERSION, MODERN};
 use crate::json::{Fields, Object};
 use crate::rpc::{self, Message};
 use bytes::Bytes;
@@ -55,6 +55,8 @@ pub(crate) struct Child {
     pending: Mutex<HashMap<u64, Pending>>,
     running: Arc<Attribution>,
     questions: Arc<Semaphore>,
+    /// Listening requests that are not acknowledged yet.
+    opening: Mutex<HashMap<u64, oneshot::Sender<()>>>,
     next: AtomicU64,
     modern: std::sync::atomic::AtomicBool,
     level: Mutex<Option<String>>,
@@ -114,6 +116,7 @@ impl Child {
             pending: Mutex::new(HashMap::new()),
             running: Arc::default(),
             questions: Arc::new(Semaphore::new(QUESTIONS)),
+            opening: Mutex::default(),
             next: AtomicU64::new(1),
             modern: false.into(),
             level: Mutex::new(None),
@@ -270,12 +273,47 @@ impl Child {
                         exchange.notify(&method, Bytes::copy_from_slice(line.as_bytes()));
                     }
                 }
+                Standing::Opened => self.opened(params),
                 change => ear(change),
             },
             Ok(Message::Request { id, method, params }) => self.question(id, &method, params),
             Err((_, error)) => {
                 tracing::warn!(upstream = %self.name, error = %error.message, "a line of its output is no message");
             }
+        }
+    }
+
+    /// Follows a stateless child's changes, from when this returns until it ends or [`Child::unlisten`] is told the number.
+    pub(crate) async fn listen(&self, filter: &str) -> Result<u64, Fault> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (opened, open) = oneshot::channel();
+        self.opening.lock().insert(id, opened);
+        let params = Object::new().raw("notifications", filter).raw("_meta", &own_meta()).done();
+        self.tell(rpc::request(&id.to_string(), "subscriptions/listen", Some(&params))).await?;
+        let acknowledged = tokio::time::timeout(self.connect, open).await;
+        self.opening.lock().remove(&id);
+        match acknowledged {
+            Ok(Ok(())) => Ok(id),
+            _ => Err(Fault::new(Code::UpstreamFailed, "it did not acknowledge subscriptions/listen")),
+        }
+    }
+
+    /// Ends what [`Child::listen`] began.
+    pub(crate) async fn unlisten(&self, id: u64) {
+        let params = Object::new().raw("requestId", &id.to_string()).done();
+        if let Err(fault) = self.tell(rpc::notification("notifications/cancelled", Some(&params))).await {
+            tracing::debug!(upstream = %self.name, error = %fault, "it could not be told to stop listening");
+        }
+    }
+
+    fn opened(&self, params: Option<&str>) {
+        let fields = Fields::of(params).unwrap_or_default();
+        let meta = Fields::of(fields.get("_meta")).unwrap_or_default();
+        let id = meta.get(META_SUBSCRIPTION).and_then(|id| id.parse().ok());
+        if let Some(opening) = id.and_then(|id: u64| self.opening.lock().remove(&id))
+            && opening.send(()).is_err()
+        {
+            tracing::debug!(upstream = %self.name, "it acknowledged a listening request too late");
         }
     }
 

@@ -267,6 +267,10 @@ impl Upstream {
         let web = match &self.reach {
             Reach::Child { .. } => {
                 if let Some(child) = self.child() {
+                    if let Some(filter) = self.filter().filter(|_| child.is_modern()) {
+                        child.listen(&filter).await?;
+                        ear(Standing::Opened);
+                    }
                     child.ended.cancelled().await;
                 }
                 return Ok(());

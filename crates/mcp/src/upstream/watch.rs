@@ -5,7 +5,6 @@ use super::{Reach, Upstream};
 use crate::gateway::Change;
 use crate::json::quote;
 use crate::link::{Call, Ear, Failure, Standing, Web};
-use crate::rpc;
 use message::{Code, Fault};
 use net::CancellationToken;
 use std::sync::Arc;
@@ -22,6 +21,8 @@ pub(super) struct Watched {
     count: usize,
     /// Ends the stream that follows it, where it has one of its own.
     stop: CancellationToken,
+    /// The number of the listening request at a stateless child.
+    listening: Option<u64>,
 }
 
 impl Upstream {
@@ -38,22 +39,29 @@ impl Upstream {
                 return Err(Fault::new(Code::TooManySubscriptions, why).into());
             }
             let stop = self.stop.child_token();
-            watched.insert(uri.to_owned(), Watched { count: 1, stop: stop.clone() });
+            watched.insert(uri.to_owned(), Watched { count: 1, stop: stop.clone(), listening: None });
             stop
         };
         let began = match &self.reach {
             Reach::Web(web) if self.state.lock().modern => self.open_watch(web.clone(), uri, stop).await,
-            _ => self.tell("resources/subscribe", uri).await,
+            _ => self.subscribe(uri).await,
         };
         if began.is_err() {
-            self.forget(uri);
+            drop(self.forget(uri));
         }
         began
     }
 
     /// Ends what [`Upstream::watch`] began.
     pub(crate) async fn unwatch(&self, uri: &str) {
-        if !self.forget(uri) || (matches!(self.reach, Reach::Web(_)) && self.state.lock().modern) {
+        let Some(last) = self.forget(uri) else { return };
+        if matches!(self.reach, Reach::Web(_)) && self.state.lock().modern {
+            return;
+        }
+        if let Some(child) = self.child().filter(|child| child.is_modern()) {
+            if let Some(listening) = last.listening {
+                child.unlisten(listening).await;
+            }
             return;
         }
         if let Err(failure) = self.tell("resources/unsubscribe", uri).await {
@@ -68,22 +76,23 @@ impl Upstream {
         }
         let uris: Vec<String> = self.watched.lock().keys().cloned().collect();
         for uri in uris {
-            if let Err(failure) = self.tell("resources/subscribe", &uri).await {
+            if let Err(failure) = self.subscribe(&uri).await {
                 tracing::warn!(upstream = %self.name, uri, error = failure.text(), "a resource is not followed any more");
             }
         }
     }
 
-    /// Counts down; true when nobody follows it any more.
-    fn forget(&self, uri: &str) -> bool {
+    /// Counts down; the entry when nobody follows it any more.
+    fn forget(&self, uri: &str) -> Option<Watched> {
         let mut watched = self.watched.lock();
-        let Some(entry) = watched.get_mut(uri) else { return false };
+        let entry = watched.get_mut(uri)?;
         entry.count = entry.count.saturating_sub(1);
-        let last = entry.count == 0;
-        if last && let Some(entry) = watched.remove(uri) {
-            entry.stop.cancel();
+        if entry.count > 0 {
+            return None;
         }
-        last
+        let last = watched.remove(uri)?;
+        last.stop.cancel();
+        Some(last)
     }
 
     /// A stream of its own at a stateless upstream, so that another one's end or beginning loses nothing.
@@ -104,7 +113,7 @@ impl Upstream {
             }
             _ => {}
         });
-        let filter = format!("{{\"resourceSubscriptions\":[{}]}}", quote(uri));
+        let filter = filter(uri);
         let (draining, ended) = (self.tasks.draining(), stop.clone());
         self.tasks.spawn("mcp watch", async move {
             let following = async {
@@ -131,11 +140,24 @@ impl Upstream {
         }
     }
 
-    async fn tell(&self, method: &str, uri: &str) -> Result<(), Failure> {
-        if self.child().is_some_and(|child| child.is_modern()) {
-            let why = "resources of a stateless program on stdio cannot be followed";
-            return Err(Failure::Rpc(rpc::Error::new(rpc::METHOD_NOT_FOUND, why)));
+    /// Follows a resource on the connection that all share.
+    async fn subscribe(&self, uri: &str) -> Result<(), Failure> {
+        let Some(child) = self.child().filter(|child| child.is_modern()) else {
+            return self.tell("resources/subscribe", uri).await;
+        };
+        let listening = child.listen(&filter(uri)).await?;
+        match self.watched.lock().get_mut(uri) {
+            Some(entry) => entry.listening = Some(listening),
+            None => tracing::debug!(upstream = %self.name, uri, "nobody follows the resource any more"),
         }
+        Ok(())
+    }
+
+    async fn tell(&self, method: &str, uri: &str) -> Result<(), Failure> {
         self.own(&Call::new(method, format!("\"uri\":{}", quote(uri)))).await.map(drop)
     }
+}
+
+fn filter(uri: &str) -> String {
+    format!("{{\"resourceSubscriptions\":[{}]}}", quote(uri))
 }

@@ -187,3 +187,19 @@ async fn log_messages_need_a_level() {
     let headers = [("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", "tools/list")];
     assert_eq!(gate.send("POST", &headers, &body.to_string()).await.error(), -32602);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_behind_a_gateway_keeps_its_own_state() {
+    let inner = Gate::before(Era::Legacy).await;
+    let url = format!("http://{}/mcp", inner.address);
+    let section =
+        json!({ "upstreams": { "in": { "url": url, "prefix": "" } }, "tools": { "publish": false } });
+    let outer = Gate::open(section, true).await;
+    let mut call = json!({ "name": "test_elicitation", "arguments": { "message": "who?" } });
+    let asked = outer.modern("tools/call", call.clone(), &[]).await.json()["result"].clone();
+    call["requestState"] = asked["requestState"].clone();
+    call["inputResponses"] =
+        json!({ "q1": { "action": "accept", "content": { "username": "ann", "email": "a@example.com" } } });
+    let done = outer.modern("tools/call", call, &[]).await;
+    assert!(text(&done).contains("ann"), "{asked} {}", done.text);
+}
