@@ -220,12 +220,100 @@ pub(super) fn webhook() -> Result<()> {
     })
 }
 
+/// One trace from a device's user property, an HTTP header and MCP's `_meta` to the servers behind us.
+pub(super) fn trace() -> Result<()> {
+    let folder = scratch("trace-upstreams")?;
+    let sink = fixture("webhook-fixture", &folder)?;
+    let tools = fixture("mcp-fixture", &folder)?;
+    let config = format!(
+        "{ACCESS}outlets: {{sink: {{http: {{url: 'http://127.0.0.1:{}/ok'}}}}}}\n\
+         routes: [{{name: r, from: 'topic/t/#', to: [out/sink]}}]\n\
+         mcp: {{upstreams: {{up: {{url: 'http://127.0.0.1:{}/mcp', prefix: ''}}}}}}\n",
+        sink.port, tools.port
+    );
+    let (server, _folder) = trunkline("trace", &config)?;
+    let port = server.port.to_string();
+    let of = |digit: &str| format!("00-{}-00f067aa0ba902b7-01", digit.repeat(32));
+    let publish = [
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &port,
+        "-u",
+        "tester",
+        "-P",
+        KEY,
+        "-V",
+        "mqttv5",
+        "-q",
+        "1",
+        "-t",
+        "t/mqtt",
+        "-m",
+        "x",
+    ];
+    let property = ["-D", "publish", "user-property", "traceparent", &of("a")];
+    command(Command::new("mosquitto_pub").args(publish).args(property))?;
+    let base = format!("http://127.0.0.1:{port}");
+    let key = format!("authorization: Bearer {KEY}");
+    let header = format!("traceparent: {}", of("b"));
+    output(Command::new("curl").args([
+        "-sf",
+        "-H",
+        &key,
+        "-H",
+        &header,
+        "-d",
+        "y",
+        &format!("{base}/api/topics/t/http"),
+    ]))?;
+    for digit in ["a", "b"] {
+        eventually("the trace at the webhook", || {
+            http(sink.port, "GET", "/received", "")
+                .ok()?
+                .contains(&format!("00-{}", digit.repeat(32)))
+                .then_some(())
+        })?;
+    }
+    let call = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"inspect_request","arguments":{{}},"_meta":{{
+        "traceparent":"{}","io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{{}},
+        "io.modelcontextprotocol/clientInfo":{{"name":"t","version":"1"}}}}}}}}"#,
+        of("c")
+    );
+    let heads = [
+        "mcp-protocol-version: 2026-07-28",
+        "mcp-method: tools/call",
+        "mcp-name: inspect_request",
+        "content-type: application/json",
+    ];
+    let mut ask = Command::new("curl");
+    ask.args([
+        "-s",
+        "-H",
+        &key,
+        "-H",
+        "accept: application/json, text/event-stream",
+        "-d",
+        &call,
+        &format!("{base}/mcp"),
+    ]);
+    for head in heads {
+        ask.args(["-H", head]);
+    }
+    let answer = output(&mut ask)?;
+    ensure!(answer.contains(&format!("00-{}", "c".repeat(32))), "the tool saw no trace: {answer}");
+    say("one trace each: MQTT user property and HTTP header to the webhook, MCP _meta to the tool")
+}
+
 pub(super) fn refusals() -> Result<()> {
     // The second key is the word "secret": only its digest stands here.
     let config = "access:\n  keys:\n    - {name: tester, key: 'env:TRUNKLINE_TEST_KEY', roles: [admin]}\n    \
                   - {name: sensor, sha256: 2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b, roles: [sensor]}\n  \
                   roles: {sensor: {allow: [{verbs: [publish], on: ['topic/a/#']}]}}\n\
-                  queues: {orders: {}, small: {messages: 1}}\nlimits: {message_bytes: 1000}\n";
+                  queues: {orders: {}, small: {messages: 1}}\nlimits: {message_bytes: 1000, request_ms: 700}\n\
+                  routes:\n  - {name: checked, from: topic/checked, steps: [{validate: {schema: {type: object, required: [a]}}}], to: [queue/orders]}\n\
+                  models: {providers: {gone: {kind: openai, url: 'http://127.0.0.1:9/v1'}}, aliases: {gone: {provider: gone, model: x}}}\n";
     let (server, folder) = trunkline("refusals", config)?;
     let port = server.port;
     let expect = |what: &str, result: Result<String>, code: &str| -> Result<()> {
@@ -238,6 +326,15 @@ pub(super) fn refusals() -> Result<()> {
     http(port, "POST", "/api/queues/small", "x")?;
     expect("queue full", http(port, "POST", "/api/queues/small", "y"), "TL0007")?;
     expect("unknown method", http(port, "PATCH", "/api/queues/orders", ""), "TL0035")?;
+    expect("schema violation", http(port, "POST", "/api/topics/checked", "{\"b\":1}"), "TL0006")?;
+    let ask = |model: &str, text: &str| {
+        let body =
+            format!("{{\"model\":\"{model}\",\"messages\":[{{\"role\":\"user\",\"content\":{text}}}]}}");
+        http(port, "POST", "/v1/chat/completions", &body)
+    };
+    expect("upstream down", ask("gone", "\"hello\""), "TL0008")?;
+    expect("deadline passed", ask("echo", "\"{\\\"echo\\\":{\\\"delay_ms\\\":5000}}\""), "TL0009")?;
+    expect("unknown model", ask("ecko", "\"hello\""), "TL0030")?;
     let wrong = output(Command::new("curl").args([
         "-s",
         "-H",
