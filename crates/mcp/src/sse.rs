@@ -57,7 +57,11 @@ impl Decoder {
 
     /// One line without its end: LF, CRLF or CR. A CR at the very end of what has arrived waits for what follows it.
     fn line(&mut self) -> Option<String> {
-        if !self.started && self.buffer.len() >= 3 {
+        // A byte order mark may stand at the very beginning, and may itself arrive in pieces.
+        if !self.started {
+            if self.buffer.len() < 3 && [0xef, 0xbb, 0xbf].starts_with(&self.buffer) {
+                return None;
+            }
             self.started = true;
             if self.buffer.starts_with(&[0xef, 0xbb, 0xbf]) {
                 drop(self.buffer.split_to(3));

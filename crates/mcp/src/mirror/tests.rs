@@ -44,3 +44,13 @@ fn annotations_are_found_or_refused() {
         assert!(params(&bad).is_err(), "{bad}");
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_text_survives_a_header(text in ".*") {
+        let header = encode(&text).into_owned();
+        proptest::prop_assert!(http::HeaderValue::from_str(&header).is_ok());
+        let back = decode(&header);
+        proptest::prop_assert_eq!(back.as_deref(), Some(text.as_str()));
+    }
+}

@@ -49,3 +49,25 @@ fn faults_carry_their_code_in_data() {
     assert_eq!(Error::from(&Fault::new(Code::Forbidden, "no")).code, 2);
     assert_eq!(Error::read(&error.object()).data, error.data);
 }
+
+proptest::proptest! {
+    #[test]
+    fn garbage_is_refused_and_never_panics(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+        if let Err((_, error)) = Message::parse(&bytes) {
+            proptest::prop_assert!(matches!(error.code, PARSE | INVALID_REQUEST | INVALID_PARAMS));
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read(method in ".{0,40}", id in proptest::num::i64::ANY) {
+        let bytes = request(&id.to_string(), &method, Some("{\"a\":1.0}"));
+        match Message::parse(&bytes) {
+            Ok(Message::Request { id: read, method: theirs, params }) => {
+                proptest::prop_assert_eq!(read, id.to_string());
+                proptest::prop_assert_eq!(theirs, method);
+                proptest::prop_assert_eq!(params, Some("{\"a\":1.0}"));
+            }
+            other => proptest::prop_assert!(false, "{:?}", other),
+        }
+    }
+}

@@ -37,3 +37,28 @@ fn an_endless_event_is_refused() {
     assert!(refused);
     assert_eq!(&frame(b"{\n}")[..], b"event: message\ndata: { }\n\n");
 }
+
+proptest::proptest! {
+    #[test]
+    fn garbage_never_panics_and_any_cut_agrees(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300), cut in 1_usize..40) {
+        let read = |size: usize| {
+            let mut decoder = Decoder::new(10_000);
+            let mut frames = Vec::new();
+            for piece in bytes.chunks(size) {
+                decoder.push(piece);
+                frames.extend(std::iter::from_fn(|| decoder.next()));
+            }
+            frames
+        };
+        proptest::prop_assert_eq!(read(cut), read(1));
+    }
+
+    #[test]
+    fn what_is_written_is_read(text in "[ -~\\n\\r]{1,200}") {
+        let mut decoder = Decoder::new(10_000);
+        decoder.push(&frame(text.as_bytes()));
+        let data = decoder.next().map(|frame| frame.data);
+        let expected = text.replace(['\n', '\r'], " ");
+        proptest::prop_assert_eq!(data.as_deref(), Some(expected.as_str()));
+    }
+}
