@@ -26,7 +26,8 @@ pub struct Limits {
     /// The most targets that one message may reach through routes; more are refused with TL0013. Default 64.
     pub fan_out: usize,
     /// How long a request may take when its caller names no deadline, in milliseconds; then TL0009.
-    /// Default 60,000. Streaming model answers count until their first byte.
+    /// Default 60,000. Streaming answers count until their first
+    /// byte. A model call's deadline is its provider's `timeout`.
     pub request_ms: u64,
     /// The largest answer of an upstream that is held in memory, in bytes; a larger one fails with TL0003.
     /// Streams are passed on piecewise and not bounded by it. Default 16 MiB.

@@ -311,9 +311,10 @@ pub(super) fn refusals() -> Result<()> {
     let config = "access:\n  keys:\n    - {name: tester, key: 'env:TRUNKLINE_TEST_KEY', roles: [admin]}\n    \
                   - {name: sensor, sha256: 2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b, roles: [sensor]}\n  \
                   roles: {sensor: {allow: [{verbs: [publish], on: ['topic/a/#']}]}}\n\
-                  queues: {orders: {}, small: {messages: 1}}\nlimits: {message_bytes: 1000, request_ms: 700}\n\
+                  queues: {orders: {}, small: {messages: 1}}\nlimits: {message_bytes: 1000}\n\
                   routes:\n  - {name: checked, from: topic/checked, steps: [{validate: {schema: {type: object, required: [a]}}}], to: [queue/orders]}\n\
-                  models: {providers: {gone: {kind: openai, url: 'http://127.0.0.1:9/v1'}}, aliases: {gone: {provider: gone, model: x}}}\n";
+                  models: {providers: {gone: {kind: openai, url: 'http://127.0.0.1:9/v1'}, slow: {kind: echo, timeout: 500ms}}, \
+                  aliases: {gone: {provider: gone, model: x}, slow: {provider: slow, model: echo}}}\n";
     let (server, folder) = trunkline("refusals", config)?;
     let port = server.port;
     let expect = |what: &str, result: Result<String>, code: &str| -> Result<()> {
@@ -333,7 +334,7 @@ pub(super) fn refusals() -> Result<()> {
         http(port, "POST", "/v1/chat/completions", &body)
     };
     expect("upstream down", ask("gone", "\"hello\""), "TL0008")?;
-    expect("deadline passed", ask("echo", "\"{\\\"echo\\\":{\\\"delay_ms\\\":5000}}\""), "TL0009")?;
+    expect("deadline passed", ask("slow", "\"{\\\"echo\\\":{\\\"delay_ms\\\":5000}}\""), "TL0009")?;
     expect("unknown model", ask("ecko", "\"hello\""), "TL0030")?;
     let wrong = output(Command::new("curl").args([
         "-s",
