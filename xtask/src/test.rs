@@ -4,6 +4,7 @@
 mod crash;
 mod judges;
 mod people;
+mod trace;
 
 use crate::run::{cargo, say};
 use crate::{peers, tidy};
@@ -26,7 +27,7 @@ const PARTS: &[Part] = &[
     ("mllp", "PyPI's hl7 mllp_send through a route to a queue and a topic", people::mllp),
     ("http", "curl against the data API", people::services),
     ("webhook", "retry, breaker, dead letters with attempts, replay by the command line", people::webhook),
-    ("trace", "traceparent from MQTT, HTTP and MCP to the servers behind us", people::trace),
+    ("trace", "traceparent from MQTT, HTTP and MCP to the servers behind us", trace::run),
     (
         "refusals",
         "wrong key, forbidden, too large, malformed, unknown; a bad configuration",

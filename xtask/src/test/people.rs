@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Waits until `check` says something, for at most ten seconds.
-fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> Result<T> {
+pub(super) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> Result<T> {
     let began = Instant::now();
     loop {
         if let Some(found) = check() {
@@ -220,92 +220,6 @@ pub(super) fn webhook() -> Result<()> {
     })
 }
 
-/// One trace from a device's user property, an HTTP header and MCP's `_meta` to the servers behind us.
-pub(super) fn trace() -> Result<()> {
-    let folder = scratch("trace-upstreams")?;
-    let sink = fixture("webhook-fixture", &folder)?;
-    let tools = fixture("mcp-fixture", &folder)?;
-    let config = format!(
-        "{ACCESS}outlets: {{sink: {{http: {{url: 'http://127.0.0.1:{}/ok'}}}}}}\n\
-         routes: [{{name: r, from: 'topic/t/#', to: [out/sink]}}]\n\
-         mcp: {{upstreams: {{up: {{url: 'http://127.0.0.1:{}/mcp', prefix: ''}}}}}}\n",
-        sink.port, tools.port
-    );
-    let (server, _folder) = trunkline("trace", &config)?;
-    let port = server.port.to_string();
-    let of = |digit: &str| format!("00-{}-00f067aa0ba902b7-01", digit.repeat(32));
-    let publish = [
-        "-h",
-        "127.0.0.1",
-        "-p",
-        &port,
-        "-u",
-        "tester",
-        "-P",
-        KEY,
-        "-V",
-        "mqttv5",
-        "-q",
-        "1",
-        "-t",
-        "t/mqtt",
-        "-m",
-        "x",
-    ];
-    let property = ["-D", "publish", "user-property", "traceparent", &of("a")];
-    command(Command::new("mosquitto_pub").args(publish).args(property))?;
-    let base = format!("http://127.0.0.1:{port}");
-    let key = format!("authorization: Bearer {KEY}");
-    let header = format!("traceparent: {}", of("b"));
-    output(Command::new("curl").args([
-        "-sf",
-        "-H",
-        &key,
-        "-H",
-        &header,
-        "-d",
-        "y",
-        &format!("{base}/api/topics/t/http"),
-    ]))?;
-    for digit in ["a", "b"] {
-        eventually("the trace at the webhook", || {
-            http(sink.port, "GET", "/received", "")
-                .ok()?
-                .contains(&format!("00-{}", digit.repeat(32)))
-                .then_some(())
-        })?;
-    }
-    let call = format!(
-        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"inspect_request","arguments":{{}},"_meta":{{
-        "traceparent":"{}","io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{{}},
-        "io.modelcontextprotocol/clientInfo":{{"name":"t","version":"1"}}}}}}}}"#,
-        of("c")
-    );
-    let heads = [
-        "mcp-protocol-version: 2026-07-28",
-        "mcp-method: tools/call",
-        "mcp-name: inspect_request",
-        "content-type: application/json",
-    ];
-    let mut ask = Command::new("curl");
-    ask.args([
-        "-s",
-        "-H",
-        &key,
-        "-H",
-        "accept: application/json, text/event-stream",
-        "-d",
-        &call,
-        &format!("{base}/mcp"),
-    ]);
-    for head in heads {
-        ask.args(["-H", head]);
-    }
-    let answer = output(&mut ask)?;
-    ensure!(answer.contains(&format!("00-{}", "c".repeat(32))), "the tool saw no trace: {answer}");
-    say("one trace each: MQTT user property and HTTP header to the webhook, MCP _meta to the tool")
-}
-
 pub(super) fn refusals() -> Result<()> {
     // The second key is the word "secret": only its digest stands here.
     let config = "access:\n  keys:\n    - {name: tester, key: 'env:TRUNKLINE_TEST_KEY', roles: [admin]}\n    \
@@ -317,6 +231,29 @@ pub(super) fn refusals() -> Result<()> {
                   aliases: {gone: {provider: gone, model: x}, slow: {provider: slow, model: echo}}}\n";
     let (server, folder) = trunkline("refusals", config)?;
     let port = server.port;
+    coded(port)?;
+    let wrong = output(Command::new("curl").args([
+        "-s",
+        "-H",
+        "authorization: Bearer nobody",
+        &format!("http://127.0.0.1:{port}/admin/overview"),
+    ]))?;
+    ensure!(wrong.contains("TL0001"), "wrong key: {wrong}");
+    let forbidden = output(Command::new("curl").args([
+        "-s",
+        "-H",
+        "authorization: Bearer secret",
+        "-d",
+        "x",
+        &format!("http://127.0.0.1:{port}/api/topics/b"),
+    ]))?;
+    ensure!(forbidden.contains("TL0002"), "forbidden: {forbidden}");
+    garbage(port)?;
+    bad_configuration(port, &folder)
+}
+
+/// Refusals over HTTP, each with its own code.
+fn coded(port: u16) -> Result<()> {
     let expect = |what: &str, result: Result<String>, code: &str| -> Result<()> {
         let said = result.err().map(|error| error.to_string()).unwrap_or_default();
         ensure!(said.contains(code), "{what}: expected {code}, got {said:?}");
@@ -336,24 +273,7 @@ pub(super) fn refusals() -> Result<()> {
     expect("upstream down", ask("gone", "\"hello\""), "TL0008")?;
     expect("deadline passed", ask("slow", "\"{\\\"echo\\\":{\\\"delay_ms\\\":5000}}\""), "TL0009")?;
     expect("unknown model", ask("ecko", "\"hello\""), "TL0030")?;
-    let wrong = output(Command::new("curl").args([
-        "-s",
-        "-H",
-        "authorization: Bearer nobody",
-        &format!("http://127.0.0.1:{port}/admin/overview"),
-    ]))?;
-    ensure!(wrong.contains("TL0001"), "wrong key: {wrong}");
-    let forbidden = output(Command::new("curl").args([
-        "-s",
-        "-H",
-        "authorization: Bearer secret",
-        "-d",
-        "x",
-        &format!("http://127.0.0.1:{port}/api/topics/b"),
-    ]))?;
-    ensure!(forbidden.contains("TL0002"), "forbidden: {forbidden}");
-    garbage(port)?;
-    bad_configuration(port, &folder)
+    Ok(())
 }
 
 /// Bytes of no protocol: the connection ends and the server lives.
