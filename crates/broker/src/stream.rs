@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use store::{Log, Table, Write};
 use tokio::sync::Notify;
@@ -63,6 +64,8 @@ pub struct StreamStats {
     pub messages_in: u64,
     /// Messages read since start.
     pub messages_out: u64,
+    /// Readers that follow it now.
+    pub followers: u64,
 }
 
 /// Every how many records the index has a mark.
@@ -94,6 +97,7 @@ pub(crate) struct Stream {
     index: Mutex<Index>,
     grown: Notify,
     counters: Arc<Counters>,
+    followers: AtomicU64,
 }
 
 impl Stream {
@@ -111,6 +115,7 @@ impl Stream {
             index: Mutex::default(),
             grown: Notify::new(),
             counters,
+            followers: AtomicU64::new(0),
         };
         stream.load()?;
         if let Some(options) = options {
@@ -293,6 +298,7 @@ impl Stream {
             oldest: first.filter(|_| head < tail).map(|mark| mark.time),
             messages_in,
             messages_out,
+            followers: self.followers.load(Ordering::Relaxed),
         }
     }
 
@@ -336,9 +342,16 @@ pub struct Follower {
     at: u64,
 }
 
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.stream.followers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Follower {
     pub(crate) fn new(stream: Arc<Stream>, from: StartAt) -> Result<Follower, Fault> {
         let at = stream.offset_of(from)?;
+        stream.followers.fetch_add(1, Ordering::Relaxed);
         Ok(Follower { stream, at })
     }
 

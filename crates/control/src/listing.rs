@@ -38,7 +38,7 @@ fn streams(asked: &Asked) -> Result<Value, Fault> {
             "name": row.address.name(), "address": row.address.to_string(), "head": row.stats.head, "tail": row.stats.tail,
             "depth": row.stats.tail.saturating_sub(row.stats.head), "bytes": row.stats.bytes,
             "oldest_ms": row.stats.oldest.map(|time| millis(now.since(time))), "in": row.stats.messages_in,
-            "out": row.stats.messages_out, "rate_in": came, "rate_out": went,
+            "out": row.stats.messages_out, "consumers": row.stats.followers, "rate_in": came, "rate_out": went,
         }));
     }
     Ok(items(list))
