@@ -225,9 +225,13 @@ async fn sniff<'a>(door: &'a Door, conn: &mut Conn) -> Option<&'a Sniffer> {
         if !undecided || bytes.len() >= SNIFF_BYTES_MAX {
             Metrics::count(&door.connections.metrics().unknown);
             let first = bytes.get(..bytes.len().min(32)).unwrap_or_default();
-            tracing::info!(
-                peer = %conn.peer(), code = %Code::UnknownProtocol, first = %first.escape_ascii(),
+            let what = if first.starts_with(&[0x16, 0x03]) {
+                "a client speaks TLS, for which this port has no certificate: see `tls` in the configuration"
+            } else {
                 "no protocol of this port starts like that"
+            };
+            tracing::info!(
+                peer = %conn.peer(), code = %Code::UnknownProtocol, first = %first.escape_ascii(), "{what}"
             );
             refuse(conn).await;
             return None;

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 /// One program through which agents, services and devices exchange messages under control.
 #[derive(Parser)]
-#[command(name = "trunkline", version, about, arg_required_else_help = true)]
+#[command(name = "trunkline", version, arg_required_else_help = true)]
 struct Line {
     #[command(subcommand)]
     command: Command,
@@ -47,14 +47,14 @@ enum Command {
     },
     /// Run the server with the example configuration and a little traffic of its own.
     Demo {
-        /// Where to listen.
-        #[arg(long, default_value = "127.0.0.1:7400")]
-        listen: std::net::SocketAddr,
-        /// Where to keep data; a fresh temporary folder by default.
+        /// Where to listen: an IP address and a port. Default 127.0.0.1:7400, or what the folder's configuration says.
+        #[arg(long)]
+        listen: Option<std::net::SocketAddr>,
+        /// Where to keep the configuration, the key and the data. By default a temporary folder that goes with the demo.
         #[arg(long)]
         data: Option<PathBuf>,
     },
-    /// Publish one message to a topic, queue, stream or outlet.
+    /// Publish one message to a topic, queue or stream.
     Publish(topic::Publish),
     /// Follow topics until interrupted.
     Subscribe(topic::Subscribe),
@@ -83,10 +83,20 @@ pub fn main() -> ExitCode {
     match run(line.command) {
         Ok(code) => code,
         Err(error) => {
-            complain(&format!("error: {error:#}"));
+            let text = format!("error: {error:#}");
+            match fault_code(&text).filter(|_| !text.contains("trunkline explain")) {
+                Some(code) => complain(&format!("{text}\n  more: trunkline explain {code}")),
+                None => complain(&text),
+            }
             ExitCode::FAILURE
         }
     }
+}
+
+/// The first fault code that a text names.
+fn fault_code(text: &str) -> Option<&str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric())
+        .find(|word| word.starts_with("TL") && message::Code::find(word).is_some())
 }
 
 fn run(command: Command) -> Result<ExitCode> {

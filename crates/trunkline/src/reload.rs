@@ -1,7 +1,7 @@
 //! Reload: when the configuration file changes, it is checked whole and applied; a bad one changes nothing.
 //! The file is looked at once a second and compared by its hash, which holds on every file system; SIGHUP looks at once.
 
-use crate::config::{Problem, load, parse};
+use crate::config::{Problem, Program, load, parse};
 use crate::serve::{Inlets, Running, section};
 use hub::Hub;
 use message::Misfit;
@@ -22,6 +22,8 @@ pub(crate) struct Parts {
     pub(crate) inlets: Arc<Inlets>,
     pub(crate) mcp: mcp::Gateway,
     pub(crate) models: Arc<ai::Gateway>,
+    /// What the process was started with and does not change while it runs.
+    pub(crate) program: Program,
     /// The file; none when the program was started without one.
     pub(crate) file: Option<PathBuf>,
 }
@@ -31,6 +33,12 @@ impl Parts {
     async fn apply(&self, file: &Path) -> Result<(), Box<Problem>> {
         let (document, settings) = load(file)?;
         crate::serve::check(&document, &settings).await?;
+        for field in changed(&self.program, &settings.program) {
+            tracing::warn!(
+                field,
+                "this field takes effect at the next start; the rest of the file applies now"
+            );
+        }
         let point = |misfit: Misfit| document.locate(&misfit);
         self.hub.apply(settings.hub.clone()).await.map_err(point)?;
         for (name, inlet) in self.inlets.iter() {
@@ -69,6 +77,21 @@ impl Parts {
             })
         })
     }
+}
+
+/// The fields of the process that a new file would change.
+fn changed(old: &Program, new: &Program) -> Vec<&'static str> {
+    let fields = [
+        ("listen", old.listen == new.listen),
+        ("ports", old.ports == new.ports),
+        ("tls", old.tls == new.tls),
+        ("data", old.data == new.data),
+        ("durability", old.durability == new.durability),
+        ("log", old.log == new.log),
+        ("egress", old.egress == new.egress),
+        ("drain", old.drain == new.drain),
+    ];
+    fields.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
 }
 
 fn as_json(problem: &Problem) -> Value {

@@ -46,10 +46,15 @@ pub struct Running {
 
 /// Runs the server with a configuration file until it is told to stop.
 pub async fn run(file: &Path) -> Result<()> {
-    let (document, settings) = load(file).map_err(|problem| anyhow!("{problem}"))?;
+    let (document, settings) =
+        load(file).map_err(|problem| anyhow!("{problem}\n  more: trunkline explain TL0012"))?;
     logging::start(&settings.program.log);
+    let nobody = settings.hub.access.keys.is_empty() && !settings.hub.access.trust_loopback;
     let running = Arc::new(start(&document, settings, Some(file)).await?);
     reload::watch(&running, file);
+    if nobody {
+        tracing::warn!(config = %file.display(), "nobody can get in: the configuration has no keys, see access.keys");
+    }
     tracing::info!(address = %running.address, config = %file.display(), version = env!("CARGO_PKG_VERSION"), "ready");
     stopped().await?;
     running.stop().await;
@@ -106,6 +111,7 @@ pub async fn start(document: &Document, settings: Settings, file: Option<&Path>)
         inlets: Arc::clone(&inlets),
         mcp: mcp.clone(),
         models: Arc::clone(&models),
+        program: program.clone(),
         file: file.map(Path::to_owned),
     };
     let console = control::Console {
@@ -145,21 +151,42 @@ fn open_engine(data: &PathBuf, durability: Durability) -> Result<Arc<dyn Engine>
     if durability == Durability::Memory {
         return Ok(Arc::new(store::Memory::new(store::Faults::none())));
     }
-    std::fs::create_dir_all(data)
-        .with_context(|| format!("cannot make the data folder {}", data.display()))?;
+    make_folder(data)?;
     let options = store::Options { durability, ..store::Options::default() };
     let engine = store::Embedded::open(data, options)
         .with_context(|| format!("cannot open the store in {}", data.display()))?;
     Ok(Arc::new(engine))
 }
 
+/// Makes the data folder, and says where it should have been and who chooses it.
+fn make_folder(data: &Path) -> Result<()> {
+    let whole = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
+    if data.exists() && !data.is_dir() {
+        return Err(anyhow!(
+            "the data folder {} is no folder; `data` in the configuration names it",
+            whole.display()
+        ));
+    }
+    std::fs::create_dir_all(data).with_context(|| {
+        format!("cannot make the data folder {}, which `data` in the configuration names", whole.display())
+    })
+}
+
 /// A section for a protocol that nobody speaks is a slip of the finger.
 pub(crate) fn check_protocols(settings: &Settings) -> Result<(), Misfit> {
+    let names: Vec<&str> = settings.hub.access.keys.iter().map(|key| key.name.as_str()).collect();
     let known: Vec<&str> = protocols().iter().map(|protocol| protocol.name).collect();
     for name in settings.protocols.keys() {
         if !known.contains(&name.as_str()) {
             let misfit = Misfit::new(format!("{name:?} is no protocol")).among(name, known.iter().copied());
             return Err(misfit.at(name).at("protocols"));
+        }
+    }
+    for (protocol, section) in &settings.protocols {
+        let principal = section.get("principal").and_then(Value::as_str);
+        if let Some(name) = principal.filter(|name| !names.contains(name)) {
+            let misfit = Misfit::new(format!("nobody under access.keys is named {name:?}"));
+            return Err(misfit.among(name, names).at("principal").at(protocol).at("protocols"));
         }
     }
     for (place, port) in settings.program.ports.iter().enumerate() {
@@ -262,6 +289,10 @@ fn http_sniffer(routes: Arc<Routes>, tasks: Tasks, settings: Arc<net::http::Sett
 pub async fn check(document: &Document, settings: &Settings) -> Result<(), Box<Problem>> {
     let point = |misfit: Misfit| document.locate(&misfit);
     check_protocols(settings).map_err(|misfit| document.locate_key(&misfit))?;
+    if let Some(files) = &settings.program.tls {
+        let loaded = net::tls::Server::load(files.clone());
+        loaded.map_err(|fault| point(Misfit::new(fault.detail()).at("tls")))?;
+    }
     let hub = scratch(settings).await.map_err(point)?;
     hub.check(&settings.hub).map_err(point)?;
     open_inlets(&hub, settings).map_err(point)?;

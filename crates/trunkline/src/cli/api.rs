@@ -25,7 +25,7 @@ impl Api {
         let client =
             net::Client::new(settings, &net::Tasks::new(), message::Clock::system(), Default::default())
                 .map_err(|fault| anyhow!("{fault}"))?;
-        let url = reach.url.trim_end_matches('/').to_owned();
+        let url = base(&reach.url)?;
         let key = reach.key.as_ref().map(|key| HeaderValue::from_str(&format!("Bearer {key}")));
         let key = key.transpose().context("the key holds characters that no key has")?;
         Ok(Api { client, url, key, json: reach.json })
@@ -77,13 +77,29 @@ impl Api {
         let request = request.body(Body::full(body)).context("the request cannot be written")?;
         let options = net::Options::within(Duration::from_secs(120));
         let response = self.client.request(request, options).await.map_err(|fault| {
-            anyhow!("{fault}\n  is a server running at {}? start one with: trunkline demo", self.url)
+            let advice = if self.url.starts_with("https:") {
+                "does the server there speak TLS? without `tls` in its configuration it is reached at http://"
+            } else {
+                "is a server running there? start one with: trunkline demo"
+            };
+            anyhow!("{fault}\n  {advice}\n  --url or TRUNKLINE_URL says where it is")
         })?;
         if response.status().is_success() {
             return Ok(response);
         }
         bail!("{}", refusal(response).await)
     }
+}
+
+/// The URL that paths are appended to. What people type without a scheme is plain HTTP.
+fn base(url: &str) -> Result<String> {
+    let whole = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+    let scheme = whole.split_once("://").map_or("", |(scheme, _)| scheme);
+    let host = whole.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
+    if !["http", "https"].contains(&scheme) || host.is_none_or(|host| host.is_empty()) {
+        bail!("{url:?} is no URL of a server: write http://HOST:PORT, as in http://127.0.0.1:7400");
+    }
+    Ok(whole.trim_end_matches('/').to_owned())
 }
 
 /// What a refusal says: the problem document's words, or the status and the beginning of the body.
@@ -96,6 +112,12 @@ async fn refusal(response: Response) -> String {
         let (title, detail) =
             (problem["title"].as_str().unwrap_or(""), problem["detail"].as_str().unwrap_or(""));
         return format!("{code} {title}: {detail}\n  more: trunkline explain {code}");
+    }
+    // The model endpoints answer in OpenAI's form, with our code at the front.
+    if let Ok(answer) = serde_json::from_slice::<Value>(&body)
+        && let Some(message) = answer["error"]["message"].as_str()
+    {
+        return message.to_owned();
     }
     let text: String = String::from_utf8_lossy(&body).chars().take(300).collect();
     format!("the server answered {status}: {text}")

@@ -67,9 +67,12 @@ impl Doctor {
             return vec![Finding::Broken("the key holds characters that no key has".into())];
         };
         if api.get("/healthz").await.is_err() {
-            let free = TcpListener::bind("127.0.0.1:7400").is_ok();
-            let port = if free { "port 7400 is free" } else { "something else holds port 7400" };
-            return vec![Finding::Look(format!("no server answers at {}; {port}", self.reach.url))];
+            let mut text = format!("no server answers at {}", self.reach.url);
+            if self.reach.url.contains("127.0.0.1:7400") {
+                let free = TcpListener::bind("127.0.0.1:7400").is_ok();
+                text += if free { "; the port is free" } else { "; something else holds the port" };
+            }
+            return vec![Finding::Look(text)];
         }
         match api.get("/admin/overview").await {
             Err(error) => {

@@ -21,7 +21,10 @@ pub(super) fn run(code: Option<&str>) -> Result<ExitCode> {
         None => {
             let ids = Code::all().iter().map(|entry| entry.id);
             let near = message::nearest(&code.to_uppercase(), ids).map(|id| format!("; did you mean {id}?"));
-            complain(&format!("error: there is no fault code {code:?}{}", near.unwrap_or_default()));
+            complain(&format!(
+                "error: there is no fault code {code:?}{}\n  all of them: trunkline explain",
+                near.unwrap_or_default()
+            ));
             Ok(ExitCode::FAILURE)
         }
     }

@@ -88,7 +88,14 @@ impl Queue {
                 }
                 let selection = if all { json!({ "all": true }) } else { json!({ "numbers": numbers }) };
                 let done = api.post(&format!("/admin/queues/{}/replay", escaped(&name)), &selection).await?;
-                say(&format!("{} put back into queue/{name}", done["replayed"]))
+                say(&format!("{} put back into queue/{name}", done["replayed"]))?;
+                let wanted = u64::try_from(numbers.len()).unwrap_or(u64::MAX);
+                if done["replayed"].as_u64().is_some_and(|done| done < wanted) {
+                    bail!(
+                        "not all of these are dead letters of it; `trunkline queue dead {name}` shows them"
+                    );
+                }
+                Ok(())
             }
             Command::Purge { name, yes } => {
                 if !yes {
@@ -109,6 +116,8 @@ async fn list(api: &Api) -> Result<()> {
     let cell = |row: &Value, key: &str| match &row[key] {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
+        Value::Array(list) if list.is_empty() => "-".to_owned(),
+        Value::Array(list) => list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     };
     let keys = ["name", "ready", "leased", "delayed", "dead", "oldest_ms", "consumers", "in", "out"];

@@ -39,7 +39,9 @@ impl Publish {
             Kind::Topic => "/api/topics/",
             Kind::Queue => "/api/queues/",
             Kind::Stream => "/api/streams/",
-            kind => bail!("{} takes no messages; topics, queues and streams do", kind.as_str()),
+            Kind::Tool => bail!("{address} is called: trunkline tools call {} '{{…}}'", address.name()),
+            Kind::Model => bail!("{address} is asked: trunkline models ask {} '…'", address.name()),
+            _ => bail!("{address} cannot be published to from outside; topics, queues and streams can"),
         };
         let body = match self.body.as_deref() {
             None | Some("-") => {
@@ -85,6 +87,16 @@ pub(super) struct Subscribe {
 
 impl Subscribe {
     pub(super) async fn run(self) -> Result<()> {
+        if let Some(name) = self.filter.strip_prefix("queue/") {
+            bail!("only topics can be followed; see into a queue with: trunkline queue peek {name}");
+        }
+        if self.filter.starts_with("stream/") {
+            bail!(
+                "only topics can be followed; read a stream with: curl {}/api/{}",
+                self.reach.url,
+                self.filter.replacen("stream", "streams", 1)
+            );
+        }
         let filter = self.filter.strip_prefix("topic/").unwrap_or(&self.filter);
         let api = Api::new(&self.reach)?;
         let accept = [("accept".to_owned(), "text/event-stream".to_owned())];

@@ -14,6 +14,8 @@ pub struct Document {
     file: PathBuf,
     text: String,
     root: Node,
+    /// What the environment has set, with the variable's name.
+    overrides: Vec<(Vec<String>, String)>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,10 +63,12 @@ impl Document {
         let root = if empty {
             Node { place: Place { line: 1, column: 1 }, tree: Tree::Map(Vec::new()) }
         } else {
-            let parsed: Result<Spanned<Tree>, _> = serde_saphyr::from_str(text);
+            // YAML 1.1's `y`, `no` and `on` are names here: only `true` and `false` are booleans.
+            let options = serde_saphyr::options! { strict_booleans: true };
+            let parsed: Result<Spanned<Tree>, _> = serde_saphyr::from_str_with_options(text, options);
             parsed.map(Node::from).map_err(|error| syntax_problem(file, text, &error))?
         };
-        Ok(Document { file: file.to_owned(), text: text.to_owned(), root })
+        Ok(Document { file: file.to_owned(), text: text.to_owned(), root, overrides: Vec::new() })
     }
 
     /// The same content without places.
@@ -72,13 +76,32 @@ impl Document {
         self.root.value()
     }
 
-    /// Sets the scalar at `path`, making the maps on the way; false when something that is no map stands in the way.
-    pub fn set(&mut self, path: &[String], value: Value) -> bool {
+    /// Sets the scalar at `path` for the environment `variable`, making the maps on the way; false when something that is no
+    /// map stands in the way.
+    pub fn set(&mut self, path: &[String], value: Value, variable: &str) -> bool {
+        self.overrides.push((path.to_vec(), variable.to_owned()));
         self.root.set(path, value)
+    }
+
+    /// A misfit of what the environment has set: no line of the file is to blame.
+    fn from_environment(&self, misfit: &Misfit) -> Option<Box<Problem>> {
+        let same = |path: &[String]| {
+            path.len() == misfit.path.len()
+                && path.iter().zip(&misfit.path).all(|(one, other)| one.eq_ignore_ascii_case(other))
+        };
+        let (_, variable) = self.overrides.iter().find(|(path, _)| same(path))?;
+        let mut problem =
+            Problem::whole(&self.file, format!("{} (the environment variable {variable})", misfit.what));
+        problem.field = misfit.path.join(".");
+        problem.hint.clone_from(&misfit.hint);
+        Some(problem)
     }
 
     /// Points a misfit at its place: that of the deepest key of its path that the file has.
     pub fn locate(&self, misfit: &Misfit) -> Box<Problem> {
+        if let Some(problem) = self.from_environment(misfit) {
+            return problem;
+        }
         let (place, _) = self.root.place(&misfit.path);
         Box::new(Problem {
             file: self.file.clone(),
@@ -210,6 +233,9 @@ impl Document {
     /// Like [`Document::locate`], but points at the key of the last step of the path: for keys that are unknown.
     pub fn locate_key(&self, misfit: &Misfit) -> Box<Problem> {
         let mut problem = self.locate(misfit);
+        if problem.line == 0 {
+            return problem;
+        }
         if let Some(place) = self.root.key_place(&misfit.path) {
             problem.line = place.line;
             problem.column = place.column;
@@ -297,14 +323,19 @@ fn place_of(location: &serde_saphyr::Location) -> Place {
 fn syntax_problem(file: &Path, text: &str, error: &serde_saphyr::Error) -> Box<Problem> {
     let place = error.location().map(|location| place_of(&location)).unwrap_or_default();
     let full = error.to_string();
-    let what = full.lines().next().unwrap_or("unreadable").trim_start_matches("error: ").to_owned();
+    let what = full.lines().next().unwrap_or("unreadable").trim_start_matches("error: ");
+    // The place is said by us, and the parser's own options are none of the reader's.
+    let what =
+        what.split_once(": ").filter(|(place, _)| place.starts_with("line ")).map_or(what, |(_, rest)| rest);
+    let what = what.split(", set DuplicateKeyPolicy").next().unwrap_or(what);
+    let hint = if what.starts_with("tabs ") { Some("indent with spaces".to_owned()) } else { None };
     Box::new(Problem {
         file: file.to_owned(),
         line: place.line,
         column: place.column,
         field: String::new(),
         what: format!("not valid YAML: {what}"),
-        hint: None,
+        hint,
         excerpt: excerpt(text, place.line),
     })
 }

@@ -111,8 +111,16 @@ pub enum LogFormat {
 
 /// Reads and checks a file.
 pub fn load(file: &Path) -> Result<(Document, Settings), Box<Problem>> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Problem::whole(file, format!("cannot be read: {error}")))?;
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        let mut problem = Problem::whole(file, format!("cannot be read: {error}"));
+        if error.kind() == std::io::ErrorKind::NotFound {
+            problem.hint = Some(format!(
+                "name another with -c, or write one: trunkline config default > {}",
+                file.display()
+            ));
+        }
+        problem
+    })?;
     parse(file, &text, std::env::vars())
 }
 
@@ -128,7 +136,7 @@ pub fn parse(
         let path: Vec<String> = path.split("__").map(str::to_lowercase).collect();
         // A scalar as YAML would read it, so that numbers and booleans keep their type.
         let scalar = serde_saphyr::from_str::<Value>(&value).ok().filter(|v| !v.is_object() && !v.is_array());
-        if !document.set(&path, scalar.unwrap_or(Value::String(value))) {
+        if !document.set(&path, scalar.unwrap_or(Value::String(value)), &name) {
             return Err(Problem::whole(
                 file,
                 format!("the environment variable {name} overrides nothing that is a scalar"),
@@ -169,6 +177,7 @@ pub fn check(document: &Document, base: &Path) -> Result<Settings, Box<Problem>>
     }
     sections.retain(|_, value| !value.is_null());
     let program: Program = section(document, Value::Object(sections))?;
+    check_level(&program.log.level).map_err(|misfit| document.locate(&misfit.at("level").at("log")))?;
     let mut hub: hub::Config = section(document, Value::Object(hub_part))?;
     hub.base = base.to_owned();
     Ok(Settings { program, hub, protocols, mcp, models })
@@ -193,6 +202,19 @@ pub(crate) fn top_keys() -> Vec<&'static str> {
     keys
 }
 
+/// A filter takes any word for the name of a part, so that a level with a slip in it would silence everything.
+fn check_level(level: &str) -> Result<(), Misfit> {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    for part in level.split(',').map(str::trim) {
+        let word = part.rsplit_once('=').map_or(part, |(_, word)| word);
+        if !LEVELS.iter().any(|one| one.eq_ignore_ascii_case(word)) {
+            let misfit = Misfit::new(format!("{word:?} is no level: {} are", LEVELS.join(", ")));
+            return Err(misfit.among(word, LEVELS));
+        }
+    }
+    Ok(())
+}
+
 fn section<T: DeserializeOwned>(document: &Document, value: Value) -> Result<T, Box<Problem>> {
     read(value).map_err(|misfit| pointed(document, misfit))
 }
@@ -215,16 +237,49 @@ pub(crate) fn read<T: DeserializeOwned>(value: Value) -> Result<T, Misfit> {
             }
         }
         let what = error.inner().to_string();
+        if what.starts_with("unknown variant") && path.len() > 1 {
+            // A word that is wrong is a value; only where it is the key of a map is it a step of the path.
+            let outer = path.iter().take(path.len() - 1).try_fold(&value, |value, key| match value {
+                Value::Array(list) => list.get(key.parse::<usize>().ok()?),
+                value => value.get(key),
+            });
+            if outer.is_some_and(Value::is_string) {
+                path.pop();
+            }
+        }
+        let what = plain(what);
         let mut misfit = Misfit { path, what, hint: None };
         let quoted: Vec<String> = misfit.what.split('`').skip(1).step_by(2).map(str::to_owned).collect();
         if let Some((word, known)) = quoted.split_first().filter(|_| misfit.what.starts_with("unknown ")) {
             misfit = misfit.clone().among(word, known.iter().map(String::as_str));
-            if misfit.path.last() != Some(word) {
+            if misfit.path.last() != Some(word) && !misfit.what.starts_with("unknown variant") {
                 misfit.path.push(word.clone());
             }
         }
         misfit
     })
+}
+
+/// What the reader of a file needs to know, where the deserializer speaks of the program's own types.
+fn plain(what: String) -> String {
+    if what.contains("socket address") {
+        return "no address to listen on: write an IP address and a port, as in 127.0.0.1:7400, 0.0.0.0:7400 or \"[::]:7400\""
+            .to_owned();
+    }
+    if what.contains("untagged enum Written") {
+        return "no quantity: write a whole number with its unit, as in 30s or 64MiB".to_owned();
+    }
+    let Some((found, expected)) = what.split_once(", expected ") else { return what };
+    let whole = ["u8", "u16", "u32", "u64", "usize"];
+    if expected.starts_with("struct ") {
+        format!("{found}, expected a map of fields")
+    } else if whole.contains(&expected) {
+        format!("{found}, expected a whole number that is not negative")
+    } else if expected == "path string" {
+        format!("{found}, expected the name of a file or folder")
+    } else {
+        what
+    }
 }
 
 #[cfg(test)]

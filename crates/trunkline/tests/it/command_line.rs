@@ -64,16 +64,65 @@ fn slips_in_a_configuration_are_pointed_at() {
     check("queues:\n  orders: {hold: soon}\n", "2:18", "no span of time");
     check(
         "routes:\n  - {name: a, from: topic/x, to: [queue/nowhere]}\n",
-        "2:36",
+        "2:35",
         "there is no queue \"nowhere\"",
     );
     check("routes:\n  - name: a\n    from: topics/x\n    to: [topic/y]\n", "3:11", "did you mean \"topic\"?");
     check(
         "queues: {q: {}}\nroutes:\n  - name: a\n    from: topic/x\n    steps:\n      - map: 'def f: f; f'\n    to: [queue/q]\n",
-        "6:14",
-        "",
+        "6:9",
+        "recursion is refused",
     );
     check("access: {keys: [{name: a, key: in-clear, roles: [admin]}]}\n", "1:32", "never the value itself");
     check("outlets:\n  shop: {htp: {url: 'http://127.0.0.1:1'}}\n", "2:10", "did you mean \"http\"?");
     check("protocols:\n  mqqt: {}\n", "2:3", "did you mean \"mqtt\"?");
+    check(
+        "listen: localhost:7400\n",
+        "1:9",
+        "listen: no address to listen on: write an IP address and a port",
+    );
+    check("listen: 7400\n", "1:9", "write an IP address and a port");
+    check("log: {format: yaml}\n", "1:15", "log.format: unknown variant");
+    check("log: {level: inof}\n", "1:14", "did you mean \"info\"?");
+    check("limits: {message_bytes: -1}\n", "1:25", "expected a whole number that is not negative");
+    check("queues: {a: 3}\n", "1:13", "expected a map of fields");
+    check("access:\n\tkeys: []\n", "2:2", "indent with spaces");
+    check("tls: {certificate: /nowhere/a.pem, key: /nowhere/b.pem}\n", "1:1", "/nowhere/a.pem");
+    check("protocols: {mllp: {publish: topic/in, principal: ghost}}\n", "1:51", "nobody under access.keys");
+    check("models: {aliases: {y: {provider: n, model: y}}}\n", "1:34", "");
+}
+
+#[test]
+fn a_slip_in_the_environment_is_named_with_its_variable() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("t.yaml");
+    std::fs::write(&file, "drain: 5s\n").unwrap();
+    let mut command = std::process::Command::new(crate::harness::binary());
+    let output =
+        command.args(["config", "check"]).arg(&file).env("TRUNKLINE__LISTEN", "nowhere").output().unwrap();
+    let said = text(&output.stderr);
+    assert!(said.contains("TRUNKLINE__LISTEN") && !said.contains("drain: 5s"), "{said}");
+}
+
+/// What a command must fail with, by exit code and words.
+fn fails(arguments: &[&str], code: i32, words: &str) {
+    let output = run(arguments);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+    assert!(said.contains(words), "{arguments:?}: expected {words:?}: {said}");
+}
+
+#[test]
+fn slips_on_the_command_line_are_answered_with_what_to_do() {
+    fails(&["serve", "-c", "/nowhere/t.yaml"], 1, "trunkline config default > /nowhere/t.yaml");
+    fails(&["queue", "ls", "--url", "127.0.0.1:1"], 1, "start one with: trunkline demo");
+    fails(&["queue", "ls", "--url", "https://127.0.0.1:1"], 1, "without `tls` in its configuration");
+    fails(&["queue", "ls", "--url", "ftp://x"], 1, "write http://HOST:PORT");
+    fails(&["subscribe", "queue/orders"], 1, "trunkline queue peek orders");
+    fails(&["publish", "tool/x", "{}"], 1, "trunkline tools call x");
+    fails(&["publish", "orders", "{}"], 1, "trunkline explain TL0011");
+    fails(&["demo", "--listen", "127.0.0.1:0", "--data", "/proc/nowhere"], 1, "--data names it");
+    fails(&["srve"], 2, "serve");
+    fails(&["explain", "nonsense"], 1, "all of them: trunkline explain");
+    assert!(text(&run(&["--help"]).stdout).starts_with("One program through which agents"));
 }

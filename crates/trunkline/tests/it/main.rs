@@ -2,6 +2,7 @@
 //! What needs other people's clients is in `cargo xtask test`, which installs them.
 
 mod command_line;
+mod demo;
 mod harness;
 mod lifecycle;
 mod messages;

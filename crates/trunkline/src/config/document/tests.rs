@@ -41,9 +41,9 @@ fn places_are_right() {
 #[test]
 fn scalars_can_be_overridden() {
     let mut document = document();
-    assert!(document.set(&["limits".into(), "message_bytes".into()], 7.into()));
-    assert!(document.set(&["log".into(), "level".into()], "debug".into()));
-    assert!(!document.set(&["listen".into(), "x".into()], 1.into()));
+    assert!(document.set(&["limits".into(), "message_bytes".into()], 7.into(), "V"));
+    assert!(document.set(&["log".into(), "level".into()], "debug".into(), "V"));
+    assert!(!document.set(&["listen".into(), "x".into()], 1.into(), "V"));
     assert_eq!(document.value()["limits"]["message_bytes"], 7);
     assert_eq!(document.value()["log"]["level"], "debug");
 }
