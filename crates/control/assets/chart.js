@@ -27,17 +27,17 @@ export function sparkline(tone = "in") {
   const stroke = s("path", { class: "line", "vector-effect": "non-scaling-stroke" });
   const el = s("svg", { class: `spark tone-${tone}`, viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" }, fill, stroke);
   const update = (values = []) => {
-    const list = points(values, Math.max(30, values.length), width, height, Math.max(1, ...values));
+    const list = points(values, Math.max(30, values.length), width, height, Math.max(1, ...values) * 1.2);
     attribute(stroke, "d", line(list));
     attribute(fill, "d", area(list, height));
   };
   return { el, update };
 }
 
-/** The next of 1, 2, 5 × 10ⁿ: an axis that changes rarely. */
+/** A round number above the value: an axis that changes rarely, with room for its label. */
 function nice(value) {
   const power = 10 ** Math.floor(Math.log10(Math.max(1, value)));
-  const found = [1, 2, 5, 10].find((factor) => factor * power >= value);
+  const found = [1, 2, 3, 4, 5, 6, 8, 10].find((factor) => factor * power >= value);
   return (found ?? 10) * power;
 }
 
@@ -102,7 +102,7 @@ export function areaChart({ label, series }) {
 
   const update = (lines, stepMs = 1000) => {
     const slots = Math.max(60, ...lines.map((one) => one.length));
-    const max = nice(Math.max(1, ...lines.flat()));
+    const max = nice(Math.max(1, ...lines.flat()) * 1.1);
     drawn = { lines, slots, step: stepMs / 1000 };
     lines.forEach((values, place) => {
       const list = points(values, slots, WIDTH, HEIGHT, max);

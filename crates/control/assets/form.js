@@ -33,7 +33,7 @@ function field(name, schema, required) {
   const usual = schema.default;
   const help = schema.description && h("small", { id: `${id}-help`, class: "muted" }, schema.description);
   const common = { id, name, required, "aria-describedby": help ? `${id}-help` : null };
-  const label = h("label", { for: id }, name, required && h("span", { class: "needed" }, " needed"), h("span", { class: "muted" }, ` ${kinds.join(" or ") || "any"}`));
+  const label = h("label", { for: id }, name, required && h("span", { class: "needed" }, " needed"), h("span", { class: "muted" }, ` ${kinds.length > 3 || !kinds.length ? "text or JSON" : kinds.join(" or ")}`));
   const { input, read } = control(name, schema, kinds, common, usual);
   return { name, read, el: h("div", { class: "field" }, label, input, help) };
 }

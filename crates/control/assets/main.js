@@ -251,6 +251,7 @@ window.addEventListener("hashchange", () => open());
 document.addEventListener("visibilitychange", () => (document.hidden ? stop() : !paused && tick()));
 document.addEventListener("keydown", (event) => event.key === "Escape" && closeMenu());
 at("main").addEventListener("click", closeMenu);
+at("nav").addEventListener("click", (event) => event.target.closest("a") && closeMenu());
 at("menu").addEventListener("click", toggleMenu);
 at("theme").addEventListener("click", toggleTheme);
 at("pause").addEventListener("click", togglePause);

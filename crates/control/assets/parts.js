@@ -66,7 +66,7 @@ export function empty(words, ...lines) {
 }
 
 export function copyLine(line) {
-  const button = h("button", { type: "button", class: "small", onclick: async () => {
+  const button = h("button", { type: "button", class: "mini", onclick: async () => {
     await navigator.clipboard?.writeText(line).catch(() => {});
     text(button, "copied");
     setTimeout(() => text(button, "copy"), 1200);

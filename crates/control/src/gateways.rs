@@ -98,13 +98,15 @@ fn models(asked: &Asked) -> Result<Value, Fault> {
             continue;
         }
         let (calls, failed, mean) = called(asked, &address);
-        let mine = sums.iter().filter(|(_, name, _)| **name == *model.alias);
-        let cost = mine.map(|(_, _, sum)| sum.cost_nano).sum();
-        let of = |tokens: fn(&ai::DeploymentStatus) -> u64| model.deployments.iter().map(tokens).sum::<u64>();
+        // Deployments are shared between aliases; what was used under this name is in the ledger.
+        let of = |part: fn(&access::Sum) -> u64| {
+            let mine = sums.iter().filter(|(_, name, _)| **name == *model.alias);
+            mine.map(|(_, _, sum)| part(sum)).fold(0_u64, u64::saturating_add)
+        };
         list.push(json!({
             "alias": model.alias, "address": model.address, "deployments": model.deployments, "price": model.price,
-            "calls": calls, "failed": failed, "avg_ms": mean, "cost_usd": usd(cost),
-            "input_tokens": of(|one| one.input_tokens), "output_tokens": of(|one| one.output_tokens),
+            "calls": calls, "failed": failed, "avg_ms": mean, "cost_usd": usd(of(|sum| sum.cost_nano)),
+            "input_tokens": of(|sum| sum.input_tokens), "output_tokens": of(|sum| sum.output_tokens),
         }));
     }
     Ok(items(list))

@@ -183,3 +183,8 @@ fn answered(result: Result<Value, Fault>) -> Response {
 pub(crate) fn items(list: Vec<Value>) -> Value {
     serde_json::json!({ "items": list })
 }
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ export default function access() {
       h("div", { class: "panel-head" }, h("h2", null, row.name), h("div", { class: "chips" }, row.roles.map((role) => h("span", { class: "chip" }, role)))),
       h("p", { class: "muted" }, `tenant ${row.tenant}`),
       verbs.length
-        ? h("dl", { class: "facts verbs" }, verbs.map(([verb, patterns]) => h("div", null, h("dt", null, verb), h("dd", null, patterns.map((pattern) => address(pattern))))))
+        ? h("dl", { class: "facts verbs" }, verbs.map(([verb, patterns]) => h("div", null, h("dt", null, verb), h("dd", null, patterns.map((pattern) => (pattern === "*/#" ? h("span", { class: "muted" }, "every address") : address(pattern)))))))
         : h("p", { class: "muted" }, "It may do nothing."));
     return { el };
   });

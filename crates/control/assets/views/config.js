@@ -51,7 +51,7 @@ function show(answer, area, verdict, well = "Nothing is wrong with it.") {
     return;
   }
   put(verdict, answer.problems.map((problem) => h("p", { class: "notice", "data-tone": "bad" },
-    h("button", { type: "button", class: "small", onclick: () => jump(area, problem.line) }, `line ${problem.line}, column ${problem.column}`),
+    h("button", { type: "button", class: "mini", onclick: () => jump(area, problem.line) }, `line ${problem.line}, column ${problem.column}`),
     " ", h("strong", null, problem.field), ` ${problem.what}`, problem.hint && `; ${problem.hint}`)));
 }
 

@@ -28,7 +28,7 @@ export default function connections() {
 }
 
 function closeButton(row) {
-  const button = h("button", { type: "button", class: "small", "aria-label": `Close connection ${row.id}`, onclick: async () => {
+  const button = h("button", { type: "button", class: "mini", "aria-label": `Close connection ${row.id}`, onclick: async () => {
     const agreed = await confirm(`Close connection ${row.id}?`, `${row.protocol} from ${row.peer}. The client may connect again at once; its leased messages come back when their leases end.`, "Close");
     if (agreed) await act(button, async () => {
       await remove(`/admin/connections/${row.id}`);

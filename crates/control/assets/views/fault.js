@@ -11,7 +11,7 @@ const RETRIES = { never: "It fails again until something is changed.", later: "I
 
 export default function fault({ name }) {
   const title = h("h1", null, name);
-  const facts = h("dl", { class: "facts" });
+  const facts = h("dl", { class: "facts page-facts" });
   const page = h("article", { class: "panel page" }, h("p", { class: "muted" }, "…"));
   const entries = h("ol", { class: "events" });
   const none = h("p", { class: "muted", hidden: true }, "Not among the latest faults.");

@@ -28,6 +28,7 @@ export default function overview() {
   const depths = queueBars();
   const faults = latestFaults();
   const protocols = protocolChips();
+  const outlets = outletChips();
   const welcome = h("section", { class: "panel welcome", hidden: true },
     h("h2", null, "Nothing has come in yet"),
     h("p", { class: "muted" }, "Send a first message and watch it arrive:"),
@@ -39,7 +40,7 @@ export default function overview() {
     h("div", { class: "charts" }, charts.map((one) => one.el)),
     h("div", { class: "figures" }, Object.values(figures).map((one) => one.el)),
     h("div", { class: "columns" },
-      h("div", { class: "column wide" }, tops.el, protocols.el),
+      h("div", { class: "column wide" }, tops.el, protocols.el, outlets.el),
       h("div", { class: "column" }, depths.el, faults.el)));
   let before = null;
 
@@ -57,6 +58,7 @@ export default function overview() {
       list("/admin/addresses?history=60", signal).then(tops.update).then(() => tops.fail(null), tops.fail),
       list("/admin/queues", signal).then(depths.update).then(() => depths.fail(null), depths.fail),
       list("/admin/faults?max=6", signal).then(faults.update).then(() => faults.fail(null), faults.fail),
+      list("/admin/outlets", signal).then(outlets.update).then(() => outlets.fail(null), outlets.fail),
       list("/admin/protocols", signal).then(protocols.update).then(() => protocols.fail(null), protocols.fail),
     ];
     await Promise.all(parts);
@@ -89,12 +91,12 @@ function drawFigures(figures, now, before) {
   figures.dead.update(count(now.queues.dead), now.queues.dead ? "look and replay" : "none", now.queues.dead ? "warn" : null);
   figures.connections.update(count(now.connections.open), `${count(now.connections.refused)} refused of ${count(now.connections.accepted)}`);
   const { state, bytes: size } = now.store;
-  figures.store.update(state, `${bytes(size)}, ${count(now.store.commits)} syncs`, state === "ok" ? "ok" : "bad");
+  figures.store.update(state, `${bytes(size)} on disk`, state === "ok" ? "ok" : "bad");
   figures.memory.update(bytes(now.memory_bytes), `${count(now.tasks)} tasks`);
-  if (before) {
-    const span = now.uptime_ms - before.uptime_ms;
-    if (span > 0) figures.cpu.update(percent(((now.cpu_ms - before.cpu_ms) / span) * 100), `${duration(now.cpu_ms)} in all`);
-  }
+  // At first the mean since the start, then the mean since the last look.
+  const then = before ?? { uptime_ms: 0, cpu_ms: 0 };
+  const span = now.uptime_ms - then.uptime_ms;
+  if (span > 0) figures.cpu.update(percent(((now.cpu_ms - then.cpu_ms) / span) * 100), `${duration(now.cpu_ms)} in all`);
   figures.uptime.update(age(now.uptime_ms), `version ${now.version}`);
 }
 
@@ -184,4 +186,24 @@ function protocolChips() {
   const box = panel("Protocols", chips);
   box.side.append(h("span", { class: "muted" }, "open connections"));
   return { el: box.el, fail: box.fail, update: patch };
+}
+
+function outletChips() {
+  const chips = h("ul", { class: "chips" });
+  const none = h("p", { class: "muted", hidden: true }, "No outlets are configured.");
+  const patch = keyed(chips, (row) => row.name, (row) => {
+    const state = h("b");
+    const el = h("li", { class: "chip", title: row.target }, row.name, state);
+    return { el, update: (now) => {
+      text(state, now.breaker === "closed" ? "delivering" : `breaker ${now.breaker.replace("_", " ")}`);
+      attribute(state, "data-tone", now.breaker === "closed" ? "ok" : "bad");
+    } };
+  });
+  const box = panel("Outlets", chips, none);
+  box.side.append(h("a", { href: "#/outlets" }, "all outlets"));
+  const update = (rows) => {
+    none.hidden = rows.length > 0;
+    patch(rows);
+  };
+  return { el: box.el, fail: box.fail, update };
 }

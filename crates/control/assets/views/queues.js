@@ -10,7 +10,7 @@ export default function queues() {
   const shown = table({
     label: "Queues", key: (row) => row.name, filter: "Filter queues", sort: "name",
     columns: [
-      { id: "name", label: "Queue", sort: (row) => (row.name.startsWith("$") ? `~${row.name}` : row.name), make: (row) => ({ el: h("a", { class: "strong", href: `#/queues/${encodeURIComponent(row.name)}` }, row.name) }) },
+      { id: "name", label: "Queue", sort: (row) => (row.name.startsWith("$") ? `\uffff${row.name}` : row.name), make: (row) => ({ el: h("a", { class: "strong", href: `#/queues/${encodeURIComponent(row.name)}` }, row.name) }) },
       { id: "depth", label: "Depth", num: true, text: (row) => count(row.depth), sort: (row) => row.depth },
       { id: "oldest", label: "Oldest", num: true, text: (row) => age(row.oldest_ms), sort: (row) => row.oldest_ms ?? -1 },
       { id: "ready", label: "Ready", num: true, text: (row) => count(row.ready), sort: (row) => row.ready },
