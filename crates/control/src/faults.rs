@@ -1,6 +1,6 @@
 //! The fault catalogue as pages, and what failed recently.
 
-use crate::{Asked, State, endpoint, items};
+use crate::{Asked, State, endpoint, items, put};
 use message::{Code, Entry, Fault, Verb};
 use net::http::{Call, Method, Response, Routes, StatusCode, handler, json, problem, respond};
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ fn page(call: &Call) -> Response {
     let accept = call.header("accept").unwrap_or("");
     if accept.contains("application/json") {
         let mut whole = summary(entry);
-        whole["page"] = entry.page.into();
+        put(&mut whole, "page", entry.page);
         return json(StatusCode::OK, &whole);
     }
     let media = if accept.contains("text/markdown") {

@@ -1,7 +1,7 @@
 //! Tools, MCP upstreams and models: what agents and applications see, and trying a tool by hand.
 
 use crate::listing::{usd, visible};
-use crate::{Asked, State, endpoint, items};
+use crate::{Asked, State, endpoint, items, member};
 use message::{Address, Fault, Kind, Verb};
 use net::http::{Method, Routes};
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ async fn tools(asked: &Asked) -> Result<Value, Fault> {
         let described: Value = serde_json::from_str(&tool.description).unwrap_or_default();
         list.push(json!({
             "name": tool.name, "address": tool.address.to_string(), "upstream": &*tool.upstream,
-            "description": described["description"], "input_schema": described["inputSchema"],
+            "description": member(&described, "description"), "input_schema": member(&described, "inputSchema"),
             "calls": calls, "failed": failed, "avg_ms": mean,
         }));
     }
@@ -78,8 +78,8 @@ async fn call(mut asked: Asked) -> Result<Value, Fault> {
             format!("there is no /admin/tools/{path}; POST to …/call"),
         ));
     };
-    let arguments = asked.body().await?["arguments"].take();
-    let arguments = if arguments.is_null() { json!({}) } else { arguments };
+    let body = asked.body().await?;
+    let arguments = body.get("arguments").cloned().unwrap_or_else(|| json!({}));
     let result = asked.state.console.mcp.call_tool(&asked.session, name, arguments.to_string()).await?;
     serde_json::from_str(&result).map_err(|error| {
         Fault::new(

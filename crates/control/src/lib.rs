@@ -179,6 +179,18 @@ fn answered(result: Result<Value, Fault>) -> Response {
     }
 }
 
+/// A member of a JSON object; null when it is not there.
+pub(crate) fn member<'v>(value: &'v Value, name: &str) -> &'v Value {
+    value.get(name).unwrap_or(&Value::Null)
+}
+
+/// Adds a member to a JSON object.
+pub(crate) fn put(object: &mut Value, name: &str, value: impl Into<Value>) {
+    if let Some(object) = object.as_object_mut() {
+        object.insert(name.to_owned(), value.into());
+    }
+}
+
 /// A list as every endpoint writes it.
 pub(crate) fn items(list: Vec<Value>) -> Value {
     serde_json::json!({ "items": list })

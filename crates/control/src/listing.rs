@@ -2,7 +2,7 @@
 
 use crate::overview::millis;
 use crate::queues::envelope;
-use crate::{Asked, State, admin, bad, endpoint, items};
+use crate::{Asked, State, admin, bad, endpoint, items, put};
 use message::{Address, Code, Fault, Kind, Pattern, Verb};
 use net::http::{Method, Routes};
 use serde_json::{Value, json};
@@ -99,17 +99,22 @@ fn outlets(asked: &Asked) -> Result<Value, Fault> {
 fn protocols(asked: &Asked) -> Result<Value, Fault> {
     let counts = asked.state.console.connections.protocols();
     let row = |protocol: &&'static hub::Protocol| {
-        let count = counts
-            .iter()
-            .find(|(name, _)| *name == protocol.name)
-            .map(|(_, count)| *count)
-            .unwrap_or_default();
+        let mine = counts.iter().filter(|(label, _)| speaks(protocol.name, label));
+        let (open, accepted) =
+            mine.fold((0, 0), |(open, accepted), (_, count)| (open + count.open, accepted + count.accepted));
         json!({
             "name": protocol.name, "title": protocol.title, "manual": protocol.manual, "port": protocol.port,
-            "open": count.open, "accepted": count.accepted,
+            "open": open, "accepted": accepted,
         })
     };
     Ok(items(asked.state.console.protocols.iter().map(row).collect()))
+}
+
+/// Whether a connection with this label came in by the protocol: HTTP's say their version, `http/1.1`.
+pub(crate) fn speaks(protocol: &str, label: &str) -> bool {
+    let version = label.strip_prefix(protocol);
+    version.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        || (protocol == "http" && label == "websocket")
 }
 
 fn keys(asked: &Asked) -> Result<Value, Fault> {
@@ -160,7 +165,7 @@ fn audit(asked: &Asked) -> Result<Value, Fault> {
     let next = lines.last().map_or(from.min(tail), |(offset, _)| offset + 1);
     let rows = lines.iter().filter_map(|(offset, line)| {
         let mut row: Value = serde_json::from_slice(line).ok()?;
-        row["offset"] = (*offset).into();
+        put(&mut row, "offset", *offset);
         Some(row)
     });
     Ok(json!({ "items": rows.collect::<Vec<_>>(), "next": next, "tail": tail }))

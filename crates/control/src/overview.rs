@@ -1,6 +1,6 @@
 //! The overview, health and readiness: whether the program is well, at a glance.
 
-use crate::{Asked, State, endpoint, items};
+use crate::{Asked, State, endpoint, items, put};
 use message::{Code, Fault, Verb};
 use net::http::{Call, Method, Routes, StatusCode, handler, json};
 use serde_json::{Value, json};
@@ -161,7 +161,7 @@ fn addresses(asked: &Asked) -> Result<Value, Fault> {
         if history > 0 {
             let (came, _) = asked.state.sampler.series(&address);
             let recent = came.get(came.len().saturating_sub(history)..).unwrap_or_default();
-            row["history"] = recent.into();
+            put(&mut row, "history", recent);
         }
         list.push(row);
     }

@@ -1,7 +1,7 @@
 //! Queues: how they are doing, what is in them, their dead letters, putting those back.
 
 use crate::overview::millis;
-use crate::{Asked, State, bad, endpoint, items};
+use crate::{Asked, State, bad, endpoint, items, member, put};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use broker::{DeadLetter, QueueStats, Selection};
@@ -160,8 +160,8 @@ pub(crate) fn envelope(envelope: &Envelope) -> Value {
         "traceparent": envelope.trace.as_ref().map(ToString::to_string), "bytes": envelope.body.len(),
     });
     match std::str::from_utf8(&envelope.body) {
-        Ok(text) => out["body"] = text.into(),
-        Err(_) => out["body_base64"] = STANDARD.encode(&envelope.body).into(),
+        Ok(text) => put(&mut out, "body", text),
+        Err(_) => put(&mut out, "body_base64", STANDARD.encode(&envelope.body)),
     }
     out
 }
@@ -175,14 +175,15 @@ fn page(asked: &Asked) -> Result<(Option<u64>, usize), Fault> {
 }
 
 fn selection(body: &Value) -> Result<Selection, Fault> {
-    if body["all"] == true {
+    if *member(body, "all") == true {
         return Ok(Selection::All);
     }
-    if let Some(count) = body["oldest"].as_u64() {
+    if let Some(count) = member(body, "oldest").as_u64() {
         return Ok(Selection::Oldest(usize::try_from(count).unwrap_or(usize::MAX)));
     }
-    let numbers =
-        body["numbers"].as_array().map(|all| all.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>());
+    let numbers = member(body, "numbers")
+        .as_array()
+        .map(|all| all.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>());
     match numbers {
         Some(Some(numbers)) => Ok(Selection::Numbers(numbers)),
         _ => Err(bad("say which: {\"numbers\":[1,2]}, {\"oldest\":10} or {\"all\":true}")),

@@ -63,7 +63,8 @@ pub(crate) async fn start() -> Server {
     let (clock, dice, tasks) = (Clock::system(), Dice::from_system(), Tasks::new());
     let engine: Arc<dyn store::Engine> = Arc::new(store::Memory::new(store::Faults::none()));
     let settings = broker::Settings::default();
-    let broker = Broker::open(Arc::clone(&engine), settings, clock.clone(), dice.clone(), tasks.clone()).await;
+    let broker =
+        Broker::open(Arc::clone(&engine), settings, clock.clone(), dice.clone(), tasks.clone()).await;
     let metrics = Arc::new(Metrics::default());
     let egress = || net::Settings { egress: Egress::trusting(), ..net::Settings::default() };
     let client = Client::new(egress(), &tasks, clock.clone(), Arc::clone(&metrics)).unwrap();
@@ -81,7 +82,9 @@ pub(crate) async fn start() -> Server {
         config_file: None,
         protocols: Vec::new(),
         check_config: Arc::new(|text| {
-            Box::pin(async move { if text == "good" { Ok(()) } else { Err(json!({ "line": 1, "what": text })) } })
+            Box::pin(
+                async move { if text == "good" { Ok(()) } else { Err(json!({ "line": 1, "what": text })) } },
+            )
         }),
         reload_config: Arc::new(|| Box::pin(async { Ok(()) })),
     };
@@ -102,8 +105,15 @@ pub(crate) async fn start() -> Server {
 }
 
 impl Server {
-    pub(crate) async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        let mut request = http::Request::builder().method(method).uri(format!("http://{}{path}", self.address));
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let mut request =
+            http::Request::builder().method(method).uri(format!("http://{}{path}", self.address));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -17,7 +17,7 @@ async fn put(server: &Server, kind: Kind, name: &str, body: &str) {
 async fn kill(server: &Server, body: &str) {
     let queue = Address::new(Kind::Queue, "orders").unwrap();
     put(server, Kind::Queue, "orders", body).await;
-    let lease = Lease { max: 1, ..Lease::default() };
+    let lease = Lease::new("tester", 1);
     let leased = server.hub.broker().lease(&queue, lease).await.unwrap();
     let token = leased.first().unwrap().token;
     let settlement = Settlement::Reject { error: Fault::new(Code::UpstreamRefused, "not like this") };
@@ -42,8 +42,22 @@ async fn until(server: &Server, path: &str, wanted: impl Fn(&Value) -> bool) -> 
 async fn every_list_answers() {
     let server = start().await;
     for path in [
-        "addresses", "queues", "streams", "topics", "connections", "routes", "outlets", "protocols", "keys", "usage",
-        "audit", "faults", "upstreams", "tools", "models", "providers",
+        "addresses",
+        "queues",
+        "streams",
+        "topics",
+        "connections",
+        "routes",
+        "outlets",
+        "protocols",
+        "keys",
+        "usage",
+        "audit",
+        "faults",
+        "upstreams",
+        "tools",
+        "models",
+        "providers",
     ] {
         let answer = server.get(&format!("/admin/{path}")).await;
         assert_eq!(answer.status, 200, "{path}: {:?}", answer.body);
@@ -70,7 +84,8 @@ async fn rates_and_histories_come_from_the_sampler() {
     put(&server, Kind::Topic, "plant/7/temp", "81").await;
     let moved = |all: &Value| {
         let rows = all["items"].as_array().unwrap();
-        rows.iter().any(|row| row["address"] == "stream/readings" && row["in"] == 1 && row["history"].is_array())
+        rows.iter()
+            .any(|row| row["address"] == "stream/readings" && row["in"] == 1 && row["history"].is_array())
     };
     until(&server, "/admin/addresses?history=10", moved).await;
     let only = server.get("/admin/addresses?kind=stream").await.json();
@@ -209,6 +224,13 @@ async fn metrics_count_and_need_a_key() {
     let text = String::from_utf8(page.body.to_vec()).unwrap();
     assert!(text.lines().any(|line| line.starts_with("trunkline_") && line.ends_with(" 1")), "{text}");
     assert_eq!(server.send(Method::GET, "/metrics", &[], "").await.status, 401);
+}
+
+#[test]
+fn versions_belong_to_their_protocol() {
+    let speaks = crate::listing::speaks;
+    assert!(speaks("http", "http/1.1") && speaks("http", "websocket") && speaks("mqtt", "mqtt"));
+    assert!(!speaks("mqtt", "websocket") && !speaks("http", "https-like"));
 }
 
 #[test]
