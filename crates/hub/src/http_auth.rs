@@ -1,14 +1,18 @@
 //! From the headers of an HTTP request to a session, the same for every wing that answers over HTTP.
 //! What a wrong key looks like on the wire is each face's own; who holds which key is `access`'s.
+//!
+//! Who shows no key is let in for where it connects from, and a browser connects from its user's machine for every page
+//! it shows. So without a key two more things count: which page asks, and by which name it reached us ([`Keyless`]).
 
 use crate::{Hub, Origin, Session};
-use access::Credential;
+use access::{Credential, Identity};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN};
 use message::{Code, Fault};
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Headers whose whole value is an API key, as clients of various model providers send it.
@@ -32,7 +36,20 @@ pub fn http_session(
     peer: SocketAddr,
     protocol: &'static str,
 ) -> Result<Session, Fault> {
-    http_session_or_query(hub, headers, None, peer, protocol)
+    session(hub, headers, None, peer, protocol, Page::Unjudged)
+}
+
+/// As [`http_session`], for a face that has judged the request's `Origin` by a rule of its own before.
+///
+/// # Errors
+/// As [`http_session`].
+pub fn http_session_of_judged_page(
+    hub: &Hub,
+    headers: &HeaderMap,
+    peer: SocketAddr,
+    protocol: &'static str,
+) -> Result<Session, Fault> {
+    session(hub, headers, None, peer, protocol, Page::Judged)
 }
 
 /// As [`http_session`]; with no credential in the headers the query's `access_token` counts. Only for what browsers
@@ -47,6 +64,17 @@ pub fn http_session_or_query(
     peer: SocketAddr,
     protocol: &'static str,
 ) -> Result<Session, Fault> {
+    session(hub, headers, query, peer, protocol, Page::Unjudged)
+}
+
+fn session(
+    hub: &Hub,
+    headers: &HeaderMap,
+    query: Option<&str>,
+    peer: SocketAddr,
+    protocol: &'static str,
+    page: Page,
+) -> Result<Session, Fault> {
     let identity = match shown(headers)? {
         Shown::Key(key) => hub.authenticate(Credential::Key(bounded(key)?), peer)?,
         Shown::Basic(pair) => {
@@ -55,10 +83,109 @@ pub fn http_session_or_query(
         }
         Shown::Nothing => match query.and_then(token) {
             Some(key) => hub.authenticate(Credential::Key(bounded(key.as_bytes())?), peer)?,
-            None => hub.authenticate(Credential::None, peer)?,
+            None => match Keyless::of(headers) {
+                Keyless::Page if page == Page::Judged && is_for_this_machine(headers) => Keyless::Plain,
+                Keyless::Page if page == Page::Judged => Keyless::Stranger,
+                keyless => keyless,
+            }
+            .identity(hub, peer)?,
         },
     };
     Ok(hub.open(identity, Origin { protocol, peer }))
+}
+
+/// How far somebody that shows no key is trusted for where it connects from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keyless {
+    /// Its address says it: no browser, or a page of ours.
+    Plain,
+    /// It only passed through its address: a proxy, or a page under a name that was pointed at this machine.
+    Stranger,
+    /// The page of another site.
+    Page,
+}
+
+impl Keyless {
+    /// Reads it from a request's headers.
+    pub fn of(headers: &HeaderMap) -> Keyless {
+        if is_foreign_page(headers) {
+            Keyless::Page
+        } else if is_for_this_machine(headers) {
+            Keyless::Plain
+        } else {
+            Keyless::Stranger
+        }
+    }
+
+    /// Who that is: what `trust_loopback` and `anonymous` give to it.
+    ///
+    /// # Errors
+    /// `TL0002` for the page of another site, `TL0001` when a key is needed.
+    pub fn identity(self, hub: &Hub, peer: SocketAddr) -> Result<Arc<Identity>, Fault> {
+        match self {
+            Keyless::Plain => hub.authenticate(Credential::None, peer),
+            Keyless::Page => {
+                let detail = "a page of another site may do nothing here without an API key";
+                Err(Fault::new(Code::Forbidden, detail))
+            }
+            Keyless::Stranger => hub.authenticate_stranger().map_err(|fault| {
+                if !peer.ip().to_canonical().is_loopback() {
+                    return fault;
+                }
+                let detail = "no credential was shown; send an API key (this machine is trusted without one only \
+                              under the names localhost, 127.0.0.1 and [::1], and not through a proxy)";
+                Fault::new(Code::Unauthenticated, detail)
+            }),
+        }
+    }
+}
+
+/// Whether the page of another site had a browser send this. Browsers say where a request comes from in `sec-fetch-site`
+/// or `origin`; other programs send neither.
+fn is_foreign_page(headers: &HeaderMap) -> bool {
+    // A WebSocket, or a request under a plain name, may come without the first, so each counts for itself.
+    let site = headers.get("sec-fetch-site");
+    site.is_some_and(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
+        || headers.get(ORIGIN).is_some_and(|origin| !is_of_host(origin, headers.get(HOST)))
+}
+
+/// Whether an `Origin` (RFC 6454 §7) names the host and port that the request was sent to.
+fn is_of_host(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
+    let Some((scheme, site)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else {
+        return false;
+    };
+    let Some(host) = host.and_then(|host| host.to_str().ok()) else { return false };
+    let port = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => return false,
+    };
+    let plain = |name: &str| name.strip_suffix(port).unwrap_or(name).to_ascii_lowercase();
+    plain(site) == plain(host)
+}
+
+/// Whether a request that came over loopback was meant for this machine: sent to an address or to `localhost`, and by no
+/// proxy. A page whose name its owner points at 127.0.0.1 (DNS rebinding) is of one site with us; its host gives it away.
+fn is_for_this_machine(headers: &HeaderMap) -> bool {
+    const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "x-forwarded-host"];
+    if FORWARDED.iter().any(|name| headers.contains_key(*name)) {
+        return false;
+    }
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return headers.get(HOST).is_none() };
+    let Ok(host) = host.to_str() else { return false };
+    let bare = match host.strip_prefix('[') {
+        Some(six) => six.split(']').next().unwrap_or(six),
+        None => host.split(':').next().unwrap_or(host),
+    };
+    let name = bare.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost") || bare.parse::<IpAddr>().is_ok()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Page {
+    Unjudged,
+    Judged,
 }
 
 enum Shown<'h> {
@@ -97,9 +224,9 @@ fn authorization(value: &HeaderValue) -> Result<Shown<'_>, Fault> {
 /// RFC 7617 §2: all behind the first colon is the password. A key in the user's place, as `curl -u KEY:` sends it, is
 /// taken for the password.
 fn read_basic(pair: &str) -> Result<(&str, &str), Fault> {
-    let (user, password) = pair
-        .split_once(':')
-        .ok_or_else(|| Fault::new(Code::Unauthenticated, "the Basic credential lacks the colon behind the user"))?;
+    let (user, password) = pair.split_once(':').ok_or_else(|| {
+        Fault::new(Code::Unauthenticated, "the Basic credential lacks the colon behind the user")
+    })?;
     Ok(if password.is_empty() { ("", user) } else { (user, password) })
 }
 

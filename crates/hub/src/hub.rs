@@ -138,6 +138,15 @@ impl Hub {
         result
     }
 
+    /// Who somebody is that shows no credential and is not trusted for where it connects from.
+    pub(crate) fn authenticate_stranger(&self) -> Result<Arc<Identity>, Fault> {
+        let result = self.compiled().access.authenticate(Credential::None, false);
+        if let Err(fault) = &result {
+            self.0.counters.fault(fault);
+        }
+        result
+    }
+
     /// The identity that a listener's configuration names.
     pub fn identity(&self, name: &str) -> Option<Arc<Identity>> {
         self.compiled().access.named(name)

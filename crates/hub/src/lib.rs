@@ -22,7 +22,9 @@ pub use breaker::{Breach, Breaker, BreakerConfig};
 pub use config::{AuditConfig, Config, OnError, OutletConfig, QueueConfig, RouteConfig, StreamConfig, TargetConfig};
 pub use counters::{CallCounts, Counters, LATENCY_BOUNDS_US};
 pub use handler::{Handler, Reply, Request};
-pub use http_auth::{TOKEN_PARAMETER, http_session, http_session_or_query};
+pub use http_auth::{
+    Keyless, TOKEN_PARAMETER, http_session, http_session_of_judged_page, http_session_or_query,
+};
 pub use hub::{Hub, Parts};
 pub use outlets::OutletStats;
 pub use protocol::{Inlet, Outlet, OutletKind, Protocol};

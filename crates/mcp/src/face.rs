@@ -132,7 +132,7 @@ fn admit(gateway: Arc<Inner>, call: Call) -> Result<(Visit, Body), Box<Response>
         let fault = Fault::new(Code::UnknownAddress, "the MCP gateway is switched off");
         return Err(Box::new(closing(Refusal::from(fault).answer(None))));
     }
-    match hub::http_session(&gateway.hub, &parts.headers, peer, PROTOCOL) {
+    match hub::http_session_of_judged_page(&gateway.hub, &parts.headers, peer, PROTOCOL) {
         Ok(session) => {
             conn.set_principal(&session.principal().name);
             Ok((Visit { gateway, session, parts }, body))

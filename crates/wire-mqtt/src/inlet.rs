@@ -14,7 +14,7 @@ mod will;
 use crate::config::Config;
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
-use hub::{Hub, Inlet, Protocol};
+use hub::{Hub, Inlet, Keyless, Protocol};
 use message::Misfit;
 use net::Sniff;
 use serde_json::Value;
@@ -125,7 +125,7 @@ fn read(section: Value) -> Result<Config, Misfit> {
 
 impl Inlet for Mqtt {
     fn accept(self: Arc<Self>, conn: net::Conn) -> BoxFuture<'static, ()> {
-        Box::pin(connect::serve(Arc::clone(&self.0), conn))
+        Box::pin(connect::serve(Arc::clone(&self.0), conn, Keyless::Plain))
     }
 
     fn mount(self: Arc<Self>, routes: &mut net::http::Routes) {
@@ -145,10 +145,15 @@ fn websocket(mqtt: Arc<Mqtt>, routes: &mut net::http::Routes) {
         async move {
             let hub = mqtt.0.hub.clone();
             let packet_max = hub.limits().message_bytes.saturating_add(connect::BESIDE_BODY_BYTES);
+            // Known from the upgrade only: a page that its user happens to visit must not act with the user's address.
+            let keyless = Keyless::of(call.request.headers());
             let (response, upgrading) = net::ws::upgrade(&mut call, &[SUBPROTOCOL], packet_max)?;
             hub.tasks().spawn("mqtt over websocket", async move {
                 match upgrading.socket().await {
-                    Ok(socket) => mqtt.accept(net::Conn::from_ws(socket)).await,
+                    Ok(socket) => {
+                        let conn = net::Conn::from_ws(socket);
+                        Box::pin(connect::serve(Arc::clone(&mqtt.0), conn, keyless)).await;
+                    }
                     Err(fault) => tracing::debug!(%fault, "no websocket came of it"),
                 }
             });

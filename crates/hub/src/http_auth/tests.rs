@@ -52,3 +52,77 @@ fn tokens_in_queries() {
     assert_eq!(token("access_token=a%2").as_deref(), None);
     assert_eq!(token("token=a").as_deref(), None);
 }
+
+fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+    let pairs = pairs
+        .iter()
+        .map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)));
+    pairs.collect()
+}
+
+#[test]
+fn pages_of_other_sites_may_do_nothing() {
+    let host = ("host", "127.0.0.1:7400");
+    for own in [
+        &[host][..],
+        &[host, ("sec-fetch-site", "same-origin")],
+        &[host, ("sec-fetch-site", "none")],
+        &[host, ("origin", "http://127.0.0.1:7400")],
+        &[host, ("sec-fetch-site", "same-origin"), ("origin", "http://127.0.0.1:7400")],
+        &[("host", "bus.example"), ("origin", "https://bus.example")],
+        &[("host", "Bus.example:443"), ("origin", "https://bus.example")],
+        &[("host", "bus.example"), ("origin", "http://bus.example:80")],
+    ] {
+        assert!(!is_foreign_page(&headers(own)), "{own:?}");
+    }
+    for foreign in [
+        &[host, ("sec-fetch-site", "cross-site")][..],
+        // Another port of this machine is of the same site, and of another program.
+        &[host, ("sec-fetch-site", "same-site"), ("origin", "http://127.0.0.1:3000")],
+        &[host, ("origin", "http://127.0.0.1:3000")],
+        &[host, ("origin", "http://127.0.0.1")],
+        &[host, ("origin", "https://evil.example")],
+        &[host, ("origin", "null")],
+        &[host, ("origin", "")],
+        &[host, ("origin", "http://127.0.0.1:7400.evil.example")],
+        &[host, ("origin", "chrome-extension://127.0.0.1:7400")],
+        &[("origin", "http://127.0.0.1:7400")],
+        // Each says it for itself: what one browser writes by mistake the other still refuses.
+        &[host, ("sec-fetch-site", "same-origin"), ("origin", "https://evil.example")],
+        &[host, ("sec-fetch-site", "cross-site"), ("origin", "http://127.0.0.1:7400")],
+    ] {
+        assert_eq!(Keyless::of(&headers(foreign)), Keyless::Page, "{foreign:?}");
+    }
+}
+
+#[test]
+fn loopback_is_trusted_under_its_own_names_only() {
+    for host in [
+        "localhost",
+        "LOCALHOST:7400",
+        "bus.localhost:7400",
+        "127.0.0.1:7400",
+        "[::1]:7400",
+        "[::1]",
+        "10.0.0.7",
+    ] {
+        assert!(is_for_this_machine(&headers(&[("host", host)])), "{host}");
+    }
+    assert!(is_for_this_machine(&headers(&[])));
+    for host in [
+        "evil.example:7400",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "notlocalhost",
+        "2130706433",
+        "",
+    ] {
+        assert!(!is_for_this_machine(&headers(&[("host", host)])), "{host}");
+    }
+    for proxy in ["forwarded", "x-forwarded-for", "x-real-ip", "x-forwarded-host"] {
+        assert!(!is_for_this_machine(&headers(&[("host", "127.0.0.1:7400"), (proxy, "x")])), "{proxy}");
+    }
+    let mut two = headers(&[("host", "127.0.0.1:7400")]);
+    two.append("host", HeaderValue::from_static("evil.example"));
+    assert!(!is_for_this_machine(&two));
+}

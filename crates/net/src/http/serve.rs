@@ -97,7 +97,8 @@ pub async fn serve(mut conn: Conn, routes: Arc<Routes>, settings: Arc<Settings>,
         if let Some(metrics) = &metrics {
             metrics.http_requests.fetch_add(1, Ordering::Relaxed);
         }
-        let request = request.map(|body| Body::incoming(body, silence));
+        let mut request = request.map(|body| Body::incoming(body, silence));
+        name_host(&mut request);
         answer(request, Arc::clone(&routes), Arc::clone(&of_service))
     });
     let draining = tasks.draining();
@@ -172,6 +173,16 @@ fn second_builder(executor: Executor, settings: &Settings) -> http2::Builder<Exe
         .keep_alive_interval(Duration::from_millis(settings.ping_ms))
         .keep_alive_timeout(Duration::from_millis(settings.ping_ms));
     builder
+}
+
+/// HTTP/2 names the host in `:authority`, HTTP/1.1 may in an absolute target; both go before `Host` (RFC 9112 §3.2.2,
+/// RFC 9113 §8.3.1). Handlers find it in `Host` always.
+fn name_host(request: &mut Request) {
+    let Some(authority) = request.uri().authority() else { return };
+    let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+    if let Ok(host) = HeaderValue::from_str(host) {
+        request.headers_mut().insert(header::HOST, host);
+    }
 }
 
 async fn answer(request: Request, routes: Arc<Routes>, info: Arc<ConnInfo>) -> Result<Response, Infallible> {

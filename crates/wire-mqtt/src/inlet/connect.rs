@@ -9,7 +9,7 @@ use crate::codec::{Connack, Connect, Error, Name, Packet, Properties, Value, Ver
 use crate::{reason, topic};
 use broker::{MailboxOptions, Overflow, Retained, SubscribeOptions};
 use bytes::{Buf, BytesMut};
-use hub::{Credential, Origin};
+use hub::{Credential, Keyless, Origin};
 use message::{Code, Fault, Verb};
 use net::CancellationToken;
 use std::sync::Arc;
@@ -21,6 +21,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const CLIENT_ID_BYTES_MAX: usize = 256;
 /// How much a packet may have beside the body of the largest message: topic, properties.
 pub(super) const BESIDE_BODY_BYTES: usize = 64 << 10;
+/// The largest CONNECT: it holds at most four texts and a will of 64 KiB each, and nobody who fills them all. Until it
+/// is read nobody knows who sends it, so this is what a stranger can make the program hold.
+const CONNECT_BYTES_MAX: usize = 160 << 10;
 /// How long the peer may take to take our refusal.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -43,12 +46,13 @@ fn refusal(v5: u8, v3: u8, code: Code, why: impl Into<String>) -> Refusal {
 }
 
 /// Serves one connection from its first byte to its last.
-pub(super) async fn serve(shared: Arc<Shared>, mut conn: net::Conn) {
+pub(super) async fn serve(shared: Arc<Shared>, mut conn: net::Conn, keyless: Keyless) {
     conn.set_protocol("mqtt");
     let packet_max = shared.hub.limits().message_bytes.saturating_add(BESIDE_BODY_BYTES);
     let mut read = BytesMut::new();
     let patience = shared.config.load().connect_timeout.0;
-    let first = tokio::time::timeout(patience, read_connect(&mut conn, &mut read, packet_max)).await;
+    let connect_max = packet_max.min(CONNECT_BYTES_MAX);
+    let first = tokio::time::timeout(patience, read_connect(&mut conn, &mut read, connect_max)).await;
     let connect = match first {
         Ok(Ok(Some(connect))) => connect,
         Ok(Ok(None)) => return,
@@ -60,7 +64,7 @@ pub(super) async fn serve(shared: Arc<Shared>, mut conn: net::Conn) {
     };
     let version = connect.version();
     let stop = shared.hub.tasks().draining().child_token();
-    match admit(&shared, &conn, *connect, &stop, packet_max).await {
+    match admit(&shared, &conn, *connect, keyless, &stop, packet_max).await {
         Ok(admitted) => {
             let Admitted { peer, connack, door, key, session, will } = admitted;
             let connection = Connection::new(shared, conn, read, stop, peer, door, session);
@@ -139,6 +143,7 @@ async fn admit(
     shared: &Arc<Shared>,
     conn: &net::Conn,
     connect: Connect,
+    keyless: Keyless,
     stop: &CancellationToken,
     packet_max: usize,
 ) -> Result<Admitted, Refusal> {
@@ -160,7 +165,10 @@ async fn admit(
         let why = "an empty client id needs a clean session (MQTT 3.1.1 §3.1.3.1)";
         return Err(refusal(0x85, 2, Code::BadRequest, why));
     }
-    let identity = shared.hub.authenticate(credential(&connect), conn.peer())?;
+    let identity = match credential(&connect) {
+        Credential::None => keyless.identity(&shared.hub, conn.peer())?,
+        credential => shared.hub.authenticate(credential, conn.peer())?,
+    };
     conn.info().set_principal(&identity.principal.name);
     let mut door = shared.hub.open(identity, Origin { protocol: "mqtt", peer: conn.peer() });
     if let Some(will) = &connect.will {
