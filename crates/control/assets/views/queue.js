@@ -50,7 +50,7 @@ function drawFigures(figures, now) {
   figures.Depth.update(count(now.depth), bytes(now.bytes));
   figures.Oldest.update(age(now.oldest_ms), now.oldest_ms === null ? "nothing waits" : "waiting");
   figures.Ready.update(count(now.ready), "to be leased");
-  figures.Leased.update(count(now.leased), "being worked on");
+  figures.Leased.update(count(now.leased), "in work");
   figures.Delayed.update(count(now.delayed), "for a retry");
   figures.Dead.update(count(now.dead), now.dead ? "see below" : "none", now.dead ? "warn" : null);
   figures["In/s"].update(rate(now.rate_in), `${count(now.in)} in all`);
