@@ -45,7 +45,9 @@ pub(crate) async fn answer(memory: &Memory, ask: Ask<'_>) -> Result<Response, Fa
     };
     let request: Value = match serde_json::from_slice(ask.body) {
         Ok(value) => value,
-        Err(error) => return Ok(refuse(StatusCode::BAD_REQUEST, &format!("the body is no JSON: {error}"), None)),
+        Err(error) => {
+            return Ok(refuse(StatusCode::BAD_REQUEST, &format!("the body is no JSON: {error}"), None));
+        }
     };
     let seed = fnv(ask.body);
     let said = match make(&request, seed, ask.now) {
@@ -136,7 +138,9 @@ fn stream_of(events: Vec<Bytes>, script: &Script) -> Response {
 
 /// FNV-1a, 64 bits: the same on every machine, which the ids and vectors must be.
 fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// A text cut into what counts as its tokens: words with the space behind them.
@@ -151,7 +155,9 @@ fn count(text: &str) -> u64 {
 /// The text within `max` tokens, and whether all of it fits.
 fn within(text: &str, max: Option<u64>) -> (String, bool) {
     match max {
-        Some(max) if count(text) > max => (pieces(text).take(usize::try_from(max).unwrap_or(usize::MAX)).collect(), false),
+        Some(max) if count(text) > max => {
+            (pieces(text).take(usize::try_from(max).unwrap_or(usize::MAX)).collect(), false)
+        }
         _ => (text.to_owned(), true),
     }
 }

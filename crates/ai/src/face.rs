@@ -8,7 +8,7 @@ use crate::gateway::Gateway;
 use crate::refusal;
 use crate::roster;
 use crate::scan::Guard;
-use crate::table::{Model, strip_version};
+use crate::table::{Model, PROVIDER_PREFIX, strip_version};
 use access::{Outcome, Record};
 use bytes::Bytes;
 use http::request::Parts;
@@ -71,15 +71,27 @@ impl From<Fault> for Refused {
     }
 }
 
-async fn forward(gateway: &Gateway, session: &Session, mut parts: Parts, body: Body) -> Result<Response, Refused> {
+async fn forward(
+    gateway: &Gateway,
+    session: &Session,
+    mut parts: Parts,
+    body: Body,
+) -> Result<Response, Refused> {
     let table = gateway.table();
     let limit = gateway.hub().limits().message_bytes;
     let body_max = table.config.body_bytes.0;
-    let intake = if is_json(&parts.headers) { intake::read(body, limit).await? } else { Intake::Arriving(Bytes::new(), body) };
+    let intake = if is_json(&parts.headers) {
+        intake::read(body, limit).await?
+    } else {
+        Intake::Arriving(Bytes::new(), body)
+    };
     let mut guard = Guard::default();
     guard.feed(intake.seen())?;
     let head = guard.head();
     let (model, address) = choose(&table, head.model.as_deref(), intake.is_whole(), limit, &parts)?;
+    if head.model.is_some() && !calls_a_model(&parts.method, parts.uri.path()) {
+        allow_provider(session, &model)?;
+    }
     let (bytes, arriving) = match intake {
         Intake::Whole(bytes) => {
             parts.extensions.insert(Noted { head, prefix: Bytes::new() });
@@ -165,12 +177,16 @@ fn choose(
 ) -> Result<(Arc<Model>, Address), Refused> {
     let Some(name) = name else {
         if !whole && is_json(&parts.headers) {
-            let what = format!("\"model\" does not stand within the first {limit} bytes of a body that is larger");
+            let what =
+                format!("\"model\" does not stand within the first {limit} bytes of a body that is larger");
             return Err(Fault::new(Code::TooLarge, what).into());
         }
         let entry = table.default_entry().ok_or_else(|| {
             let path = parts.uri.path();
-            Fault::new(Code::UnknownAddress, format!("{} {path} names no model, and there is no default provider", parts.method))
+            Fault::new(
+                Code::UnknownAddress,
+                format!("{} {path} names no model, and there is no default provider", parts.method),
+            )
         })?;
         let model = Arc::clone(&entry.paths);
         let address = model.address.as_ref().map(|(address, _)| address.clone());
@@ -182,11 +198,36 @@ fn choose(
     let address = match &model.address {
         Some((address, _)) => address.clone(),
         None => Address::new(Kind::Model, name).map_err(|fault| {
-            let hint = Fault::new(Code::UnknownModel, format!("no model can be called {name:?}: {}", fault.detail()));
+            let hint = Fault::new(
+                Code::UnknownModel,
+                format!("no model can be called {name:?}: {}", fault.detail()),
+            );
             refuse(hint)
         })?,
     };
     Ok((model, address))
+}
+
+/// Whether a model named in the body is what this request is about. Anything else at a provider, such as deleting a
+/// file or training, is the provider's own, and a `model` put into its body must not stand for it.
+fn calls_a_model(method: &Method, path: &str) -> bool {
+    const ASKED: [&str; 7] =
+        ["chat/completions", "completions", "responses", "embeddings", "moderations", "rerank", "score"];
+    let rest = path.strip_prefix("/v1/").unwrap_or("");
+    let family = ["images/", "audio/"].iter().any(|family| rest.starts_with(family) && !rest.contains(".."));
+    method == Method::POST && (family || ASKED.contains(&rest))
+}
+
+/// Whether the client may call the providers themselves that serve this model.
+fn allow_provider(session: &Session, model: &Model) -> Result<(), Refused> {
+    for deployment in &model.deployments {
+        let name = format!("{PROVIDER_PREFIX}{}", deployment.provider.name);
+        let address = Address::new(Kind::Model, &name)?;
+        session
+            .allow(Verb::Call, &address)
+            .map_err(|fault| Refused::Here(address.to_string().into(), fault))?;
+    }
+    Ok(())
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -87,7 +87,11 @@ pub(crate) async fn answer(gateway: &Gateway, session: Session, request: Request
 fn may_go_on(fault: &Fault) -> bool {
     matches!(
         fault.code(),
-        Code::UpstreamDown | Code::BreakerOpen | Code::DeadlinePassed | Code::EgressForbidden | Code::UpstreamProtocol
+        Code::UpstreamDown
+            | Code::BreakerOpen
+            | Code::DeadlinePassed
+            | Code::EgressForbidden
+            | Code::UpstreamProtocol
     )
 }
 
@@ -128,7 +132,12 @@ impl Errand {
     }
 
     /// Asks one deployment. The head of its answer is in, its body arrives.
-    async fn attempt(&mut self, gateway: &Gateway, to: &Arc<Deployment>, final_one: bool) -> Result<Response, Fault> {
+    async fn attempt(
+        &mut self,
+        gateway: &Gateway,
+        to: &Arc<Deployment>,
+        final_one: bool,
+    ) -> Result<Response, Fault> {
         let clock = gateway.hub().clock();
         let name = &to.provider.name;
         to.pulse.breaker.enter(clock.now()).map_err(|fault| fault.within(name))?;
@@ -147,7 +156,9 @@ impl Errand {
             }
             // What the client or this program did is no sign of the provider's health.
             Err(fault) => match fault.code() {
-                Code::UpstreamDown | Code::UpstreamFailed | Code::UpstreamProtocol | Code::DeadlinePassed => trial.note(false),
+                Code::UpstreamDown | Code::UpstreamFailed | Code::UpstreamProtocol | Code::DeadlinePassed => {
+                    trial.note(false)
+                }
                 _ => drop(trial),
             },
         }
@@ -156,7 +167,11 @@ impl Errand {
 
     async fn ask_echo(&mut self, gateway: &Gateway) -> Result<Response, Fault> {
         let body = match self.arriving.take() {
-            Some(body) => edit::chain(std::mem::take(&mut self.prefix), body).collect(gateway.hub().limits().reply_bytes).await?,
+            Some(body) => {
+                edit::chain(std::mem::take(&mut self.prefix), body)
+                    .collect(gateway.hub().limits().reply_bytes)
+                    .await?
+            }
             None => self.envelope.body.clone(),
         };
         let ask = echo::Ask {
@@ -169,13 +184,20 @@ impl Errand {
         echo::answer(gateway.memory(), ask).await
     }
 
-    async fn ask_upstream(&mut self, gateway: &Gateway, to: &Deployment, final_one: bool) -> Result<Response, Fault> {
+    async fn ask_upstream(
+        &mut self,
+        gateway: &Gateway,
+        to: &Deployment,
+        final_one: bool,
+    ) -> Result<Response, Fault> {
         let provider = &to.provider;
         let mut headers = if final_one { std::mem::take(&mut self.headers) } else { self.headers.clone() };
         heads::address(&mut headers, provider, self.envelope.trace.as_ref(), gateway.hub().dice());
         let ask_usage = provider.ask_usage && self.path() == "/chat/completions";
         let body = match self.arriving.take() {
-            None => Body::full(edit::whole(&self.envelope.body, &self.head, &to.quoted, ask_usage, &mut headers)),
+            None => {
+                Body::full(edit::whole(&self.envelope.body, &self.head, &to.quoted, ask_usage, &mut headers))
+            }
             Some(body) => {
                 let prefix = edit::whole(&self.prefix, &self.head, &to.quoted, ask_usage, &mut headers);
                 edit::chain(prefix, body)
@@ -185,7 +207,8 @@ impl Errand {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = provider.uri(&self.rest)?;
         *request.headers_mut() = headers;
-        let options = Options { deadline: Some(provider.timeout), silence: Some(provider.silence), whole: None };
+        let options =
+            Options { deadline: Some(provider.timeout), silence: Some(provider.silence), whole: None };
         gateway.hub().client().request(request, options).await
     }
 
@@ -196,8 +219,14 @@ impl Errand {
             Some((_, text)) => Arc::clone(text),
             None => Arc::from(self.envelope.address.to_string()),
         };
-        let mut bill =
-            Bill::open(&self.session, &self.envelope, address, self.envelope.address.shared_name(), Arc::clone(from), self.began);
+        let mut bill = Bill::open(
+            &self.session,
+            &self.envelope,
+            address,
+            self.envelope.address.shared_name(),
+            Arc::clone(from),
+            self.began,
+        );
         let counted = self.named && COUNTED.contains(&self.path());
         if parts.status.is_success() && counted {
             bill.guess_from(self.head.text_bytes);

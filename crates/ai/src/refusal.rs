@@ -48,7 +48,10 @@ pub(crate) fn response(fault: &Fault) -> Response {
     headers.insert(OUR_FAULT, HeaderValue::from_static(fault.code().id()));
     if let Some(span) = fault.retry_in().filter(|_| fault.may_retry()) {
         // Rounded up: a client that comes back early is refused once more.
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(u64::try_from(span.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)));
+        headers.insert(
+            header::RETRY_AFTER,
+            HeaderValue::from(u64::try_from(span.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)),
+        );
     }
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -32,7 +32,11 @@ struct List {
 }
 
 /// The answer when it is ours to give; None: the request goes to the provider.
-pub(crate) async fn answer(gateway: &Gateway, session: &Session, rest: &str) -> Option<Result<Response, Fault>> {
+pub(crate) async fn answer(
+    gateway: &Gateway,
+    session: &Session,
+    rest: &str,
+) -> Option<Result<Response, Fault>> {
     let path = rest.split('?').next().unwrap_or_default();
     if path == "/models" {
         return list(gateway, session).await;
@@ -144,7 +148,8 @@ async fn try_fetch(gateway: &Gateway, provider: &Provider) -> Result<Vec<(String
     if !status.is_success() {
         return Err(odd(format!("answered {status}")));
     }
-    let listed: Listed = serde_json::from_slice(&bytes).map_err(|error| odd(format!("sent no list: {error}")))?;
+    let listed: Listed =
+        serde_json::from_slice(&bytes).map_err(|error| odd(format!("sent no list: {error}")))?;
     let named = |card: Box<RawValue>| {
         let named: Named = serde_json::from_str(card.get()).ok()?;
         Some((named.id, card))

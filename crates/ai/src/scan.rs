@@ -139,7 +139,14 @@ impl Scan {
         self.offset += bytes.len() as u64;
     }
 
-    fn text(&mut self, rest: &[u8], at: usize, bytes: &[u8], keep_from: &mut usize, sink: &mut impl Sink) -> usize {
+    fn text(
+        &mut self,
+        rest: &[u8],
+        at: usize,
+        bytes: &[u8],
+        keep_from: &mut usize,
+        sink: &mut impl Sink,
+    ) -> usize {
         let in_key = self.state == State::InKey;
         let Some(found) = memchr2(b'"', b'\\', rest) else {
             if in_key {
@@ -172,7 +179,8 @@ impl Scan {
     ) -> usize {
         let byte = rest.first().copied().unwrap_or(b' ');
         if self.state == State::InScalar {
-            let end = rest.iter().position(|b| matches!(b, b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t'));
+            let end =
+                rest.iter().position(|b| matches!(b, b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t'));
             let Some(end) = end else { return rest.len() };
             self.close(at + end, bytes, keep_from, sink);
             return end;
@@ -181,7 +189,9 @@ impl Scan {
             return 1;
         }
         match (self.state, byte) {
-            (State::Value, b']') if !self.in_object() && self.depth > 0 => self.pop(at, bytes, keep_from, sink),
+            (State::Value, b']') if !self.in_object() && self.depth > 0 => {
+                self.pop(at, bytes, keep_from, sink)
+            }
             (State::Value, _) => self.open(byte, at, keep_from, sink),
             (State::Key, b'"') => {
                 self.key.clear();

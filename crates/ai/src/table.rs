@@ -16,7 +16,7 @@ use std::time::Duration;
 /// The name of the built-in provider and of its model.
 pub(crate) const ECHO: &str = "echo";
 /// Opens the names of addresses that mean a provider as a whole.
-const PROVIDER_PREFIX: &str = "$provider/";
+pub(crate) const PROVIDER_PREFIX: &str = "$provider/";
 
 /// A model's or provider's way upstream.
 pub(crate) struct Model {
@@ -141,10 +141,17 @@ impl Table {
     }
 
     fn no_provider(&self, name: &str) -> Misfit {
-        Misfit::new(format!("there is no provider {name:?}")).among(name, self.entries.keys().map(|key| &**key))
+        Misfit::new(format!("there is no provider {name:?}"))
+            .among(name, self.entries.keys().map(|key| &**key))
     }
 
-    fn pulse(&mut self, name: &str, model: Option<&str>, config: &ProviderConfig, former: Option<&Table>) -> Arc<Pulse> {
+    fn pulse(
+        &mut self,
+        name: &str,
+        model: Option<&str>,
+        config: &ProviderConfig,
+        former: Option<&Table>,
+    ) -> Arc<Pulse> {
         let key = (Box::from(name), model.map(Box::from));
         let kept = former
             .and_then(|former| former.pulses.get(&key))
@@ -156,13 +163,23 @@ impl Table {
         pulse
     }
 
-    fn add_provider(&mut self, name: &str, config: &ProviderConfig, former: Option<&Table>) -> Result<(), Misfit> {
+    fn add_provider(
+        &mut self,
+        name: &str,
+        config: &ProviderConfig,
+        former: Option<&Table>,
+    ) -> Result<(), Misfit> {
         let address = Address::new(Kind::Model, &format!("{PROVIDER_PREFIX}{name}"))
             .map_err(|fault| Misfit::new(fault.detail()))?;
         let provider = Arc::new(Provider::new(name, config)?);
         let pulse = self.pulse(name, None, config, former);
-        let deployment =
-            Arc::new(Deployment { provider: Arc::clone(&provider), model: None, quoted: Vec::new(), price: None, pulse });
+        let deployment = Arc::new(Deployment {
+            provider: Arc::clone(&provider),
+            model: None,
+            quoted: Vec::new(),
+            price: None,
+            pulse,
+        });
         let way = |address| {
             let timeout = config.timeout.0;
             Arc::new(Model { address, deployments: vec![Arc::clone(&deployment)], timeout })
@@ -184,7 +201,13 @@ impl Table {
         }
         let address = Address::new(Kind::Model, name).map_err(|fault| Misfit::new(fault.detail()))?;
         let mut deployments = Vec::with_capacity(1 + alias.fallback.len());
-        deployments.push(self.deployment(name, &alias.provider, alias.model.as_deref(), alias.price, former)?);
+        deployments.push(self.deployment(
+            name,
+            &alias.provider,
+            alias.model.as_deref(),
+            alias.price,
+            former,
+        )?);
         for (place, next) in alias.fallback.iter().enumerate() {
             let price = next.price.or(alias.price);
             let made = self.deployment(name, &next.provider, next.model.as_deref(), price, former);
@@ -230,7 +253,9 @@ impl Table {
         }
         if let Some(provider) = name.strip_prefix(PROVIDER_PREFIX) {
             let found = self.entries.get(provider).map(|entry| Arc::clone(&entry.paths));
-            return found.ok_or_else(|| Fault::new(Code::UnknownAddress, format!("there is no provider {provider:?}")));
+            return found.ok_or_else(|| {
+                Fault::new(Code::UnknownAddress, format!("there is no provider {provider:?}"))
+            });
         }
         if self.config.echo && name.starts_with("echo-") {
             // Behaviour by name: whoever can only choose a model can still choose what `echo` does.

@@ -81,7 +81,8 @@ impl Upstream {
             async move {
                 let (parts, body) = call.into_parts();
                 let body = body.collect(64 << 20).await?;
-                let got = Seen { method: parts.method, uri: parts.uri.to_string(), headers: parts.headers, body };
+                let got =
+                    Seen { method: parts.method, uri: parts.uri.to_string(), headers: parts.headers, body };
                 log.lock().push(got.clone());
                 Ok::<_, message::Fault>(answer(&got))
             }
@@ -149,9 +150,18 @@ impl World {
         let engine: Arc<dyn store::Engine> = Arc::new(store::Memory::new(store::Faults::none()));
         let settings = broker::Settings::default();
         let broker =
-            broker::Broker::open(Arc::clone(&engine), settings, clock.clone(), dice.clone(), tasks.clone()).await.unwrap();
-        let parts =
-            Parts { broker, engine, client: client(&tasks), tasks: tasks.clone(), clock, dice, outlet_kinds: Vec::new() };
+            broker::Broker::open(Arc::clone(&engine), settings, clock.clone(), dice.clone(), tasks.clone())
+                .await
+                .unwrap();
+        let parts = Parts {
+            broker,
+            engine,
+            client: client(&tasks),
+            tasks: tasks.clone(),
+            clock,
+            dice,
+            outlet_kinds: Vec::new(),
+        };
         let hub = Hub::new(parts).unwrap();
         let config = json!({
             "access": {

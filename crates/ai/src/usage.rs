@@ -40,7 +40,10 @@ impl Usage {
         written.prompt_tokens.or(written.completion_tokens)?;
         Some(Usage {
             input_tokens: written.prompt_tokens.unwrap_or(0),
-            cached_tokens: written.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or(0),
+            cached_tokens: written
+                .prompt_tokens_details
+                .and_then(|details| details.cached_tokens)
+                .unwrap_or(0),
             output_tokens: written.completion_tokens.unwrap_or(0),
             estimated: false,
         })

@@ -61,7 +61,8 @@ impl Answer {
             "length"
         };
         let finish = script.finish_reason.clone().unwrap_or_else(|| usual.to_owned());
-        let written = count(&text) + calls.iter().map(|call| count(&call.name) + count(&call.arguments())).sum::<u64>();
+        let written =
+            count(&text) + calls.iter().map(|call| count(&call.name) + count(&call.arguments())).sum::<u64>();
         let counts = script.usage;
         Ok(Answer {
             text,
@@ -76,18 +77,22 @@ impl Answer {
 }
 
 pub(super) fn answer(request: &Value, seed: u64, now: Time) -> Result<Said, Wrong> {
-    let messages = field(request, "messages").as_array().ok_or_else(|| Wrong::new("messages", "messages must be an array"))?;
+    let messages = field(request, "messages")
+        .as_array()
+        .ok_or_else(|| Wrong::new("messages", "messages must be an array"))?;
     if messages.is_empty() {
         return Err(Wrong::new("messages", "messages must hold at least one message"));
     }
     let turns = messages.iter().map(turn).collect::<Result<Vec<_>, _>>()?;
     let model = text_of(field(request, "model"));
-    let max = field(request, "max_completion_tokens").as_u64().or_else(|| field(request, "max_tokens").as_u64());
+    let max =
+        field(request, "max_completion_tokens").as_u64().or_else(|| field(request, "max_tokens").as_u64());
     let format = text_of(field(field(request, "response_format"), "type"));
     let answer = Answer::to(turns, model, max, forced(request), format.starts_with("json"));
     let answer = answer.map_err(|what| Wrong::new("messages", what))?;
     let choices = field(request, "n").as_u64().unwrap_or(1).clamp(1, CHOICES_MAX);
-    let frame = Frame { id: format!("chatcmpl-{seed:016x}"), created: now.as_millis() / 1000, model, choices };
+    let frame =
+        Frame { id: format!("chatcmpl-{seed:016x}"), created: now.as_millis() / 1000, model, choices };
     let form = if field(request, "stream").as_bool() == Some(true) {
         let with_usage = field(field(request, "stream_options"), "include_usage").as_bool() == Some(true);
         Form::Events(frame.events(&answer, with_usage))
@@ -160,7 +165,8 @@ impl Frame<'_> {
         let choice = |index: u64| {
             let silent = answer.text.is_empty() && !answer.calls.is_empty();
             let content = if silent { Value::Null } else { Value::from(answer.text.as_str()) };
-            let mut message = json!({ "role": "assistant", "content": content, "refusal": null, "annotations": [] });
+            let mut message =
+                json!({ "role": "assistant", "content": content, "refusal": null, "annotations": [] });
             if !answer.calls.is_empty() {
                 let calls = answer.calls.iter().enumerate().map(|(place, call)| {
                     let function = json!({ "name": call.name, "arguments": call.arguments() });
@@ -194,7 +200,8 @@ impl Frame<'_> {
         let none = with_usage.then_some(Value::Null);
         let mut events = Vec::new();
         let mut say = |index: u64, delta: Value, finish: Option<&str>| {
-            let choice = json!([{ "index": index, "delta": delta, "logprobs": null, "finish_reason": finish }]);
+            let choice =
+                json!([{ "index": index, "delta": delta, "logprobs": null, "finish_reason": finish }]);
             events.push(self.chunk(&choice, none.clone()));
         };
         for index in 0..self.choices {
@@ -209,7 +216,11 @@ impl Frame<'_> {
                 let begun = json!({ "index": place, "id": id, "type": "function", "function": function });
                 say(index, json!({ "tool_calls": [begun] }), None);
                 for piece in pieces(&call.arguments()) {
-                    say(index, json!({ "tool_calls": [{ "index": place, "function": { "arguments": piece } }] }), None);
+                    say(
+                        index,
+                        json!({ "tool_calls": [{ "index": place, "function": { "arguments": piece } }] }),
+                        None,
+                    );
                 }
             }
             say(index, json!({}), Some(&answer.finish));

@@ -24,10 +24,13 @@ pub(super) fn answer(request: &Value, _: u64, _: Time) -> Result<Said, Wrong> {
     let base64 = match field(request, "encoding_format").as_str() {
         None | Some("float") => false,
         Some("base64") => true,
-        Some(other) => return Err(Wrong::new("encoding_format", format!("{other:?} is no format: float or base64"))),
+        Some(other) => {
+            return Err(Wrong::new("encoding_format", format!("{other:?} is no format: float or base64")));
+        }
     };
     let model = text_of(field(request, "model"));
-    let mut turns: Vec<Turn> = inputs.into_iter().map(|text| Turn { role: "user".to_owned(), text }).collect();
+    let mut turns: Vec<Turn> =
+        inputs.into_iter().map(|text| Turn { role: "user".to_owned(), text }).collect();
     let script = script::find(&mut turns, model).map_err(|what| Wrong::new("input", what))?;
     let tokens: u64 = turns.iter().map(|turn| count(&turn.text)).sum();
     let tokens = script.usage.map_or(tokens, |counts| counts.input_tokens);
@@ -52,7 +55,8 @@ pub(super) fn answer(request: &Value, _: u64, _: Time) -> Result<Said, Wrong> {
 fn inputs(input: &Value) -> Result<Vec<String>, Wrong> {
     let wrong = || Wrong::new("input", "input must be text, tokens, or an array of them, and not empty");
     let tokens = |list: &[Value]| {
-        let numbers: Option<Vec<String>> = list.iter().map(|token| Some(token.as_u64()?.to_string())).collect();
+        let numbers: Option<Vec<String>> =
+            list.iter().map(|token| Some(token.as_u64()?.to_string())).collect();
         numbers.filter(|numbers| !numbers.is_empty()).map(|numbers| numbers.join(" "))
     };
     let list = match input {
@@ -60,7 +64,9 @@ fn inputs(input: &Value) -> Result<Vec<String>, Wrong> {
         Value::Array(list) if list.len() > INPUTS_MAX => {
             return Err(Wrong::new("input", format!("input may hold at most {INPUTS_MAX} texts")));
         }
-        Value::Array(list) if list.first().is_some_and(Value::is_u64) => vec![tokens(list).ok_or_else(wrong)?],
+        Value::Array(list) if list.first().is_some_and(Value::is_u64) => {
+            vec![tokens(list).ok_or_else(wrong)?]
+        }
         Value::Array(list) if !list.is_empty() => list
             .iter()
             .map(|one| match one {

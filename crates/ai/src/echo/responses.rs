@@ -55,7 +55,10 @@ fn forced(request: &Value) -> Option<ToolCall> {
     let name = match choice {
         Value::String(word) if word == "required" => {
             let tools = field(request, "tools").as_array()?;
-            tools.iter().find(|tool| field(tool, "type") == "function").and_then(|tool| field(tool, "name").as_str())?
+            tools
+                .iter()
+                .find(|tool| field(tool, "type") == "function")
+                .and_then(|tool| field(tool, "name").as_str())?
         }
         Value::Object(_) => field(choice, "name").as_str()?,
         _ => return None,
@@ -182,7 +185,10 @@ impl Frame<'_> {
     fn say_call(&self, log: &mut Log, index: usize, number: usize, call: &ToolCall) {
         let (item, arguments) = (self.call(number, call, true), call.arguments());
         let id = field(&item, "id").clone();
-        log.say("response.output_item.added", json!({ "output_index": index, "item": self.call(number, call, false) }));
+        log.say(
+            "response.output_item.added",
+            json!({ "output_index": index, "item": self.call(number, call, false) }),
+        );
         for piece in pieces(&arguments) {
             let delta = json!({ "item_id": id, "output_index": index, "delta": piece });
             log.say("response.function_call_arguments.delta", delta);

@@ -39,7 +39,10 @@ async fn scripts_are_taken_out_and_done() {
         serde_json::from_str::<Value>(&body).unwrap()["choices"][0].clone()
     };
     let choice = said(r#"say {"echo": {"finish_reason": "content_filter"}} this"#).await;
-    assert_eq!((&choice["message"]["content"], &choice["finish_reason"]), (&json!("say this"), &json!("content_filter")));
+    assert_eq!(
+        (&choice["message"]["content"], &choice["finish_reason"]),
+        (&json!("say this"), &json!("content_filter"))
+    );
     let choice = said(r#"{"echo":{"reply":"no"}} {"not":"a script"} {"echo":{"reply":"yes"}}"#).await;
     assert_eq!(choice["message"]["content"], "yes");
     let choice = said(r#"{"a": {"echoes": 1"#).await;
@@ -58,7 +61,9 @@ async fn failures_come_as_often_as_they_are_asked_for() {
         statuses.push(ask(&memory, "/chat/completions", body.clone()).await.0.as_u16());
     }
     assert_eq!(statuses, [429, 429, 200, 429]);
-    for (model, status) in [("echo-fail", 503), ("echo-fail-418", 418), ("echo-fail-99", 500), ("echo-other", 200)] {
+    for (model, status) in
+        [("echo-fail", 503), ("echo-fail-418", 418), ("echo-fail-99", 500), ("echo-other", 200)]
+    {
         let mut body = chat("x");
         body["model"] = json!(model);
         assert_eq!(ask(&memory, "/chat/completions", body).await.0.as_u16(), status, "{model}");

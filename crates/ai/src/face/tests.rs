@@ -15,7 +15,13 @@ fn one(upstream: &Upstream) -> Value {
 async fn bytes_and_headers_pass_and_the_key_does_not() {
     let upstream = Upstream::start(|_| {
         let mut response = respond(StatusCode::OK, "application/json", r#"{ "odd" :1 }"#);
-        for (name, value) in [("x-request-id", "req_1"), ("set-cookie", "a=b"), ("openai-version", "7"), ("connection", "x-drop"), ("x-drop", "1")] {
+        for (name, value) in [
+            ("x-request-id", "req_1"),
+            ("set-cookie", "a=b"),
+            ("openai-version", "7"),
+            ("connection", "x-drop"),
+            ("x-drop", "1"),
+        ] {
             response.headers_mut().insert(name, value.parse().unwrap());
         }
         response
@@ -81,7 +87,8 @@ async fn an_upload_streams_past_the_message_limit_and_not_past_its_own() {
     let mut section = one(&upstream);
     section["body_bytes"] = json!("1MiB");
     let world = World::start(section).await;
-    let pieces = |count: usize| Body::stream(stream::iter((0..count).map(|_| Ok(Bytes::from(vec![b'x'; 100_000])))));
+    let pieces =
+        |count: usize| Body::stream(stream::iter((0..count).map(|_| Ok(Bytes::from(vec![b'x'; 100_000])))));
     let upload = |body: Body| {
         let mut request = world.request(Method::POST, "/v1/files", body);
         request.headers_mut().insert("content-type", "multipart/form-data; boundary=b".parse().unwrap());
@@ -134,7 +141,11 @@ async fn refusals_have_the_form_that_clients_know() {
         let error = &got.json()["error"];
         assert_eq!((got.status.as_u16(), got.header("x-trunkline-fault")), (status, fault), "{error}");
         assert_eq!(error["code"], code, "{error}");
-        assert!(error["message"].is_string() && error["type"].is_string() && error["param"].is_null() == (code != "model_not_found"));
+        assert!(
+            error["message"].is_string()
+                && error["type"].is_string()
+                && error["param"].is_null() == (code != "model_not_found")
+        );
         error["message"].as_str().unwrap().to_owned()
     };
     check(ask("wrong", "{}"), 401, "TL0001", "invalid_api_key").await;
@@ -178,4 +189,57 @@ async fn models_are_listed_as_far_as_they_may_be_called() {
     world.gateway.reload(section).unwrap();
     let passed = world.get("/v1/models").await;
     assert!(passed.body.starts_with(br#"{"object":"list","data":[{"id":"up-1""#), "{passed:?}");
+}
+
+#[tokio::test]
+async fn a_model_in_a_body_does_not_open_the_rest_of_a_provider() {
+    let upstream = Upstream::start(|_| chat_answer(1, 1));
+    let mut section = one(&upstream);
+    section["aliases"] = json!({ "fast": { "provider": "up" } });
+    let world = World::start(section).await;
+    let ask = |method: Method, path: &str| {
+        let mut request = world.json(path, r#"{"model":"fast","messages":[]}"#);
+        *request.method_mut() = method;
+        request.headers_mut().insert("authorization", format!("Bearer {NARROW}").parse().unwrap());
+        request
+    };
+    for (method, path) in [
+        (Method::DELETE, "/v1/files/file-1"),
+        (Method::GET, "/v1/files"),
+        (Method::POST, "/v1/fine_tuning/jobs"),
+        (Method::POST, "/v1/responses/resp_1/cancel"),
+        (Method::DELETE, "/v1/chat/completions"),
+    ] {
+        let got = world.send(ask(method.clone(), path)).await;
+        assert_eq!(
+            (got.status, got.header("x-trunkline-fault")),
+            (StatusCode::FORBIDDEN, "TL0002"),
+            "{method} {path}"
+        );
+    }
+    assert_eq!(upstream.count(), 0);
+    for path in ["/v1/chat/completions", "/v1/embeddings", "/v1/images/generations"] {
+        assert_eq!(world.send(ask(Method::POST, path)).await.status, StatusCode::OK, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn whose_account_pays_is_the_operators_to_say() {
+    let upstream = Upstream::start(|_| chat_answer(1, 1));
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, "sk-of-the-operator").unwrap();
+    let section =
+        json!({ "providers": { "up": { "url": upstream.url(), "key": format!("file:{}", key.display()) } } });
+    let world = World::start(section).await;
+    let mut request = world.json("/v1/chat/completions", r#"{"model":"gpt-5","messages":[]}"#);
+    for name in ["openai-organization", "openai-project"] {
+        request.headers_mut().insert(name, "theirs".parse().unwrap());
+    }
+    assert_eq!(world.send(request).await.status, StatusCode::OK);
+    let seen = upstream.last();
+    assert_eq!(seen.headers["authorization"], "Bearer sk-of-the-operator");
+    assert!(
+        !seen.headers.contains_key("openai-organization") && !seen.headers.contains_key("openai-project")
+    );
 }

@@ -12,7 +12,13 @@ const ASK_USAGE: &[u8] = b"{\"include_usage\":true}";
 
 /// The body with the provider's name for the model (in quotes; empty: as it is) and, where `ask_usage` says so, a
 /// request for the usage of a stream. `content-length` is corrected when it was there.
-pub(super) fn whole(body: &Bytes, head: &Head, quoted: &[u8], ask_usage: bool, headers: &mut HeaderMap) -> Bytes {
+pub(super) fn whole(
+    body: &Bytes,
+    head: &Head,
+    quoted: &[u8],
+    ask_usage: bool,
+    headers: &mut HeaderMap,
+) -> Bytes {
     let mut edits: Vec<(Range<usize>, Vec<u8>)> = Vec::new();
     if !quoted.is_empty() {
         if head.model.is_some() {
@@ -24,8 +30,12 @@ pub(super) fn whole(body: &Bytes, head: &Head, quoted: &[u8], ask_usage: bool, h
     if ask_usage && head.stream && !head.usage_asked {
         match (&head.options, head.inside) {
             // What the client says of its stream stands; only nothing is replaced by something.
-            (Some(span), _) if body.get(span.clone()) == Some(b"null") => edits.push((span.clone(), ASK_USAGE.to_vec())),
-            (None, Some(inside)) => edits.push((inside..inside, member(body, inside, "stream_options", ASK_USAGE))),
+            (Some(span), _) if body.get(span.clone()) == Some(b"null") => {
+                edits.push((span.clone(), ASK_USAGE.to_vec()))
+            }
+            (None, Some(inside)) => {
+                edits.push((inside..inside, member(body, inside, "stream_options", ASK_USAGE)))
+            }
             _ => {}
         }
     }

@@ -19,6 +19,8 @@ const GOOGLE_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 /// What an upstream says of itself as a place on the web and not of its answer.
 const THEIRS: [HeaderName; 3] = [header::ALT_SVC, header::SET_COOKIE, header::STRICT_TRANSPORT_SECURITY];
 
+const ORGANIZATION: HeaderName = HeaderName::from_static("openai-organization");
+const PROJECT: HeaderName = HeaderName::from_static("openai-project");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const OUR_ID: HeaderName = HeaderName::from_static("x-trunkline-id");
@@ -50,6 +52,9 @@ pub(super) fn address(headers: &mut HeaderMap, provider: &Provider, trace: Optio
 /// Puts in the provider's key and the headers that are configured for it.
 pub(crate) fn credentials(headers: &mut HeaderMap, provider: &Provider) {
     if let Some(key) = &provider.authorization {
+        // To whose account a call is charged is part of the credential, which is the operator's.
+        headers.remove(ORGANIZATION);
+        headers.remove(PROJECT);
         headers.insert(header::AUTHORIZATION, key.clone());
     }
     for (name, value) in &provider.headers {

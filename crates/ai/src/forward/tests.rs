@@ -97,7 +97,8 @@ async fn usage_that_is_not_sent_is_guessed_or_asked_for() {
 #[tokio::test]
 async fn errors_of_providers_pass_as_they_are_and_are_written_down() {
     let upstream = Upstream::start(|_| {
-        let mut response = respond(StatusCode::TOO_MANY_REQUESTS, "application/json", r#"{"error":{"odd":1}}"#);
+        let mut response =
+            respond(StatusCode::TOO_MANY_REQUESTS, "application/json", r#"{"error":{"odd":1}}"#);
         response.headers_mut().insert("retry-after", "7".parse().unwrap());
         response
     });
@@ -128,7 +129,9 @@ async fn the_next_deployment_is_asked_when_one_cannot() {
     .await;
     let got = world.post(CHAT, ASK).await;
     assert_eq!(got.status, StatusCode::OK);
-    assert!(busy.last().body.starts_with(br#"{"model":"b""#) && good.last().body.starts_with(br#"{"model":"c""#));
+    assert!(
+        busy.last().body.starts_with(br#"{"model":"b""#) && good.last().body.starts_with(br#"{"model":"c""#)
+    );
     let usage = world.usage().await;
     assert_eq!((&*usage.provider, &*usage.model, usage.cost_nano), ("good", "fast", 1_000));
 
@@ -153,9 +156,14 @@ async fn a_provider_that_fails_is_left_alone_for_a_while() {
     assert_eq!(got.header("retry-after"), "3600");
     assert_eq!(upstream.count(), 2);
     // Another model of the same provider has a breaker of its own.
-    assert_eq!(world.post(CHAT, ASK.replace("fast", "other")).await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(
+        world.post(CHAT, ASK.replace("fast", "other")).await.status,
+        StatusCode::INTERNAL_SERVER_ERROR
+    );
 
-    let state = || world.gateway.models().into_iter().find(|model| model.alias == "fast").unwrap().deployments.remove(0);
+    let state = || {
+        world.gateway.models().into_iter().find(|model| model.alias == "fast").unwrap().deployments.remove(0)
+    };
     assert_eq!((state().breaker, state().opened, state().failures), ("open", 1, 2));
     world.gateway.reload(section).unwrap();
     assert_eq!(state().breaker, "open", "a reload that changes nothing keeps it");
@@ -245,7 +253,8 @@ async fn a_call_that_came_by_another_protocol_is_answered_too() {
         "providers": { "up": { "url": upstream.url() } }, "aliases": { "fast": { "provider": "up", "model": "gpt" } },
     }))
     .await;
-    let identity = world.hub.identities().into_iter().find(|identity| &*identity.principal.name == "all").unwrap();
+    let identity =
+        world.hub.identities().into_iter().find(|identity| &*identity.principal.name == "all").unwrap();
     let origin = hub::Origin { protocol: "test", peer: "127.0.0.1:1".parse().unwrap() };
     let session = world.hub.open(identity, origin);
     let address = Address::new(Kind::Model, "fast").unwrap();
@@ -256,7 +265,10 @@ async fn a_call_that_came_by_another_protocol_is_answered_too() {
         upstream.last()
     };
     let seen = ask(r#"{"messages":[]}"#, None).await;
-    assert_eq!((&*seen.uri, &seen.body[..]), ("/base/v1/chat/completions", &br#"{"model":"gpt","messages":[]}"#[..]));
+    assert_eq!(
+        (&*seen.uri, &seen.body[..]),
+        ("/base/v1/chat/completions", &br#"{"model":"gpt","messages":[]}"#[..])
+    );
     let seen = ask("{}", Some("/v1/embeddings")).await;
     assert_eq!((&*seen.uri, &seen.body[..]), ("/base/v1/embeddings", &br#"{"model":"gpt"}"#[..]));
 }
@@ -271,7 +283,11 @@ async fn answers_are_asked_for_uncompressed_where_they_are_counted() {
     });
     let world = World::start(json!({ "providers": { "up": { "url": upstream.url() } } })).await;
     for path in [CHAT, "/v1/files"] {
-        let mut request = if path == CHAT { world.json(path, ASK) } else { world.request(http::Method::GET, path, Body::empty()) };
+        let mut request = if path == CHAT {
+            world.json(path, ASK)
+        } else {
+            world.request(http::Method::GET, path, Body::empty())
+        };
         request.headers_mut().insert("accept-encoding", "gzip".parse().unwrap());
         world.send(request).await;
     }

@@ -72,7 +72,8 @@ impl Bill {
 
     fn settle(self, meter: &Meter, broken: Option<Fault>) {
         let guess = || self.guess_from.map(|asked| Usage::estimate(asked, meter.text_bytes()));
-        let said = || meter.has_failed().then(|| Fault::new(Code::UpstreamFailed, "the answer says that it failed"));
+        let said =
+            || meter.has_failed().then(|| Fault::new(Code::UpstreamFailed, "the answer says that it failed"));
         let fault = self.fault.clone().or(broken).or_else(said);
         let usage = meter.usage().or_else(guess);
         if let Some(fault) = &fault {
@@ -157,7 +158,10 @@ impl http_body::Body for Metered {
     type Data = Bytes;
     type Error = Fault;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let this = &mut *self;
         let frame = ready!(http_body::Body::poll_frame(Pin::new(&mut this.body), cx));
         match &frame {

@@ -16,7 +16,11 @@ fn check(content_type: &str, text: &str, usage: Option<(u64, u64, u64)>, text_by
         estimated: false,
     });
     for piece in [1, 2, 3, 5, 64, text.len()] {
-        assert_eq!(measure(content_type, text, piece), (usage, text_bytes, false), "in pieces of {piece}: {text}");
+        assert_eq!(
+            measure(content_type, text, piece),
+            (usage, text_bytes, false),
+            "in pieces of {piece}: {text}"
+        );
     }
 }
 
@@ -34,7 +38,12 @@ fn whole_answers() {
         Some((36, 4, 87)),
         0,
     );
-    check("application/json", r#"{"data":[],"usage":{"prompt_tokens":8,"total_tokens":8}}"#, Some((8, 0, 0)), 0);
+    check(
+        "application/json",
+        r#"{"data":[],"usage":{"prompt_tokens":8,"total_tokens":8}}"#,
+        Some((8, 0, 0)),
+        0,
+    );
     check("application/json", r#"{"usage":null}"#, None, 0);
     check("application/json", r#"{"usage":{"seconds":3,"type":"duration"}}"#, None, 0);
     check("image/png", r#"{"usage":{"prompt_tokens":8}}"#, None, 0);
@@ -60,6 +69,7 @@ fn responses_streams() {
 
 #[test]
 fn a_failure_inside_an_answer_is_seen() {
-    let (_, _, failed) = measure("text/event-stream", "data: {\"error\":{\"message\":\"overloaded\"}}\n\n", 4);
+    let (_, _, failed) =
+        measure("text/event-stream", "data: {\"error\":{\"message\":\"overloaded\"}}\n\n", 4);
     assert!(failed);
 }

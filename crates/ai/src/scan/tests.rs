@@ -25,7 +25,8 @@ fn walk(text: &str, piece: usize) -> (Vec<String>, bool) {
     (log.0, scan.is_whole())
 }
 
-const SAMPLE: &str = r#" {"a":1,"keep":{"x":[true,"y\"}"],"keep":"z"},"e\"k":["",[],{},-1.5e3 ],"keep":null}"#;
+const SAMPLE: &str =
+    r#" {"a":1,"keep":{"x":[true,"y\"}"],"keep":"z"},"e\"k":["",[],{},-1.5e3 ],"keep":null}"#;
 
 #[test]
 fn values_are_told_however_the_bytes_are_cut() {

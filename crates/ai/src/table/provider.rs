@@ -37,7 +37,9 @@ impl Provider {
                 return Err(Misfit::new("needs a url, such as https://api.openai.com/v1"));
             }
             (ProviderKind::Echo, None) => None,
-            (ProviderKind::Echo, Some(_)) => return Err(Misfit::new("echo is built in and has no url").at("url")),
+            (ProviderKind::Echo, Some(_)) => {
+                return Err(Misfit::new("echo is built in and has no url").at("url"));
+            }
         };
         let authorization = config.key.as_ref().map(|key| {
             let secret = key.reveal()?;

@@ -14,7 +14,9 @@ fn models_go_where_they_should() {
         "providers": { "a": up(1), "b": up(2) },
         "aliases": { "fast": { "provider": "b", "model": "x" } },
     });
-    let found = |table: &Table, name: &str| table.find(name).map(|model| model.deployments[0].provider.name.to_string());
+    let found = |table: &Table, name: &str| {
+        table.find(name).map(|model| model.deployments[0].provider.name.to_string())
+    };
     let without = table(two.clone()).unwrap();
     assert_eq!(found(&without, "fast").unwrap(), "b");
     assert_eq!(found(&without, "known-1").unwrap(), "a");
@@ -46,15 +48,39 @@ fn misfits_are_named_by_path() {
     check(json!({ "providers": { "a": {} } }), "providers.a", "needs a url");
     check(json!({ "providers": { "a": { "url": "ftp://x" } } }), "providers.a.url", "http://");
     check(json!({ "providers": { "a": { "url": "https://u:p@x/v1" } } }), "providers.a.url", "use `key`");
-    check(json!({ "providers": { "a": { "url": "https://x/v1", "key": "sk-1" } } }), "providers.a.key", "a reference");
-    check(json!({ "providers": { "a": { "url": "https://x/v1", "headers": { "a b": "c" } } } }), "providers.a.headers.a b", "name");
-    check(json!({ "providers": { "a": { "kind": "echo", "url": "https://x" } } }), "providers.a.url", "built in");
-    check(json!({ "providers": { "a": up }, "default_provider": "b" }), "default_provider", "did you mean \"a\"?");
+    check(
+        json!({ "providers": { "a": { "url": "https://x/v1", "key": "sk-1" } } }),
+        "providers.a.key",
+        "a reference",
+    );
+    check(
+        json!({ "providers": { "a": { "url": "https://x/v1", "headers": { "a b": "c" } } } }),
+        "providers.a.headers.a b",
+        "name",
+    );
+    check(
+        json!({ "providers": { "a": { "kind": "echo", "url": "https://x" } } }),
+        "providers.a.url",
+        "built in",
+    );
+    check(
+        json!({ "providers": { "a": up }, "default_provider": "b" }),
+        "default_provider",
+        "did you mean \"a\"?",
+    );
     check(json!({ "aliases": { "$x": { "provider": "echo" } } }), "aliases.$x", "begin with $");
-    check(json!({ "aliases": { "x": { "provider": "ecko" } } }), "aliases.x.provider", "did you mean \"echo\"?");
+    check(
+        json!({ "aliases": { "x": { "provider": "ecko" } } }),
+        "aliases.x.provider",
+        "did you mean \"echo\"?",
+    );
     let fallback = json!({ "provider": "echo", "fallback": [{ "provider": "echo" }, { "provider": "no" }] });
     check(json!({ "aliases": { "x": fallback } }), "aliases.x.fallback.1.provider", "no provider");
-    check(json!({ "aliases": { "x": { "provider": "echo", "price": { "input": "x" } } } }), "aliases.x.price.input", "no price");
+    check(
+        json!({ "aliases": { "x": { "provider": "echo", "price": { "input": "x" } } } }),
+        "aliases.x.price.input",
+        "no price",
+    );
 }
 
 #[test]
