@@ -128,7 +128,7 @@ impl Program {
         envelope: &Envelope,
         outputs_max: usize,
     ) -> Result<Vec<Value>, Fault> {
-        let meter = Meter::new();
+        let meter = Meter::new(envelope.body.len());
         let context =
             Ctx::<Kind>::new(Run { lut: &self.filter.lut, meter: &meter }, Vars::new(self.bind(envelope)));
         let mut outputs = Vec::new();

@@ -12,9 +12,13 @@ use std::cell::Cell;
 use super::value;
 use crate::steps::hl7;
 
-/// What one run may spend in metered operations: far above what mapping a message takes, and few enough that a hostile
-/// message cannot hold a thread for long. Tests, which run unoptimised, have less.
-const FUEL: usize = if cfg!(test) { 1 << 17 } else { 1 << 20 };
+/// The most that one run may spend in metered operations, about half a second of one processor. Tests, which run
+/// unoptimised, have less.
+const FUEL_MAX: usize = if cfg!(test) { 1 << 17 } else { 1 << 20 };
+/// What a run on the smallest message may spend, and how much more for each byte of a larger one: far above what
+/// mapping it takes, and so little that many small messages do not hold a thread as a large one may.
+const FUEL: usize = 1 << 17;
+const FUEL_PER_BYTE: usize = 4;
 /// The largest text in bytes or container in entries that a program may make on the way.
 const SHALLOW_MAX: usize = 16 << 20;
 /// Work on a value costs one unit for so many of its bytes or entries.
@@ -27,8 +31,10 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    pub(super) fn new() -> Meter {
-        Meter { fuel: Cell::new(FUEL), why: Cell::new(None) }
+    /// For a run on a message of so many bytes.
+    pub(super) fn new(bytes: usize) -> Meter {
+        let fuel = bytes.saturating_mul(FUEL_PER_BYTE).saturating_add(FUEL).min(FUEL_MAX);
+        Meter { fuel: Cell::new(fuel), why: Cell::new(None) }
     }
 
     /// Why the run must end, once it must: a program cannot catch its way around it.

@@ -304,6 +304,33 @@ const WHOLE: &[&str] = &[
     "transpose",
 ];
 
+/// Functions that may go through all of a text, or all entries of a container, and give something small back: their
+/// input is charged by its outside first.
+const OUTSIDE: &[&str] = &[
+    "ascii_downcase",
+    "ascii_upcase",
+    "decode_base64",
+    "encode_base64",
+    "endswith",
+    "explode",
+    "fromjson",
+    "hl7",
+    "hl7_time",
+    "key_values",
+    "keys_unsorted",
+    "length",
+    "ltrim",
+    "ltrimstr",
+    "reverse",
+    "rtrim",
+    "rtrimstr",
+    "split",
+    "startswith",
+    "totype",
+    "trim",
+    "utf8bytelength",
+];
+
 /// The same program with the meter put in wherever values grow or repeat.
 pub(super) fn meter(term: Node<'_>) -> Node<'_> {
     match term {
@@ -347,7 +374,9 @@ pub(super) fn meter(term: Node<'_>) -> Node<'_> {
             Term::Fold(name, Box::new(then(meter(*over), TICK)), meter_pattern(pattern), arguments)
         }
         Term::TryCatch(tried, caught) => {
-            Term::TryCatch(Box::new(meter(*tried)), caught.map(|caught| Box::new(meter(*caught))))
+            // What is caught is a text that quotes the value at fault, however large that is.
+            let caught = caught.map(|caught| Box::new(pipe(Term::Call(TICK, Vec::new()), meter(*caught))));
+            Term::TryCatch(Box::new(meter(*tried)), caught)
         }
         Term::IfThenElse(branches, otherwise) => Term::IfThenElse(
             branches.into_iter().map(|(condition, then)| (meter(condition), meter(then))).collect(),
@@ -362,7 +391,11 @@ pub(super) fn meter(term: Node<'_>) -> Node<'_> {
         ),
         Term::Call(name, arguments) => {
             let call = Term::Call(name, arguments.into_iter().map(meter).collect());
-            let call = if WHOLE.contains(&name) { pipe(Term::Call(WEIGH, Vec::new()), call) } else { call };
+            let call = match name {
+                whole if WHOLE.contains(&whole) => pipe(Term::Call(WEIGH, Vec::new()), call),
+                outside if OUTSIDE.contains(&outside) => pipe(Term::Call(TICK, Vec::new()), call),
+                _ => call,
+            };
             then(call, TICK)
         }
         Term::Path(of, path) => {
