@@ -92,7 +92,7 @@ pub async fn start(document: &Document, settings: Settings, file: Option<&Path>)
     };
     let point = |misfit: Misfit| anyhow!("{}", document.locate(&misfit));
     let hub = Hub::new(parts).map_err(point)?;
-    check_protocols(&settings).map_err(|misfit| anyhow!("{}", document.locate_key(&misfit)))?;
+    check_protocols(&settings).map_err(point)?;
     let inlets = open_inlets(&hub, &settings).map_err(point)?;
     let mcp = mcp::Gateway::start(&hub, settings.mcp.clone()).map_err(|misfit| point(misfit.at("mcp")))?;
     let models =
@@ -288,7 +288,7 @@ fn http_sniffer(routes: Arc<Routes>, tasks: Tasks, settings: Arc<net::http::Sett
 /// Checks a configuration as far as that goes without opening doors or data: every section by its own part.
 pub async fn check(document: &Document, settings: &Settings) -> Result<(), Box<Problem>> {
     let point = |misfit: Misfit| document.locate(&misfit);
-    check_protocols(settings).map_err(|misfit| document.locate_key(&misfit))?;
+    check_protocols(settings).map_err(point)?;
     if let Some(files) = &settings.program.tls {
         let loaded = net::tls::Server::load(files.clone());
         loaded.map_err(|fault| point(Misfit::new(fault.detail()).at("tls")))?;

@@ -3,7 +3,7 @@
 use super::Reach;
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
-use net::http::{Body, HeaderValue, Method, Response, header};
+use net::http::{Body, HeaderValue, Method, Response, StatusCode, header};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -77,7 +77,9 @@ impl Api {
         let request = request.body(Body::full(body)).context("the request cannot be written")?;
         let options = net::Options::within(Duration::from_secs(120));
         let response = self.client.request(request, options).await.map_err(|fault| {
-            let advice = if self.url.starts_with("https:") {
+            let advice = if fault.detail().contains("certificate") {
+                "SSL_CERT_FILE can name a file of authorities to trust beside the system's"
+            } else if self.url.starts_with("https:") {
                 "does the server there speak TLS? without `tls` in its configuration it is reached at http://"
             } else {
                 "is a server running there? start one with: trunkline demo"
@@ -87,7 +89,9 @@ impl Api {
         if response.status().is_success() {
             return Ok(response);
         }
-        bail!("{}", refusal(response).await)
+        let keyless = response.status() == StatusCode::UNAUTHORIZED && self.key.is_none();
+        let advice = if keyless { "\n  --key or TRUNKLINE_KEY gives a key" } else { "" };
+        bail!("{}{advice}", refusal(response).await)
     }
 }
 

@@ -55,7 +55,7 @@ impl Publish {
         for pair in &self.headers {
             let (name, value) =
                 pair.split_once('=').with_context(|| format!("{pair:?} is not NAME=VALUE"))?;
-            headers.push((format!("tl-header-{}", name.to_lowercase()), value.to_owned()));
+            headers.push((format!("tl-h-{}", name.to_lowercase()), written(value)));
         }
         headers.extend(self.message_key.map(|key| ("tl-key".to_owned(), key)));
         let guessed = if serde_json::from_slice::<serde_json::Value>(&body).is_ok() {
@@ -71,6 +71,18 @@ impl Publish {
         let receipt = response.into_body().collect(1 << 20).await.map_err(|fault| anyhow!("{fault}"))?;
         say(&String::from_utf8_lossy(&receipt))
     }
+}
+
+/// A value as a header carries it: what is not printable ASCII is percent-encoded, and so is the percent sign.
+fn written(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        match byte {
+            b'%' | 0..0x20 | 0x7f.. => out.push_str(&format!("%{byte:02X}")),
+            _ => out.push(char::from(byte)),
+        }
+    }
+    out
 }
 
 /// `trunkline subscribe`.

@@ -42,10 +42,10 @@ pub struct Program {
     pub ports: Vec<Port>,
     /// Certificates for TLS, spoken on the same port.
     pub tls: Option<net::tls::Files>,
-    /// The folder that everything durable is kept in. Default `trunkline-data`, beside where the program was started.
+    /// The folder that everything durable is kept in. Default `trunkline-data`, in the folder where the program was started.
     pub data: PathBuf,
     /// What a receipt promises: `fsync` (on disk, survives power loss), `buffered` (with the operating system: survives a
-    /// crash of the program, not of the machine) or `memory` (nothing survives). Default fsync.
+    /// crash of the program, not of the machine) or `memory` (nothing survives). Default `fsync`.
     pub durability: store::Durability,
     /// What is logged, and how.
     pub log: Log,
@@ -87,9 +87,9 @@ pub struct Port {
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// `json` (one object per line) or `text`. Default json.
+    /// `json` (one object per line) or `text`. Default `json`.
     pub format: LogFormat,
-    /// Which events: `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,wire_mqtt=debug`. Default info.
+    /// Which events: `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,wire_mqtt=debug`. Default `info`.
     pub level: String,
 }
 
@@ -221,7 +221,9 @@ fn section<T: DeserializeOwned>(document: &Document, value: Value) -> Result<T, 
 
 /// An unknown key is pointed at itself, anything else at its value.
 fn pointed(document: &Document, misfit: Misfit) -> Box<Problem> {
-    if misfit.what.starts_with("unknown ") { document.locate_key(&misfit) } else { document.locate(&misfit) }
+    let named = misfit.what.split('`').nth(1);
+    let key = misfit.what.starts_with("unknown ") && named == misfit.path.last().map(String::as_str);
+    if key { document.locate_key(&misfit) } else { document.locate(&misfit) }
 }
 
 /// A section by its own type, with the path of what does not fit and the nearest known name.
@@ -237,26 +239,29 @@ pub(crate) fn read<T: DeserializeOwned>(value: Value) -> Result<T, Misfit> {
             }
         }
         let what = error.inner().to_string();
-        if what.starts_with("unknown variant") && path.len() > 1 {
-            // A word that is wrong is a value; only where it is the key of a map is it a step of the path.
-            let outer = path.iter().take(path.len() - 1).try_fold(&value, |value, key| match value {
-                Value::Array(list) => list.get(key.parse::<usize>().ok()?),
-                value => value.get(key),
-            });
-            if outer.is_some_and(Value::is_string) {
-                path.pop();
-            }
-        }
         let what = plain(what);
         let mut misfit = Misfit { path, what, hint: None };
         let quoted: Vec<String> = misfit.what.split('`').skip(1).step_by(2).map(str::to_owned).collect();
         if let Some((word, known)) = quoted.split_first().filter(|_| misfit.what.starts_with("unknown ")) {
             misfit = misfit.clone().among(word, known.iter().map(String::as_str));
-            if misfit.path.last() != Some(word) && !misfit.what.starts_with("unknown variant") {
-                misfit.path.push(word.clone());
+            // A word that is wrong is a value, whatever the deserializer calls it; a key that is wrong is a step of the path.
+            let is_key = |path: &[String]| at(&value, path).is_some_and(|value| value.get(word).is_some());
+            match misfit.path.split_last() {
+                Some((last, outer)) if last == word && !is_key(outer) => drop(misfit.path.pop()),
+                Some((last, _)) if last == word => {}
+                _ if is_key(&misfit.path) => misfit.path.push(word.clone()),
+                _ => {}
             }
         }
         misfit
+    })
+}
+
+/// What stands at a path.
+fn at<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {
+    path.iter().try_fold(value, |value, key| match value {
+        Value::Array(list) => list.get(key.parse::<usize>().ok()?),
+        value => value.get(key),
     })
 }
 
@@ -269,6 +274,7 @@ fn plain(what: String) -> String {
     if what.contains("untagged enum Written") {
         return "no quantity: write a whole number with its unit, as in 30s or 64MiB".to_owned();
     }
+    let what = what.replace("unknown variant", "unknown word");
     let Some((found, expected)) = what.split_once(", expected ") else { return what };
     let whole = ["u8", "u16", "u32", "u64", "usize"];
     if expected.starts_with("struct ") {

@@ -219,12 +219,23 @@ fn type_of(field: &Value) -> String {
     }
 }
 
-/// What the description says after `Default `, as a YAML scalar.
+/// What the description says after `Default `, as a YAML scalar: a number (of bytes, when a unit follows), a word in backticks, a
+/// truth or an address. What is said in words has none.
 fn default_of(field: &Value) -> Option<String> {
+    if field["type"] == "array" || field["type"] == "object" {
+        return None;
+    }
     let (_, rest) = text(field).split_once("Default ")?;
-    let word: String =
-        rest.split_whitespace().next()?.trim_end_matches(['.', ',', ';', ':']).trim_matches('`').to_owned();
+    let mut words = rest.split_whitespace().map(|word| word.trim_end_matches(['.', ',', ';', ':']));
+    let (word, unit) = (words.next()?, words.next());
+    if let Some(quoted) = word.strip_prefix('`') {
+        return quoted.strip_suffix('`').map(str::to_owned);
+    }
     let plain = word.replace(',', "");
+    if let Ok(count) = plain.parse::<u64>() {
+        let shift = [("KiB", 10), ("MiB", 20), ("GiB", 30)].iter().find(|(name, _)| unit == Some(name));
+        return Some((count << shift.map_or(0, |(_, shift)| *shift)).to_string());
+    }
     let number = plain.chars().next().is_some_and(|c| c.is_ascii_digit());
     (number || ["true", "false"].contains(&plain.as_str()) || plain.contains('/')).then_some(plain)
 }

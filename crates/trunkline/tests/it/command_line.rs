@@ -25,6 +25,15 @@ fn the_default_configuration_is_valid_and_whole() {
     for field in ["listen:", "message_bytes:", "trust_loopback:", "deliveries:", "upstreams:", "open_for:"] {
         assert!(printed.contains(field), "the default file lacks {field}");
     }
+    for default in [
+        "message_bytes: 1048576",
+        "reply_bytes: 16777216",
+        "durability: fsync",
+        "level: info",
+        "method: POST",
+    ] {
+        assert!(printed.contains(default), "the default file lacks {default}");
+    }
     let schema: serde_json::Value = serde_json::from_slice(&run(&["config", "schema"]).stdout).unwrap();
     for section in ["listen", "access", "routes", "outlets", "protocols", "mcp", "models", "queues"] {
         assert!(schema["properties"][section].is_object(), "the schema lacks {section}");
@@ -44,6 +53,23 @@ fn the_example_configuration_is_valid() {
         .unwrap();
     let checked = run(&["config", "check", file.to_str().unwrap()]);
     assert!(checked.status.success(), "{}", text(&checked.stderr));
+}
+
+#[test]
+fn the_example_for_production_is_valid_with_its_secrets_and_names_the_missing_one() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/production.yaml");
+    let check = |names: &[&str]| {
+        let mut command = std::process::Command::new(crate::harness::binary());
+        command.args(["config", "check", example]);
+        for name in names {
+            command.env(name, format!("tl_a-key-for-the-{name}"));
+        }
+        command.output().unwrap()
+    };
+    let missing = text(&check(&["OPERATOR_KEY"]).stderr);
+    assert!(missing.contains("the environment variable \"SENSOR_KEY\" is not set"), "{missing}");
+    let output = check(&["OPERATOR_KEY", "SENSOR_KEY", "CLERK_KEY"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
 /// A wrong file, the place and the words that must be said.
@@ -81,14 +107,20 @@ fn slips_in_a_configuration_are_pointed_at() {
         "1:9",
         "listen: no address to listen on: write an IP address and a port",
     );
+    check(
+        "routes: [{name: a, from: topic/x, to: [topic/y], steps: [{filtr: .a}]}]\n",
+        "1:59",
+        "did you mean \"filter\"?",
+    );
     check("listen: 7400\n", "1:9", "write an IP address and a port");
-    check("log: {format: yaml}\n", "1:15", "log.format: unknown variant");
+    check("log: {format: yaml}\n", "1:15", "log.format: unknown word");
     check("log: {level: inof}\n", "1:14", "did you mean \"info\"?");
     check("limits: {message_bytes: -1}\n", "1:25", "expected a whole number that is not negative");
+    check("durability: sync\n", "1:13", "durability: unknown word `sync`");
     check("queues: {a: 3}\n", "1:13", "expected a map of fields");
     check("access:\n\tkeys: []\n", "2:2", "indent with spaces");
     check("tls: {certificate: /nowhere/a.pem, key: /nowhere/b.pem}\n", "1:1", "/nowhere/a.pem");
-    check("protocols: {mllp: {publish: topic/in, principal: ghost}}\n", "1:51", "nobody under access.keys");
+    check("protocols: {mllp: {publish: topic/in, principal: ghost}}\n", "1:50", "nobody under access.keys");
     check("models: {aliases: {y: {provider: n, model: y}}}\n", "1:34", "");
 }
 

@@ -48,6 +48,8 @@ fn a_key_that_is_taken_out_is_refused_at_once() {
     server.wait_for("configuration applied");
     let refused = server.try_cli(&["queue", "ls"]);
     assert!(text(&refused.stderr).contains("TL0001"), "{}", text(&refused.stderr));
+    let keyless = Command::new(binary()).args(["queue", "ls", "--url", &server.url]).output().unwrap();
+    assert!(text(&keyless.stderr).contains("TRUNKLINE_KEY gives a key"), "{}", text(&keyless.stderr));
 }
 
 #[test]

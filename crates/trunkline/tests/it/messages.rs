@@ -69,3 +69,12 @@ fn refusals_carry_their_code() {
     check(&["models", "ask", "no-such-model", "hi"], "TL0030");
     check(&["queue", "replay", "nowhere", "--all"], "TL0010");
 }
+
+#[test]
+fn headers_given_on_the_command_line_arrive_as_they_were_typed() {
+    let server = Server::start(&format!("{ACCESS}queues: {{orders: {{}}}}\n"));
+    server.cli(&["publish", "queue/orders", "x", "-H", "Ward=Zürich 100%", "-k", "4711"]);
+    let leased: Value = serde_json::from_str(&server.cli(&["queue", "lease", "orders"])).unwrap();
+    assert_eq!(leased["headers"]["ward"], "Zürich 100%", "{leased}");
+    assert_eq!(leased["key"], "4711", "{leased}");
+}
