@@ -12,6 +12,10 @@ use std::sync::Arc;
 
 /// The fewest bytes of a key: below this it could be guessed from its digest.
 const KEY_BYTES_MIN: usize = 16;
+/// The longest name of a key.
+const NAME_BYTES_MAX: usize = 128;
+/// Who comes from this machine without a key.
+const LOCAL: &str = "local";
 
 /// Who may come in, and what they may do.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -71,6 +75,32 @@ pub struct Identity {
     pub principal: Principal,
     /// What they may do.
     pub grants: Arc<Grants>,
+    way: Way,
+}
+
+impl Identity {
+    /// Whether it was let in without a credential because it came from this machine.
+    pub fn is_local(&self) -> bool {
+        self.way == Way::Local
+    }
+}
+
+/// By what somebody was let in. A key that was exchanged under the same name is another way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Key([u8; 32]),
+    Anonymous,
+    Local,
+}
+
+impl std::fmt::Debug for Way {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Way::Key(_) => "Key",
+            Way::Anonymous => "Anonymous",
+            Way::Local => "Local",
+        })
+    }
 }
 
 /// The keys and roles of one configuration, compiled.
@@ -98,16 +128,19 @@ impl Access {
             let grants = gather(&config.anonymous, &roles).map_err(|misfit| misfit.at("anonymous"))?;
             let mut principal = Principal::anonymous();
             principal.roles = config.anonymous.iter().map(|role| Arc::from(role.as_str())).collect();
-            access.anonymous = Some(Arc::new(Identity { principal, grants: Arc::new(grants) }));
+            access.anonymous =
+                Some(Arc::new(Identity { principal, grants: Arc::new(grants), way: Way::Anonymous }));
         }
         if config.trust_loopback {
-            let principal = Principal::named("local", &["admin"]);
-            access.local = Some(Arc::new(Identity { principal, grants: Arc::new(Grants::all()) }));
+            let principal = Principal::named(LOCAL, &["admin"]);
+            let grants = Arc::new(Grants::all());
+            access.local = Some(Arc::new(Identity { principal, grants, way: Way::Local }));
         }
         Ok(access)
     }
 
     fn add(&mut self, key: &KeyConfig, roles: &BTreeMap<String, RoleConfig>) -> Result<(), Misfit> {
+        check_name(&key.name).map_err(|misfit| misfit.at("name"))?;
         let digest = match (&key.key, &key.sha256) {
             (Some(secret), None) => {
                 let value = secret.reveal().map_err(|misfit| misfit.at("key"))?;
@@ -128,7 +161,7 @@ impl Access {
         if let Some(tenant) = &key.tenant {
             principal.tenant = tenant.as_str().into();
         }
-        let identity = Arc::new(Identity { principal, grants: Arc::new(grants) });
+        let identity = Arc::new(Identity { principal, grants: Arc::new(grants), way: Way::Key(digest) });
         if self.by_name.insert(key.name.as_str().into(), Arc::clone(&identity)).is_some() {
             return Err(Misfit::new(format!("two keys have the name {:?}", key.name)).at("name"));
         }
@@ -160,11 +193,20 @@ impl Access {
         identity.cloned().ok_or_else(|| Fault::new(Code::Unauthenticated, "nobody here holds that key"))
     }
 
-    /// The identity that `name` has now: for listeners whose configuration names whom their clients act as, and for
-    /// sessions that outlive a change of the configuration.
+    /// The identity that `name` has now: for listeners whose configuration names whom their clients act as.
     pub fn named(&self, name: &str) -> Option<Arc<Identity>> {
         let special = [&self.local, &self.anonymous].into_iter().flatten();
         self.by_name.get(name).or_else(|| special.into_iter().find(|it| *it.principal.name == *name)).cloned()
+    }
+
+    /// What `identity`, let in under an earlier configuration, is now: nothing when its key was taken out or exchanged.
+    pub fn current(&self, identity: &Identity) -> Option<&Arc<Identity>> {
+        let now = match identity.way {
+            Way::Key(_) => self.by_name.get(&identity.principal.name),
+            Way::Anonymous => self.anonymous.as_ref(),
+            Way::Local => self.local.as_ref(),
+        };
+        now.filter(|now| now.way == identity.way)
     }
 
     /// Everybody who holds a key, in the order of their names.
@@ -183,6 +225,18 @@ pub fn fresh_key() -> Result<String, Fault> {
         .map_err(|error| Fault::new(Code::Internal, format!("no randomness from the system: {error}")))?;
     let letter = |byte: &u8| LETTERS.get(usize::from(byte & 63)).map_or('A', |letter| char::from(*letter));
     Ok(format!("tl_{}", bytes.iter().map(letter).collect::<String>()))
+}
+
+/// A name stands in the audit trail, in metrics and in headers; two are the program's own.
+fn check_name(name: &str) -> Result<(), Misfit> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        let what = format!("the name of a key has 1 to {NAME_BYTES_MAX} bytes and no control characters");
+        return Err(Misfit::new(what));
+    }
+    if [LOCAL, "anonymous"].contains(&name) {
+        return Err(Misfit::new(format!("{name:?} is who shows no key; choose another name")));
+    }
+    Ok(())
 }
 
 fn gather(names: &[String], roles: &BTreeMap<String, RoleConfig>) -> Result<Grants, Misfit> {

@@ -14,36 +14,65 @@ const LOG: &str = "audit";
 const EVERY: Duration = Duration::from_millis(200);
 /// How many records one write takes at most.
 const BATCH_MAX: usize = 4096;
+/// How many bytes one append takes at most: it must fit into a segment of the store.
+const APPEND_BYTES_MAX: usize = 1 << 20;
+/// How often the trail is written while the program stops.
+const DRAIN_EVERY: Duration = Duration::from_millis(20);
 
 /// Starts writing the hub's ledger down until the program stops.
 pub(crate) fn start(hub: &Hub) {
-    let writer = hub.clone();
-    hub.tasks().spawn("audit", async move {
-        let draining = writer.tasks().draining();
+    let hub = hub.clone();
+    let tasks = hub.tasks().clone();
+    tasks.spawn("audit", async move {
+        let draining = hub.tasks().draining();
+        let mut unwritten = Vec::new();
         while !draining.is_cancelled() {
             tokio::select! {
                 () = draining.cancelled() => {}
                 () = tokio::time::sleep(EVERY) => {}
             }
-            if let Err(error) = write_down(&writer).await {
-                tracing::error!(%error, "the audit trail could not be written");
-            }
+            write_down(&hub, &mut unwritten).await;
         }
+        // What still ends while the program drains is written down as well: until this task is the last one.
+        while hub.tasks().waited_for() > 1 {
+            tokio::time::sleep(DRAIN_EVERY).await;
+            write_down(&hub, &mut unwritten).await;
+        }
+        write_down(&hub, &mut unwritten).await;
     });
 }
 
-async fn write_down(hub: &Hub) -> Result<(), store::Error> {
+/// Writes down what waits. What the store refuses stays in `unwritten` for the next time; meanwhile the ledger keeps
+/// what comes, and counts what it has no room for.
+async fn write_down(hub: &Hub, unwritten: &mut Vec<Bytes>) {
     loop {
-        let records = hub.ledger().drain(BATCH_MAX);
-        if records.is_empty() {
-            return Ok(());
+        if unwritten.is_empty() {
+            unwritten.extend(hub.ledger().drain(BATCH_MAX).iter().map(|record| text(record)));
         }
-        let log = hub.engine().log(LOG)?;
-        let lines = records.iter().map(|record| text(record)).collect();
-        let range = log.append(lines).await?;
-        let keep = hub.compiled().config.audit.records;
-        log.trim(range.end.saturating_sub(keep))?;
+        if unwritten.is_empty() {
+            return;
+        }
+        if let Err(error) = append(hub, unwritten).await {
+            tracing::error!(%error, "the audit trail could not be written");
+            return;
+        }
     }
+}
+
+async fn append(hub: &Hub, unwritten: &mut Vec<Bytes>) -> Result<(), store::Error> {
+    let log = hub.engine().log(LOG)?;
+    while !unwritten.is_empty() {
+        let mut bytes = 0;
+        let fits = unwritten.iter().take_while(|line| {
+            bytes += line.len();
+            bytes <= APPEND_BYTES_MAX
+        });
+        let count = fits.count().max(1);
+        let range = log.append(unwritten.iter().take(count).cloned().collect()).await?;
+        unwritten.drain(..count);
+        log.trim(range.end.saturating_sub(hub.compiled().config.audit.records))?;
+    }
+    Ok(())
 }
 
 /// One record as people and programs read it, version 1 of its form.
@@ -142,3 +171,6 @@ pub fn tail(hub: &Hub) -> Result<u64, Fault> {
     let tail = hub.engine().log(LOG).map(|log| log.tail());
     tail.map_err(|error| Fault::new(message::Code::StoreUnavailable, error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,6 +97,10 @@ impl Breaker {
             return;
         }
         state.failures = state.failures.saturating_add(1);
+        if matches!(state.breach, Breach::Open { .. }) {
+            // A straggler from before it opened: it says nothing new, and must not keep the upstream alone for longer.
+            return;
+        }
         if state.breach == Breach::HalfOpen || state.failures >= self.config.failures.max(1) {
             state.breach = Breach::Open { until: now.after(self.config.open_for.0) };
             state.opened += 1;

@@ -20,7 +20,8 @@ pub struct Config {
     pub limits: Limits,
     /// Who may come in, and what they may do.
     pub access: access::Config,
-    /// The queues, by name. A queue that is not listed is refused with TL0010, unless `on_demand` is set.
+    /// The queues, by name. A queue that was never listed is refused with TL0010, unless `queues_on_demand` is set; one
+    /// that is taken out of the list keeps its messages and its consumers.
     pub queues: BTreeMap<String, QueueConfig>,
     /// The streams, by name.
     pub streams: BTreeMap<String, StreamConfig>,
@@ -83,7 +84,6 @@ impl StreamConfig {
         broker::StreamOptions {
             bytes_max: self.bytes.0,
             age_ms_max: u64::try_from(self.age.0.as_millis()).unwrap_or(u64::MAX),
-            ..broker::StreamOptions::default()
         }
     }
 }
@@ -121,7 +121,9 @@ impl Default for StreamConfig {
 /// A way from one place to others.
 ///
 /// A route from a topic or stream address runs while the message is being published: the publisher is answered when every
-/// durable target has it, and is told when a step refuses it. A route from a queue leases, delivers and settles.
+/// durable target has it, and is told when a step refuses it; then nothing of the message is kept anywhere. A route from
+/// a queue leases, delivers and settles: to one outlet directly, so that `retry` and `timeout` here hold and what fails
+/// is a dead letter of that queue; with several targets each outlet gets it by its own queue, under the outlet's `retry`.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteConfig {
@@ -132,7 +134,7 @@ pub struct RouteConfig {
     /// What happens to each message, in order.
     #[serde(default)]
     pub steps: Vec<StepConfig>,
-    /// Where it goes: addresses, or entries with conditions.
+    /// Where it goes: addresses, or entries with conditions. Two outcomes of one message on one queue are two messages.
     pub to: Vec<TargetConfig>,
     /// From a queue: when and how often a failed delivery is tried again.
     #[serde(default)]
@@ -143,7 +145,7 @@ pub struct RouteConfig {
     /// From a queue: how long one delivery may take. Default 30s.
     #[serde(default = "thirty_seconds")]
     pub timeout: Span,
-    /// From a topic: what happens to a message that a step or target refuses. Default `refuse`.
+    /// From a topic or stream: what happens to a message that a step or target refuses. Default `refuse`.
     #[serde(default)]
     pub on_error: OnError,
 }
@@ -251,6 +253,10 @@ impl Config {
     pub(crate) fn check_names(&self) -> Result<(), Misfit> {
         let named = |kind: message::Kind, names: Vec<&String>, key: &str| {
             names.into_iter().try_for_each(|name| {
+                if name.starts_with('$') {
+                    let what = "names that begin with `$` are the program's own";
+                    return Err(Misfit::new(what).at(name).at(key));
+                }
                 let fine = message::Address::new(kind, name);
                 fine.map(drop).map_err(|fault| Misfit::new(fault.detail()).at(name).at(key))
             })

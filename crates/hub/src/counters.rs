@@ -65,15 +65,19 @@ impl Counters {
         Code::all().iter().zip(&self.faults).map(|(entry, count)| (entry.code, count.load(Ordering::Relaxed))).collect()
     }
 
-    /// Counts a call to `address`.
-    pub(crate) fn call(&self, address: &Address, took_us: u64, failed: bool) {
+    /// Counts a call to `address`. One that never reached anybody counts in all only: names that callers make up must not
+    /// take the places of those that exist.
+    pub(crate) fn call(&self, address: &Address, took_us: u64, fault: Option<&Fault>) {
         self.called.fetch_add(1, Ordering::Relaxed);
+        if fault.is_some_and(|fault| never_reached(fault.code())) {
+            return;
+        }
         let found = self.called_by.read().get(address).cloned();
         let counts = match found {
             Some(counts) => counts,
             None => {
                 let mut all = self.called_by.write();
-                // Names that do not exist are counted too; beyond the bound only the total knows them.
+                // Beyond the bound only the total knows them.
                 if all.len() >= CALLED_MAX && !all.contains_key(address) {
                     return;
                 }
@@ -81,7 +85,7 @@ impl Counters {
             }
         };
         counts.calls.fetch_add(1, Ordering::Relaxed);
-        counts.failed.fetch_add(u64::from(failed), Ordering::Relaxed);
+        counts.failed.fetch_add(u64::from(fault.is_some()), Ordering::Relaxed);
         counts.took_us.fetch_add(took_us, Ordering::Relaxed);
         let place = LATENCY_BOUNDS_US.partition_point(|bound| *bound < took_us);
         if let Some(bucket) = counts.buckets.get(place) {
@@ -95,4 +99,11 @@ impl Counters {
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all
     }
+}
+
+fn never_reached(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unauthenticated | Code::Forbidden | Code::UnknownAddress | Code::UnknownModel | Code::UnknownTool
+    )
 }

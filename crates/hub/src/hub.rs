@@ -1,4 +1,4 @@
-//! The hub: what holds the parts together, takes a message in and sees it to its targets, and changes configuration whole.
+//! The hub: what holds the parts together and changes configuration whole.
 //! Who may do what is checked in the session before; what a protocol looks like is known in the wings only.
 
 use crate::audit;
@@ -9,25 +9,23 @@ use crate::outlets::{self, OutletStats, Slots};
 use crate::plan::{Compiled, Tallies};
 use crate::protocol::OutletKind;
 use crate::pump::Pumps;
-use crate::route::{Rescue, Route, RouteStats};
-use crate::session::{Origin, Session, wrap};
+use crate::route::RouteStats;
+use crate::session::{Origin, Session};
 use access::{Credential, Identity, Ledger};
 use arc_swap::ArcSwap;
 use broker::{Broker, Mailbox, MailboxOptions, QueueOptions};
-use futures_util::future::{BoxFuture, try_join_all};
-use message::{Address, Clock, Code, Dice, Envelope, Fault, Kind, Limits, Misfit, Receipt};
+use message::{Address, Clock, Code, Dice, Fault, Kind, Limits, Misfit};
 use net::{Client, Tasks};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
+use std::time::Instant;
+use tokio::sync::{Mutex, watch};
 
-/// How many routes a message may pass one after the other: enough for any pipeline, and the end of any circle.
-const DEPTH_MAX: u32 = 8;
-/// How long a publisher waits for a full subscriber who makes it wait.
-const ROOM_WAIT: Duration = Duration::from_secs(5);
 /// The queue in front of an outlet that messages are published to directly.
 const OUTLET_QUEUE: &str = "$out/";
+/// How often a message in front of an outlet may be delivered: the outlet's `retry.count` says it, the queue only ends
+/// what never settles.
+const DELIVERIES_MAX: u32 = 1_000;
 
 /// What the hub is made of.
 pub struct Parts {
@@ -58,6 +56,8 @@ struct Inner {
     handlers: Handlers,
     counters: Counters,
     ledger: Ledger,
+    /// Tells the number of the configuration that holds, after it does.
+    generation: watch::Sender<u64>,
     /// Held while a configuration is applied, so that two never mix.
     applying: Mutex<Applying>,
 }
@@ -71,7 +71,7 @@ struct Applying {
 impl Hub {
     /// A hub with nothing configured: it refuses everybody. [`Hub::apply`] gives it its first configuration.
     pub fn new(parts: Parts) -> Result<Hub, Misfit> {
-        let compiled = Compiled::new(Config::default(), 0, &mut Tallies::default())?;
+        let compiled = Compiled::new(Config::default(), &mut Tallies::default())?;
         let hub = Hub(Arc::new(Inner {
             parts,
             compiled: ArcSwap::from_pointee(compiled),
@@ -79,6 +79,7 @@ impl Hub {
             handlers: Handlers::default(),
             counters: Counters::default(),
             ledger: Ledger::default(),
+            generation: watch::Sender::new(0),
             applying: Mutex::default(),
         }));
         audit::start(&hub);
@@ -87,22 +88,25 @@ impl Hub {
 
     /// Checks a configuration as far as that goes without applying it.
     pub fn check(&self, config: &Config) -> Result<(), Misfit> {
-        let compiled = Compiled::new(config.clone(), 0, &mut Tallies::default())?;
+        let compiled = Compiled::new(config.clone(), &mut Tallies::default())?;
         outlets::build(self, &compiled.config, &self.0.parts.outlet_kinds, &self.0.slots.load()).map(drop)
     }
 
-    /// Applies a configuration whole, or, on a misfit, not at all. What did not change goes on undisturbed: breakers keep
-    /// their state, pumps their leases, routes their counts.
+    /// Applies a configuration whole, or, on a misfit, not at all: everything is compiled and built before anything is
+    /// changed. What did not change goes on undisturbed: breakers keep their state, pumps their leases, routes their counts.
+    /// Only a store that fails while queues are declared can leave some of them with their new options.
     pub async fn apply(&self, config: Config) -> Result<(), Misfit> {
         let inner = &self.0;
         let mut applying = inner.applying.lock().await;
-        let generation = inner.compiled.load().generation + 1;
-        let compiled = Arc::new(Compiled::new(config, generation, &mut applying.tallies)?);
+        let compiled = Arc::new(Compiled::new(config, &mut applying.tallies)?);
         let slots = outlets::build(self, &compiled.config, &inner.parts.outlet_kinds, &inner.slots.load())?;
         self.declare(&compiled.config, &slots).await?;
+        // Outlets first: a new route finds its outlet. An old one may miss its own for this moment, and is refused.
         inner.slots.store(Arc::new(slots));
         inner.compiled.store(Arc::clone(&compiled));
         applying.pumps.renew(self, &compiled, &inner.slots.load());
+        applying.tallies.retain(|name, _| compiled.config.routes.iter().any(|route| route.name == *name));
+        inner.generation.send_modify(|generation| *generation += 1);
         Ok(())
     }
 
@@ -118,8 +122,9 @@ impl Hub {
             };
             made.map_err(|fault| Misfit::new(fault.to_string()).at(name).at("streams"))?;
         }
-        for name in slots.keys() {
-            let made = self.declare_queue(outlet_queue(name), QueueConfig::default().options()).await;
+        for (name, slot) in slots {
+            let options = QueueConfig { deliveries: DELIVERIES_MAX, ..QueueConfig::default() }.options();
+            let made = self.declare_queue(Ok(slot.queue.clone()), options).await;
             made.map_err(|fault| Misfit::new(fault.to_string()).at(name).at("outlets"))?;
         }
         Ok(())
@@ -152,9 +157,10 @@ impl Hub {
         self.compiled().access.named(name)
     }
 
-    /// Opens a session for somebody who was authenticated.
+    /// Opens a session for somebody who was authenticated. Should the configuration have changed since, the session is
+    /// held to the present one.
     pub fn open(&self, identity: Arc<Identity>, origin: Origin) -> Session {
-        Session::new(self.clone(), identity, self.compiled().generation, origin)
+        Session::new(self.clone(), identity, origin)
     }
 
     /// Puts `handler` in charge of a kind of address.
@@ -165,105 +171,6 @@ impl Hub {
     /// A bounded mailbox for a client's filters.
     pub fn mailbox(&self, options: MailboxOptions) -> Arc<Mailbox> {
         self.broker().mailbox(options)
-    }
-
-    /// Sees an admitted message to its targets. First all steps run, so that a refusal leaves nothing behind; then the durable
-    /// targets, then the live subscribers.
-    pub(crate) async fn take(&self, envelope: Envelope, mailbox: u64, depth: u32) -> Result<Receipt, Fault> {
-        let plan = self.compiled().plan(&envelope.address);
-        let mut receipt = Receipt { id: envelope.id.clone(), durable: 0, live: 0, routes: 0 };
-        if !plan.is_empty() {
-            if depth >= DEPTH_MAX {
-                let detail = format!("{} was reached through {DEPTH_MAX} routes in a row", envelope.address);
-                return Err(Fault::new(Code::StepFailed, detail));
-            }
-            let mut out = Vec::new();
-            for route in &plan {
-                out.extend(self.run_route(route, &envelope)?);
-            }
-            receipt.routes = u32::try_from(plan.len()).unwrap_or(u32::MAX);
-            for taken in try_join_all(out.into_iter().map(|next| self.take_boxed(next, depth + 1))).await? {
-                receipt.durable += taken.durable;
-                receipt.live += taken.live;
-            }
-        }
-        match envelope.address.kind() {
-            Kind::Topic => {
-                let retain = envelope.retain && !envelope.body.is_empty();
-                let published = self.broker().publish(&wrap(envelope, mailbox));
-                let live = if published.is_settled() { published.live } else { published.settled(ROOM_WAIT).await? };
-                receipt.live += live;
-                receipt.durable += u32::from(retain);
-            }
-            Kind::Queue => {
-                self.enqueue(envelope).await?;
-                receipt.durable += 1;
-            }
-            Kind::Stream => {
-                let address = envelope.address.clone();
-                self.broker().append(&address, &envelope).await?;
-                receipt.durable += 1;
-            }
-            Kind::Out => {
-                let mut envelope = envelope;
-                let known = self.0.slots.load().contains_key(envelope.address.name());
-                if !known {
-                    return Err(self.unknown(&envelope.address));
-                }
-                envelope.address = outlet_queue(envelope.address.name())?;
-                self.enqueue(envelope).await?;
-                receipt.durable += 1;
-            }
-            _ => {
-                let detail = format!("{} answers requests and takes no messages; call it instead", envelope.address);
-                return Err(Fault::new(Code::UnknownAddress, detail));
-            }
-        }
-        Ok(receipt)
-    }
-
-    fn take_boxed(&self, envelope: Envelope, depth: u32) -> BoxFuture<'static, Result<Receipt, Fault>> {
-        let hub = self.clone();
-        Box::pin(async move { hub.take(envelope, 0, depth).await })
-    }
-
-    fn run_route(&self, route: &Route, envelope: &Envelope) -> Result<Vec<Envelope>, Fault> {
-        let fan_out_max = self.compiled().config.limits.fan_out;
-        let fault = match route.run(envelope.clone(), fan_out_max) {
-            Ok(out) => return Ok(out),
-            Err(fault) => fault,
-        };
-        self.0.counters.fault(&fault);
-        match &route.on_error {
-            Rescue::Refuse => Err(fault),
-            Rescue::Skip => {
-                tracing::warn!(route = %route.name, id = %envelope.id, %fault, "route let a message go");
-                Ok(Vec::new())
-            }
-            Rescue::Queue(queue) => {
-                let mut kept = envelope.clone();
-                kept.headers.set("tl-fault", &fault.to_string());
-                kept.headers.set("tl-route", &route.name);
-                kept.headers.set("tl-from", &envelope.address.to_string());
-                kept.address = queue.clone();
-                Ok(vec![kept])
-            }
-        }
-    }
-
-    pub(crate) async fn enqueue(&self, envelope: Envelope) -> Result<(), Fault> {
-        let address = envelope.address.clone();
-        let envelope = Arc::new(envelope);
-        match self.broker().enqueue(&address, Arc::clone(&envelope)).await {
-            Err(fault) if fault.code() == Code::UnknownAddress => {
-                if !self.compiled().config.queues_on_demand {
-                    return Err(self.unknown(&address));
-                }
-                self.broker().declare(&address, Some(QueueConfig::default().options())).await?;
-                self.broker().enqueue(&address, envelope).await.map(drop)
-            }
-            other => other.map(drop),
-        }
     }
 
     /// [`Code::UnknownAddress`] with the nearest address that exists.
@@ -362,6 +269,11 @@ impl Hub {
         self.0.compiled.load_full()
     }
 
+    /// Follows the configurations; what holds now counts as seen.
+    pub(crate) fn generations(&self) -> watch::Receiver<u64> {
+        self.0.generation.subscribe()
+    }
+
     pub(crate) fn handlers(&self) -> &Handlers {
         &self.0.handlers
     }
@@ -371,3 +283,6 @@ impl Hub {
 pub(crate) fn outlet_queue(name: &str) -> Result<Address, Fault> {
     Address::new(Kind::Queue, &format!("{OUTLET_QUEUE}{name}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ pub mod audit;
 mod breaker;
 mod config;
 mod counters;
+mod dispatch;
 mod handler;
 mod http_auth;
 mod hub;
@@ -15,8 +16,11 @@ mod protocol;
 mod pump;
 mod retry;
 mod route;
+mod section;
 mod session;
 pub mod steps;
+#[cfg(test)]
+mod testing;
 
 pub use breaker::{Breach, Breaker, BreakerConfig};
 pub use config::{AuditConfig, Config, OnError, OutletConfig, QueueConfig, RouteConfig, StreamConfig, TargetConfig};
@@ -27,9 +31,10 @@ pub use http_auth::{
 };
 pub use hub::{Hub, Parts};
 pub use outlets::OutletStats;
-pub use protocol::{Inlet, Outlet, OutletKind, Protocol};
+pub use protocol::{BuildOutlet, Inlet, OpenInlet, Outlet, OutletKind, Protocol};
 pub use retry::RetryConfig;
 pub use route::RouteStats;
+pub use section::section;
 pub use session::{Origin, Session};
 
 pub use access::{Credential, Identity};

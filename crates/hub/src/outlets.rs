@@ -4,8 +4,8 @@
 use crate::breaker::{Breach, Breaker};
 use crate::config::{Config, OutletConfig};
 use crate::protocol::{Outlet, OutletKind};
-use crate::Hub;
-use message::{Clock, Envelope, Fault, Misfit, Side};
+use crate::hub::{Hub, outlet_queue};
+use message::{Address, Clock, Code, Envelope, Fault, Misfit, Side};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +14,8 @@ use std::time::Duration;
 /// One outlet.
 pub(crate) struct Slot {
     pub(crate) name: Arc<str>,
+    /// The queue in front of it, for what is published to it directly.
+    pub(crate) queue: Address,
     pub(crate) kind: &'static str,
     pub(crate) config: OutletConfig,
     pub(crate) outlet: Arc<dyn Outlet>,
@@ -46,27 +48,10 @@ pub struct OutletStats {
 }
 
 impl Slot {
-    /// Delivers under the breaker. A breaker that is open answers at once, without an attempt.
-    pub(crate) async fn deliver(&self, envelope: &Envelope, deadline: Duration, clock: &Clock) -> Result<(), Fault> {
+    /// Asks the breaker for one delivery; [`message::Code::BreakerOpen`] when the server is left alone now.
+    pub(crate) fn enter<'a>(&'a self, clock: &'a Clock) -> Result<Pass<'a>, Fault> {
         self.breaker.enter(clock.now())?;
-        // Dropped in the middle, an attempt must not leave the breaker half open for ever.
-        let guard = Attempt { breaker: &self.breaker, clock, noted: false };
-        let result = match tokio::time::timeout(deadline, self.outlet.deliver(envelope, deadline)).await {
-            Ok(result) => result,
-            Err(_) => Err(Fault::new(
-                message::Code::DeadlinePassed,
-                format!("out/{} took longer than {} ms", self.name, deadline.as_millis()),
-            )),
-        };
-        // A refusal that is about this message says that the server is well.
-        let healthy = match &result {
-            Ok(()) => true,
-            Err(fault) => !fault.may_retry() && fault.side() != Side::Here,
-        };
-        guard.note(healthy);
-        let count = if result.is_ok() { &self.delivered } else { &self.failed };
-        count.fetch_add(1, Ordering::Relaxed);
-        result
+        Ok(Pass { slot: self, clock, noted: false })
     }
 
     pub(crate) fn stats(&self) -> OutletStats {
@@ -84,23 +69,41 @@ impl Slot {
     }
 }
 
-struct Attempt<'a> {
-    breaker: &'a Breaker,
+/// The right to one delivery. Dropped unused, or in the middle, it does not leave the breaker half open for ever.
+pub(crate) struct Pass<'a> {
+    slot: &'a Slot,
     clock: &'a Clock,
     noted: bool,
 }
 
-impl Attempt<'_> {
-    fn note(mut self, healthy: bool) {
+impl Pass<'_> {
+    /// Delivers once and tells the breaker how it went.
+    pub(crate) async fn deliver(mut self, envelope: &Envelope, deadline: Duration) -> Result<(), Fault> {
+        let slot = self.slot;
+        let result = match tokio::time::timeout(deadline, slot.outlet.deliver(envelope, deadline)).await {
+            Ok(result) => result,
+            Err(_) => Err(Fault::new(
+                Code::DeadlinePassed,
+                format!("out/{} took longer than {} ms", slot.name, deadline.as_millis()),
+            )),
+        };
+        // A refusal that is about this message says that the server is well.
+        let healthy = match &result {
+            Ok(()) => true,
+            Err(fault) => !fault.may_retry() && fault.side() != Side::Here,
+        };
         self.noted = true;
-        self.breaker.note(self.clock.now(), healthy);
+        slot.breaker.note(self.clock.now(), healthy);
+        let count = if result.is_ok() { &slot.delivered } else { &slot.failed };
+        count.fetch_add(1, Ordering::Relaxed);
+        result
     }
 }
 
-impl Drop for Attempt<'_> {
+impl Drop for Pass<'_> {
     fn drop(&mut self) {
         if !self.noted {
-            self.breaker.withdraw(self.clock.now());
+            self.slot.breaker.withdraw(self.clock.now());
         }
     }
 }
@@ -133,6 +136,7 @@ fn make(hub: &Hub, name: &str, config: &OutletConfig, kinds: &[&'static OutletKi
     let outlet = (kind.build)(hub, name, section.clone()).map_err(|misfit| misfit.at(word))?;
     Ok(Slot {
         name: name.into(),
+        queue: outlet_queue(name).map_err(|fault| Misfit::new(fault.detail()))?,
         kind: kind.name,
         config: config.clone(),
         outlet,

@@ -2,7 +2,7 @@
 //! It is replaced whole on reload; nothing in it changes but the cache.
 
 use crate::config::Config;
-use crate::route::{Route, RouteCounts};
+use crate::route::{Rescue, Route, RouteCounts};
 use access::Access;
 use message::{Address, Kind, Misfit};
 use parking_lot::RwLock;
@@ -17,8 +17,6 @@ const CACHED_MAX: usize = 20_000;
 pub(crate) struct Compiled {
     pub(crate) config: Config,
     pub(crate) access: Access,
-    /// Counts configurations; a session that was opened under an older one looks its grants up again.
-    pub(crate) generation: u64,
     /// All routes, in the order of the file.
     pub(crate) routes: Vec<Arc<Route>>,
     live: Vec<Arc<Route>>,
@@ -32,7 +30,7 @@ pub(crate) type Plan = SmallVec<[Arc<Route>; 2]>;
 pub(crate) type Tallies = BTreeMap<String, Arc<RouteCounts>>;
 
 impl Compiled {
-    pub(crate) fn new(config: Config, generation: u64, tallies: &mut Tallies) -> Result<Compiled, Misfit> {
+    pub(crate) fn new(config: Config, tallies: &mut Tallies) -> Result<Compiled, Misfit> {
         config.check_names()?;
         let access = Access::compile(&config.access).map_err(|misfit| misfit.at("access"))?;
         let mut routes = Vec::with_capacity(config.routes.len());
@@ -43,8 +41,9 @@ impl Compiled {
             check_exist(&config, &compiled).map_err(|misfit| misfit.at(place).at("routes"))?;
             routes.push(Arc::new(compiled));
         }
+        check_circles(&routes)?;
         let live = routes.iter().filter(|route| route.from.kind() != Some(Kind::Queue)).cloned().collect();
-        Ok(Compiled { config, access, generation, routes, live, cache: RwLock::default() })
+        Ok(Compiled { config, access, routes, live, cache: RwLock::default() })
     }
 
     /// The routes that listen to `address`. The usual answers, that no route does or that it was asked before, cost no allocation.
@@ -94,6 +93,34 @@ fn check_exist(config: &Config, route: &Route) -> Result<(), Misfit> {
     }
     for (place, to) in route.targets().enumerate() {
         known(to.kind(), to.name(), "to").map_err(|misfit| misfit.at_end(place))?;
+    }
+    if let Rescue::Queue(queue) = &route.on_error {
+        known(Kind::Queue, queue.name(), "on_error")?;
+    }
+    Ok(())
+}
+
+/// Circles of topics end at the depth limit while the publisher waits. Through a queue a message would go round for
+/// ever, or end where the queue knows its id, in silence.
+fn check_circles(routes: &[Arc<Route>]) -> Result<(), Misfit> {
+    for (place, start) in routes.iter().enumerate().filter(|(_, route)| route.from.kind() == Some(Kind::Queue)) {
+        let mut seen = vec![false; routes.len()];
+        let mut open: Vec<&Route> = vec![start];
+        while let Some(route) = open.pop() {
+            for (next, follower) in routes.iter().enumerate() {
+                if !route.targets().any(|to| follower.from.matches(to)) {
+                    continue;
+                }
+                if next == place {
+                    let what = format!("what this route sends comes back to {} by way of {:?}", start.from, route.name);
+                    return Err(Misfit::new(what).at("to").at(place).at("routes"));
+                }
+                if let Some(seen) = seen.get_mut(next).filter(|seen| !**seen) {
+                    *seen = true;
+                    open.push(follower);
+                }
+            }
+        }
     }
     Ok(())
 }

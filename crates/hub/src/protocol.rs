@@ -9,6 +9,11 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Makes a protocol's inlet from its section.
+pub type OpenInlet = fn(&Hub, Value) -> Result<Arc<dyn Inlet>, Misfit>;
+/// Makes the outlet of that name from its section.
+pub type BuildOutlet = fn(&Hub, &str, Value) -> Result<Arc<dyn Outlet>, Misfit>;
+
 /// One protocol.
 pub struct Protocol {
     /// Its key under `protocols:` in the configuration, and its label in metrics and logs: `mqtt`.
@@ -25,7 +30,7 @@ pub struct Protocol {
     pub schema: fn() -> Schema,
     /// Makes its inlet from its section (an empty object when the section is missing). Called once; afterwards
     /// [`Inlet::reload`] gets what changed.
-    pub open: fn(&Hub, Value) -> Result<Arc<dyn Inlet>, Misfit>,
+    pub open: OpenInlet,
     /// The outlets that speak it.
     pub outlets: &'static [OutletKind],
 }
@@ -51,7 +56,7 @@ pub struct OutletKind {
     /// The shape of its section.
     pub schema: fn() -> Schema,
     /// Makes the outlet of that name from its section.
-    pub build: fn(&Hub, &str, Value) -> Result<Arc<dyn Outlet>, Misfit>,
+    pub build: BuildOutlet,
 }
 
 /// The side of a protocol that delivers to one foreign server.

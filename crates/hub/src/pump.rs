@@ -1,14 +1,15 @@
 //! Pumps: workers that lease from a queue, run a route's steps, deliver and settle. Retries, their waits and dead letters are the
 //! queue's, so that they survive a crash; a pump that dies loses nothing, its leases run out.
 
-use crate::hub::{Hub, outlet_queue};
+use crate::hub::Hub;
 use crate::outlets::{Slot, Slots};
 use crate::plan::Compiled;
 use crate::retry::RetryConfig;
 use crate::route::Route;
+use access::{Outcome, Record};
 use arc_swap::ArcSwap;
 use broker::{Delivery, Lease, Settlement};
-use message::{Address, Code, Envelope, Fault, Kind};
+use message::{Address, Code, Envelope, Fault, Kind, Time, Verb};
 use net::CancellationToken;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +23,10 @@ const HOLD_MARGIN: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_secs(1);
 /// How many workers serve an outlet that messages are published to directly.
 const OUTLET_WORKERS: u32 = 8;
+/// How long a delivery of a message that was published to an outlet directly may take, whatever the outlet itself says.
+const OUTLET_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long to leave a queue alone while another worker tries whether its server is back.
+const TRIAL_PAUSE: Duration = Duration::from_millis(200);
 
 /// The pumps that run now, by a name that says what they serve.
 #[derive(Default)]
@@ -63,15 +68,14 @@ impl Pumps {
             wanted.insert(Arc::clone(&work.name), (queue, route.config.concurrency.clamp(1, 256), work));
         }
         for (name, slot) in slots {
-            let Ok(queue) = outlet_queue(name) else { continue };
             let work = Work {
                 route: None,
                 sole: Some(Arc::clone(slot)),
                 retry: slot.config.retry.clone(),
-                timeout: Duration::from_secs(30),
+                timeout: OUTLET_TIMEOUT,
                 name: format!("out/{name}").into(),
             };
-            wanted.insert(Arc::clone(&work.name), (queue, OUTLET_WORKERS, work));
+            wanted.insert(Arc::clone(&work.name), (slot.queue.clone(), OUTLET_WORKERS, work));
         }
         self.0.retain(|name, pump| {
             let same = wanted.get(name).is_some_and(|(queue, workers, _)| *queue == pump.queue && *workers == pump.workers);
@@ -125,7 +129,8 @@ impl Worker {
             match leased {
                 Ok(deliveries) => {
                     for delivery in deliveries {
-                        self.handle(&work, delivery).await;
+                        // Looked up again: what was configured while the lease waited holds for what came.
+                        self.handle(&self.work.load_full(), delivery).await;
                     }
                 }
                 Err(fault) => {
@@ -150,13 +155,16 @@ impl Worker {
         let result = self.deliver(work, &delivery).await;
         let took = self.hub.clock().now().since(began);
         let settlement = match result {
-            Ok(()) => Settlement::Ack,
+            Ok(Done::Delivered) => Settlement::Ack,
+            // The breaker opened between the lease and now. No attempt was made, so none is counted.
+            Ok(Done::NotBegun) => Settlement::Release,
             Err(fault) => {
                 self.hub.counters().fault(&fault);
                 let id = &delivery.envelope.id;
                 tracing::warn!(pump = %work.name, %id, attempt, %fault, "a delivery failed");
-                let wait = work.retry.wait(attempt, fault.retry_in(), self.hub.dice());
+                self.record(work, &delivery, began, took, &fault);
                 if fault.may_retry() && attempt < work.retry.count {
+                    let wait = work.retry.wait(attempt, fault.retry_in(), self.hub.dice());
                     Settlement::Retry { delay: Some(wait), error: fault, took: Some(took) }
                 } else {
                     Settlement::Reject { error: fault }
@@ -169,28 +177,56 @@ impl Worker {
         }
     }
 
-    async fn deliver(&self, work: &Work, delivery: &Delivery) -> Result<(), Fault> {
+    fn record(&self, work: &Work, delivery: &Delivery, time: Time, took: Duration, fault: &Fault) {
+        self.hub.ledger().write(Record {
+            time,
+            principal: Arc::clone(&work.name),
+            protocol: "hub",
+            verb: Verb::Consume,
+            address: self.queue.to_string().into(),
+            id: Some(delivery.envelope.id.clone()),
+            trace_id: delivery.envelope.trace.as_ref().map(|trace| trace.trace_id),
+            outcome: Outcome::Failed(fault.clone()),
+            took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            usage: None,
+        });
+    }
+
+    async fn deliver(&self, work: &Work, delivery: &Delivery) -> Result<Done, Fault> {
         let mut envelope = Envelope::clone(&delivery.envelope);
         envelope.attempt = delivery.attempt;
-        let Some(route) = &work.route else {
-            let Some(slot) = &work.sole else { return Ok(()) };
-            envelope.address = Address::new(Kind::Out, &slot.name)?;
-            return slot.deliver(&envelope, work.timeout, self.hub.clock()).await;
+        let Some(slot) = &work.sole else {
+            if let Some(route) = &work.route {
+                self.pass(work, route, &envelope).await?;
+            }
+            return Ok(Done::Delivered);
         };
-        let fan_out_max = self.hub.compiled().config.limits.fan_out;
-        for next in route.run(envelope, fan_out_max)? {
-            if next.address.kind() == Kind::Out {
-                let slot = self.hub.slot(next.address.name()).ok_or_else(|| self.hub.unknown(&next.address))?;
-                slot.deliver(&next, work.timeout, self.hub.clock()).await?;
-            } else {
-                let deadline = tokio::time::timeout(work.timeout, self.hub.take(next, 0, 1));
-                deadline.await.map_err(|_| {
-                    Fault::new(Code::DeadlinePassed, format!("{} took longer than {:?}", work.name, work.timeout))
-                })??;
+        let Ok(pass) = slot.enter(self.hub.clock()) else { return Ok(Done::NotBegun) };
+        if let Some(route) = &work.route {
+            let depth_max = self.hub.compiled().config.limits.depth;
+            match route.run(envelope, depth_max)?.pop() {
+                Some((_, next)) => envelope = next,
+                None => return Ok(Done::Delivered),
             }
         }
-        Ok(())
+        pass.deliver(&envelope, work.timeout).await.map(|()| Done::Delivered)
     }
+
+    async fn pass(&self, work: &Work, route: &Arc<Route>, envelope: &Envelope) -> Result<(), Fault> {
+        match tokio::time::timeout(work.timeout, self.hub.pass(route, envelope)).await {
+            Ok(result) => result,
+            Err(_) => {
+                let detail = format!("{} took longer than {} ms", work.name, work.timeout.as_millis());
+                Err(Fault::new(Code::DeadlinePassed, detail))
+            }
+        }
+    }
+}
+
+/// What became of a delivery that did not fail.
+enum Done {
+    Delivered,
+    NotBegun,
 }
 
 /// How long to leave the queue alone because the outlet's breaker is open: messages then wait without using up attempts.
@@ -198,10 +234,13 @@ fn breaker_wait(hub: &Hub, work: &Work) -> Option<Duration> {
     let (breach, ..) = work.sole.as_ref()?.breaker.look();
     match breach {
         crate::breaker::Breach::Closed => None,
-        crate::breaker::Breach::HalfOpen => Some(Duration::from_millis(200)),
+        crate::breaker::Breach::HalfOpen => Some(TRIAL_PAUSE),
         crate::breaker::Breach::Open { until } => {
             let left = until.since(hub.clock().now());
             (!left.is_zero()).then(|| left.min(PAUSE))
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

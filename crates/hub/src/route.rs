@@ -15,6 +15,8 @@ pub(crate) struct Route {
     pub(crate) from: Pattern,
     steps: Steps,
     targets: Vec<Target>,
+    /// Whether a step or condition looks at the body.
+    reads_bodies: bool,
     pub(crate) on_error: Rescue,
     pub(crate) counts: Arc<RouteCounts>,
 }
@@ -77,6 +79,12 @@ impl Route {
             let what = format!("the route sends to {:?}, from where it takes: it would never end", config.from);
             return Err(Misfit::new(what).at("to"));
         }
+        if from.kind() == Some(Kind::Queue) && config.on_error != OnError::Refuse {
+            let what = "a queue keeps what fails as dead letters; on_error is for routes from topics and streams";
+            return Err(Misfit::new(what).at("on_error"));
+        }
+        let reads_bodies =
+            !steps.is_empty() || targets.iter().any(|target| target.when.is_some() || !target.steps.is_empty());
         let on_error = match &config.on_error {
             OnError::Refuse => Rescue::Refuse,
             OnError::Skip => Rescue::Skip,
@@ -86,13 +94,18 @@ impl Route {
                 Rescue::Queue(address)
             }
         };
-        Ok(Route { config: config.clone(), name: config.name.as_str().into(), from, steps, targets, on_error, counts })
+        let (config, name) = (config.clone(), config.name.as_str().into());
+        Ok(Route { config, name, from, steps, targets, reads_bodies, on_error, counts })
     }
 
-    /// Runs the steps on one envelope; what comes out goes to those addresses.
-    pub(crate) fn run(&self, envelope: Envelope, fan_out_max: usize) -> Result<Vec<Envelope>, Fault> {
+    /// Runs the steps on one envelope; what comes out goes to those addresses, and still says where it came from.
+    /// JSON that is nested deeper than `depth_max` is not read.
+    pub(crate) fn run(&self, envelope: Envelope, depth_max: usize) -> Result<Vec<(Address, Envelope)>, Fault> {
         self.counts.taken.fetch_add(1, Ordering::Relaxed);
-        let result = self.run_targets(envelope, fan_out_max);
+        let result = match self.reads_bodies {
+            true => check_depth(&envelope.body, depth_max).and_then(|()| self.run_targets(envelope)),
+            false => self.run_targets(envelope),
+        };
         match &result {
             Err(_) => self.counts.failed.fetch_add(1, Ordering::Relaxed),
             Ok(out) if out.is_empty() => self.counts.filtered.fetch_add(1, Ordering::Relaxed),
@@ -101,7 +114,12 @@ impl Route {
         result.map_err(|fault| fault.within(&format!("route {}", self.name)))
     }
 
-    fn run_targets(&self, envelope: Envelope, fan_out_max: usize) -> Result<Vec<Envelope>, Fault> {
+    /// Counts a message that was refused behind the steps.
+    pub(crate) fn count_failure(&self) {
+        self.counts.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn run_targets(&self, envelope: Envelope) -> Result<Vec<(Address, Envelope)>, Fault> {
         let Some(flowing) = self.steps.run(Flowing::from(envelope))? else { return Ok(Vec::new()) };
         let mut out = Vec::with_capacity(self.targets.len());
         for target in &self.targets {
@@ -110,14 +128,8 @@ impl Route {
             {
                 continue;
             }
-            if out.len() >= fan_out_max {
-                let detail = format!("more than {fan_out_max} targets for one message");
-                return Err(Fault::new(Code::StepFailed, detail));
-            }
             if let Some(done) = target.steps.run(flowing.clone())? {
-                let mut envelope = done.into_envelope()?;
-                envelope.address = target.to.clone();
-                out.push(envelope);
+                out.push((target.to.clone(), done.into_envelope()?));
             }
         }
         Ok(out)
@@ -156,6 +168,9 @@ impl Target {
             let word = config.to.split('/').next().unwrap_or("");
             Misfit::new(fault.detail()).among(word, Kind::ALL.map(Kind::as_str)).at("to")
         })?;
+        if to.name().starts_with('$') {
+            return Err(Misfit::new("names that begin with `$` are the program's own").at("to"));
+        }
         if !matches!(to.kind(), Kind::Topic | Kind::Queue | Kind::Stream | Kind::Out) {
             let what = format!("{} cannot be the target of a route; topics, queues, streams and outlets can", to.kind().as_str());
             return Err(Misfit::new(what).at("to"));
@@ -176,7 +191,36 @@ fn parse_source(text: &str) -> Result<Pattern, Misfit> {
     })?;
     match from.kind() {
         Some(Kind::Queue) if !from.is_exact() => Err(Misfit::new("a route takes from one queue, without wildcards")),
+        Some(Kind::Queue) if from.filter().starts_with('$') => {
+            Err(Misfit::new("queues whose names begin with `$` are the program's own"))
+        }
         Some(Kind::Topic | Kind::Queue | Kind::Stream) => Ok(from),
         _ => Err(Misfit::new(format!("a route cannot take from {text:?}; it can from topics, queues and streams"))),
     }
 }
+
+/// Refuses JSON that is nested deeper than `max`. What the readers themselves bound at 128 needs no look.
+fn check_depth(body: &[u8], max: usize) -> Result<(), Fault> {
+    const READERS_MAX: usize = 128;
+    if max >= READERS_MAX || !matches!(body.trim_ascii_start().first(), Some(b'{' | b'[')) {
+        return Ok(());
+    }
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    for byte in body {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => depth += 1,
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > max {
+            return Err(Fault::new(Code::DecodeFailed, format!("the JSON is nested deeper than {max} levels")));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

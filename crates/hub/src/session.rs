@@ -4,12 +4,13 @@
 use crate::hub::Hub;
 use crate::plan::Compiled;
 use crate::{Reply, Request};
-use access::{Grants, Identity, Outcome, Record};
+use access::{Identity, Outcome, Record};
 use broker::{Delivery, Lease, Mailbox, Message, Settled, Settlement, SubscribeOptions, Token};
 use message::{Address, Code, Envelope, Fault, Kind, Pattern, Principal, Receipt, Time, Verb};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// From where a session came.
@@ -29,15 +30,14 @@ pub struct Origin {
 pub struct Session {
     hub: Hub,
     identity: Arc<Identity>,
-    generation: u64,
     origin: Origin,
     /// The mailbox whose `no_local` filters must not get what this session publishes; 0 for none.
     mailbox: u64,
 }
 
 impl Session {
-    pub(crate) fn new(hub: Hub, identity: Arc<Identity>, generation: u64, origin: Origin) -> Session {
-        Session { hub, identity, generation, origin, mailbox: 0 }
+    pub(crate) fn new(hub: Hub, identity: Arc<Identity>, origin: Origin) -> Session {
+        Session { hub, identity, origin, mailbox: 0 }
     }
 
     /// The hub that it goes through.
@@ -71,11 +71,11 @@ impl Session {
     pub fn publish(&self, envelope: Envelope) -> impl Future<Output = Result<Receipt, Fault>> + Send + 'static + use<> {
         let session = self.clone();
         async move {
+            let compiled = session.hub.compiled();
             let began = session.hub.clock().now();
             let address = envelope.address.clone();
             let (id, trace) = (envelope.id.clone(), envelope.trace.as_ref().map(|trace| trace.trace_id));
-            let result = session.publish_unrecorded(envelope).await;
-            let compiled = session.hub.compiled();
+            let result = session.publish_unrecorded(&compiled, envelope).await;
             if result.is_err() || compiled.config.audit.publishes {
                 session.record(Verb::Publish, &address, began, result.as_ref().err(), Some(id), trace);
             }
@@ -83,44 +83,39 @@ impl Session {
         }
     }
 
-    async fn publish_unrecorded(&self, mut envelope: Envelope) -> Result<Receipt, Fault> {
-        {
-            let compiled = self.hub.compiled();
-            self.admit(&compiled, Verb::Publish, &envelope)?;
-        }
-        self.stamp(&mut envelope);
+    async fn publish_unrecorded(&self, compiled: &Compiled, mut envelope: Envelope) -> Result<Receipt, Fault> {
+        self.admit(compiled, Verb::Publish, &mut envelope)?;
+        let bytes = envelope.body.len() as u64;
+        let receipt = self.hub.take(compiled, envelope, self.mailbox).await?;
         let counters = self.hub.counters();
-        counters.published.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        counters.published_bytes.fetch_add(envelope.body.len() as u64, std::sync::atomic::Ordering::Relaxed);
-        self.hub.take(envelope, self.mailbox, 0).await
+        counters.published.fetch_add(1, Ordering::Relaxed);
+        counters.published_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(receipt)
     }
 
     /// Asks an address that answers: a tool, a model, a prompt, a resource. The deadline is the envelope's, or the
     /// configured one.
     pub async fn request(&self, mut request: Request) -> Result<Reply, Fault> {
+        let compiled = self.hub.compiled();
         let began = self.hub.clock().now();
         let instant = self.hub.instant();
         let address = request.envelope.address.clone();
         let (id, trace) = (request.envelope.id.clone(), request.envelope.trace.as_ref().map(|trace| trace.trace_id));
-        let admitted = {
-            let compiled = self.hub.compiled();
-            self.admit(&compiled, Verb::Call, &request.envelope)
-        };
-        let result = match admitted {
+        let result = match self.admit(&compiled, Verb::Call, &mut request.envelope) {
+            Ok(()) => self.ask(&compiled, &address, request).await,
             Err(fault) => Err(fault),
-            Ok(()) => {
-                self.stamp(&mut request.envelope);
-                self.ask(request).await
-            }
         };
         let took_us = u64::try_from(instant.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.hub.counters().call(&address, took_us, result.is_err());
-        self.record_took(Verb::Call, &address, began, took_us, result.as_ref().err(), Some(id), trace);
+        self.hub.counters().call(&address, took_us, result.as_ref().err());
+        // A model call that began well is recorded by the model gateway, once, when its last byte has passed and its
+        // cost is known.
+        if result.is_err() || address.kind() != Kind::Model {
+            self.record_took(Verb::Call, &address, began, took_us, result.as_ref().err(), Some(id), trace);
+        }
         result
     }
 
-    async fn ask(&self, request: Request) -> Result<Reply, Fault> {
-        let address = request.envelope.address.clone();
+    async fn ask(&self, compiled: &Compiled, address: &Address, request: Request) -> Result<Reply, Fault> {
         let Some(handler) = self.hub.handlers().find(address.kind()) else {
             let detail = match address.kind() {
                 Kind::Topic | Kind::Queue | Kind::Stream | Kind::Out => {
@@ -130,9 +125,8 @@ impl Session {
             };
             return Err(Fault::new(Code::UnknownAddress, detail));
         };
-        let now = self.hub.clock().now();
-        let limit = Duration::from_millis(self.hub.compiled().config.limits.request_ms);
-        let left = request.envelope.deadline.map_or(limit, |deadline| deadline.since(now));
+        let limit = Duration::from_millis(compiled.config.limits.request_ms);
+        let left = request.envelope.deadline.map_or(limit, |deadline| deadline.since(self.hub.clock().now()));
         match tokio::time::timeout(left, handler.call(self.clone(), request)).await {
             Ok(result) => result,
             Err(_) => {
@@ -159,9 +153,7 @@ impl Session {
         if pattern.kind() != Some(Kind::Topic) {
             return Err(Fault::new(Code::BadAddress, format!("{pattern} is no filter over topics")));
         }
-        if !self.grants(&compiled)?.allows_pattern(Verb::Subscribe, pattern) {
-            return Err(self.forbidden(Verb::Subscribe, pattern));
-        }
+        self.allow_pattern_in(&compiled, Verb::Subscribe, pattern)?;
         let max = compiled.config.limits.subscriptions;
         if mailbox.filters() >= max {
             return Err(Fault::new(Code::TooManySubscriptions, format!("one client may have {max} subscriptions")));
@@ -197,13 +189,44 @@ impl Session {
     /// Whether the client may do this to that address now, with the fault to show when not.
     pub fn allow(&self, verb: Verb, address: &Address) -> Result<(), Fault> {
         let compiled = self.hub.compiled();
-        if self.grants(&compiled)?.allows(verb, address) { Ok(()) } else { Err(self.forbidden(verb, address)) }
+        if self.identity_in(&compiled)?.grants.allows(verb, address) { Ok(()) } else { Err(self.forbidden(verb, address)) }
+    }
+
+    /// Whether the client may do this now to everything that `pattern` could match, with the fault to show when not.
+    pub fn allow_pattern(&self, verb: Verb, pattern: &Pattern) -> Result<(), Fault> {
+        self.allow_pattern_in(&self.hub.compiled(), verb, pattern)
+    }
+
+    fn allow_pattern_in(&self, compiled: &Compiled, verb: Verb, pattern: &Pattern) -> Result<(), Fault> {
+        if self.identity_in(compiled)?.grants.allows_pattern(verb, pattern) {
+            return Ok(());
+        }
+        Err(self.forbidden(verb, pattern))
+    }
+
+    /// Waits until a configuration refuses what `still` asks of this session, such as the filters that a client
+    /// follows; the fault says why. It asks at once, and then after each change; it is cancel safe.
+    pub async fn refused(&self, still: impl Fn(&Session) -> Result<(), Fault>) -> Fault {
+        let mut generations = self.hub.generations();
+        loop {
+            if let Err(fault) = still(self) {
+                return fault;
+            }
+            if generations.changed().await.is_err() {
+                return draining();
+            }
+        }
+    }
+
+    /// Waits until the client's key was taken out of the configuration or exchanged.
+    pub async fn revoked(&self) -> Fault {
+        self.refused(|session| session.identity_in(&session.hub.compiled()).map(drop)).await
     }
 
     /// Whether the client may: for filtering lists, where a refusal is no event.
     pub fn may(&self, verb: Verb, address: &Address) -> bool {
         let compiled = self.hub.compiled();
-        self.grants(&compiled).is_ok_and(|grants| grants.allows(verb, address))
+        self.identity_in(&compiled).is_ok_and(|identity| identity.grants.allows(verb, address))
     }
 
     /// Writes down something that a wing did or refused for this client: what passes through the calls above is
@@ -276,8 +299,8 @@ impl Session {
         });
     }
 
-    /// The checks that every message passes, in the order of their cost.
-    fn admit(&self, compiled: &Compiled, verb: Verb, envelope: &Envelope) -> Result<(), Fault> {
+    /// The checks that every message passes, in the order of their cost; then it is stamped with who sent it.
+    fn admit(&self, compiled: &Compiled, verb: Verb, envelope: &mut Envelope) -> Result<(), Fault> {
         let limits = &compiled.config.limits;
         if self.hub.tasks().is_draining() {
             return Err(draining());
@@ -290,33 +313,28 @@ impl Session {
             let detail = format!("the message has {} headers; at most {} are allowed", envelope.headers.len(), limits.headers);
             return Err(Fault::new(Code::Malformed, detail));
         }
-        if !self.grants(compiled)?.allows(verb, &envelope.address) {
+        let identity = self.identity_in(compiled)?;
+        if !identity.grants.allows(verb, &envelope.address) {
             return Err(self.forbidden(verb, &envelope.address));
         }
-        if envelope.address.kind() == Kind::Topic && envelope.address.name().starts_with('$') {
+        if verb == Verb::Publish && envelope.address.name().starts_with('$') {
             return Err(Fault::new(Code::Forbidden, format!("{} is written by the program itself", envelope.address)));
         }
         if let Some(deadline) = envelope.deadline
             && deadline <= self.hub.clock().now()
         {
-            return Err(Fault::new(Code::DeadlinePassed, format!("the deadline {deadline} lies in the past")));
+            return Err(Fault::new(Code::BadRequest, format!("the deadline {deadline} was over when it arrived")));
         }
+        envelope.principal = Arc::clone(&identity.principal.name);
+        envelope.tenant = Arc::clone(&identity.principal.tenant);
         Ok(())
     }
 
-    fn stamp(&self, envelope: &mut Envelope) {
-        envelope.principal = Arc::clone(&self.identity.principal.name);
-        envelope.tenant = Arc::clone(&self.identity.principal.tenant);
-    }
-
-    /// The grants that hold now: those it came with, unless the configuration has changed since.
-    fn grants(&self, compiled: &Compiled) -> Result<Arc<Grants>, Fault> {
-        if compiled.generation == self.generation {
-            return Ok(Arc::clone(&self.identity.grants));
-        }
-        let name = &self.identity.principal.name;
-        compiled.access.named(name).map(|identity| Arc::clone(&identity.grants)).ok_or_else(|| {
-            Fault::new(Code::Unauthenticated, format!("the key {name:?} was taken out of the configuration"))
+    /// Who it is now, under the configuration that holds: with the present roles, or nobody when the key is gone.
+    fn identity_in<'a>(&self, compiled: &'a Compiled) -> Result<&'a Identity, Fault> {
+        compiled.access.current(&self.identity).map(|identity| &**identity).ok_or_else(|| {
+            let name = &self.identity.principal.name;
+            Fault::new(Code::Unauthenticated, format!("the key of {name:?} was taken out of the configuration or exchanged"))
         })
     }
 
@@ -334,3 +352,6 @@ pub(crate) fn wrap(envelope: Envelope, mailbox: u64) -> Arc<Message> {
 pub(crate) fn draining() -> Fault {
     Fault::new(Code::Draining, "the program is stopping and takes nothing new")
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,4 +13,6 @@ pub struct Receipt {
     pub live: u32,
     /// How many routes took it.
     pub routes: u32,
+    /// Whether every queue that it went to knew its id already, so that nothing new was stored.
+    pub duplicate: bool,
 }

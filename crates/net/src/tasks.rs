@@ -131,6 +131,11 @@ impl Tasks {
         self.0.running.lock().len()
     }
 
+    /// How many tasks shutdown waits for.
+    pub fn waited_for(&self) -> u64 {
+        self.0.waited_for.load(Ordering::Acquire)
+    }
+
     /// Announces the end, waits at most `deadline` for the tasks, then aborts the rest.
     /// Returns the names of those that had to be aborted, sorted; background work is not among them.
     pub async fn shutdown(&self, deadline: Duration) -> Vec<String> {

@@ -23,9 +23,9 @@ pub struct Published {
 }
 
 impl Published {
-    /// Whether there is nothing to wait for.
+    /// Whether there is nothing to wait for, and nothing that [`Published::settled`] would complain about.
     pub fn is_settled(&self) -> bool {
-        self.waiting.is_empty() && self.kept.is_none()
+        self.waiting.is_empty() && self.kept.is_none() && self.failure.is_none()
     }
 
     /// Waits until full mailboxes that ask for it have room, at most `room_wait` in all, and until a retained value is

@@ -1,0 +1,49 @@
+//! The trail is on disk soon, bounded, and misses nothing of an orderly stop.
+
+use super::*;
+use crate::testing::{until, world};
+use serde_json::{Value, json};
+
+fn lines(hub: &Hub) -> Vec<Value> {
+    let read = read(hub, 0, 1_000).unwrap_or_default();
+    read.iter().map(|(_, line)| serde_json::from_slice(line).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn refusals_and_publishes_are_written_down() {
+    let world = world(json!({ "audit": { "publishes": true } })).await;
+    world.publish("topic/x", "").await.unwrap();
+    world.publish("queue/none", "").await.unwrap_err();
+    until(async || tail(&world.hub).unwrap() == 2).await;
+    let lines = lines(&world.hub);
+    assert_eq!((&lines[0]["outcome"], &lines[0]["address"]), (&json!("done"), &json!("topic/x")));
+    assert_eq!((&lines[1]["outcome"], &lines[1]["side"]), (&json!("TL0010"), &json!("client")));
+    assert_eq!((&lines[1]["principal"], &lines[1]["protocol"]), (&json!("boss"), &json!("test")));
+    let recent: Vec<Value> = world.hub.ledger().recent(2).iter().rev().map(|record| line(record)).collect();
+    assert_eq!(recent, lines, "one form on disk and in the API");
+}
+
+#[tokio::test]
+async fn the_trail_keeps_the_newest_only() {
+    let world = world(json!({ "audit": { "publishes": true, "records": 10 } })).await;
+    for _ in 0..25 {
+        world.publish("topic/x", "").await.unwrap();
+    }
+    until(async || tail(&world.hub).unwrap() == 25).await;
+    until(async || lines(&world.hub).len() <= 10).await;
+}
+
+#[tokio::test]
+async fn a_stop_writes_down_what_was_still_done() {
+    let world = world(json!({ "audit": { "publishes": true } })).await;
+    let session = world.session("boss");
+    let draining = world.tasks.draining();
+    let (hub, late) = (world.hub.clone(), world.envelope("topic/x", ""));
+    world.tasks.spawn("late", async move {
+        draining.cancelled().await;
+        // Refused because the program is stopping, and that is on record too.
+        assert!(session.publish(late).await.is_err());
+    });
+    assert!(world.tasks.shutdown(Duration::from_secs(10)).await.is_empty());
+    assert_eq!(lines(&hub).len(), 1);
+}

@@ -1,0 +1,347 @@
+//! From an admitted message to its targets: all routes run first, so that a refusal leaves nothing behind; then what is
+//! durable is stored, all at once; then the live subscribers get it. Who may send is decided before, in the session.
+
+use crate::config::QueueConfig;
+use crate::hub::Hub;
+use crate::plan::{Compiled, Plan};
+use crate::route::{Rescue, Route};
+use crate::session::wrap;
+use futures_util::future::join_all;
+use message::{Address, Code, Envelope, Fault, Id, Kind, Receipt};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many routes a message may pass one after the other: enough for any pipeline, and the end of any circle.
+pub(crate) const DEPTH_MAX: u32 = 8;
+/// How long a publisher waits for a full subscriber who makes it wait.
+const ROOM_WAIT: Duration = Duration::from_secs(5);
+
+/// One message on its way to one place that keeps it or hands it out.
+struct Leaf {
+    to: Address,
+    envelope: Envelope,
+    /// The mailbox whose `no_local` filters must not get it; 0 for none.
+    mailbox: u64,
+    rescue: Option<Arc<Saver>>,
+}
+
+/// A route that forgives, and what came into it.
+struct Saver {
+    route: Arc<Route>,
+    original: Envelope,
+}
+
+/// What became of some leaves.
+#[derive(Clone, Copy, Default)]
+struct Taken {
+    durable: u32,
+    live: u32,
+    /// How many queues stored it, and how many of those knew it already.
+    queued: u32,
+    known: u32,
+}
+
+impl Taken {
+    fn add(&mut self, other: Taken) {
+        self.durable += other.durable;
+        self.live += other.live;
+        self.queued += other.queued;
+        self.known += other.known;
+    }
+
+    fn receipt(self, id: Id, routes: usize) -> Receipt {
+        Receipt {
+            id,
+            durable: self.durable,
+            live: self.live,
+            routes: u32::try_from(routes).unwrap_or(u32::MAX),
+            duplicate: self.queued > 0 && self.queued == self.known,
+        }
+    }
+}
+
+impl Hub {
+    /// Sees an admitted message to its targets.
+    pub(crate) async fn take(
+        &self,
+        compiled: &Compiled,
+        envelope: Envelope,
+        mailbox: u64,
+    ) -> Result<Receipt, Fault> {
+        let plan = compiled.plan(&envelope.address);
+        let id = envelope.id.clone();
+        if plan.is_empty() {
+            let leaf = Leaf { to: envelope.address.clone(), envelope, mailbox, rescue: None };
+            let taken = match leaf.to.kind() {
+                Kind::Topic => self.hand_out([leaf]).await?,
+                _ => self.store(compiled, leaf).await?,
+            };
+            return Ok(taken.receipt(id, 0));
+        }
+        let taken = Box::pin(self.take_routed(compiled, &plan, envelope, mailbox)).await?;
+        Ok(taken.receipt(id, plan.len()))
+    }
+
+    async fn take_routed(
+        &self,
+        compiled: &Compiled,
+        plan: &Plan,
+        envelope: Envelope,
+        mailbox: u64,
+    ) -> Result<Taken, Fault> {
+        let mut fan = Fan::new(self, compiled);
+        self.check_target(compiled, &envelope.address)?;
+        fan.feed(plan, &envelope, 0, None)?;
+        let mut leaves = fan.leaves;
+        leaves.push(Leaf { to: envelope.address.clone(), envelope, mailbox, rescue: None });
+        self.settle_leaves(compiled, leaves).await
+    }
+
+    /// Sees what `route` makes of a message from a queue to the route's targets, each outlet by its own queue.
+    pub(crate) async fn pass(&self, route: &Arc<Route>, envelope: &Envelope) -> Result<(), Fault> {
+        let compiled = self.compiled();
+        let mut fan = Fan::new(self, &compiled);
+        fan.through(route, envelope, 0, None)?;
+        self.settle_leaves(&compiled, fan.leaves).await.map(drop)
+    }
+
+    async fn settle_leaves(&self, compiled: &Compiled, leaves: Vec<Leaf>) -> Result<Taken, Fault> {
+        let (live, durable): (Vec<Leaf>, Vec<Leaf>) =
+            leaves.into_iter().partition(|leaf| leaf.to.kind() == Kind::Topic);
+        let mut taken = Taken::default();
+        let mut failure = None;
+        // All of them run to their end, so that a refusal by one never leaves another half done.
+        for done in join_all(durable.into_iter().map(|leaf| self.store(compiled, leaf))).await {
+            match done {
+                Ok(more) => taken.add(more),
+                Err(fault) => failure = failure.or(Some(fault)),
+            }
+        }
+        if let Some(fault) = failure {
+            return Err(fault);
+        }
+        taken.add(self.hand_out(live).await?);
+        Ok(taken)
+    }
+
+    /// Publishes to topics, in the first poll; then waits for subscribers without room and for retained values.
+    async fn hand_out(&self, leaves: impl IntoIterator<Item = Leaf>) -> Result<Taken, Fault> {
+        let mut taken = Taken::default();
+        let mut waiting = smallvec::SmallVec::<[broker::Published; 1]>::new();
+        for leaf in leaves {
+            taken.durable += u32::from(leaf.envelope.retain && !leaf.envelope.body.is_empty());
+            let published = self.broker().publish(&wrap(leaf.envelope, leaf.mailbox));
+            if published.is_settled() {
+                taken.live += published.live;
+            } else {
+                waiting.push(published);
+            }
+        }
+        if !waiting.is_empty() {
+            for live in join_all(waiting.into_iter().map(|published| published.settled(ROOM_WAIT))).await {
+                taken.live += live?;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Stores one leaf; what its target refuses goes where its route says.
+    async fn store(&self, compiled: &Compiled, leaf: Leaf) -> Result<Taken, Fault> {
+        let fault = match self.store_in(compiled, &leaf.to, leaf.envelope).await {
+            Ok(taken) => return Ok(taken),
+            Err(fault) => fault,
+        };
+        let Some(saver) = leaf.rescue else { return Err(fault) };
+        saver.route.count_failure();
+        match self.rescued(&saver.route, &saver.original, fault)? {
+            Some((queue, kept)) => self.store_in(compiled, &queue, kept).await,
+            None => Ok(Taken::default()),
+        }
+    }
+
+    async fn store_in(&self, compiled: &Compiled, to: &Address, envelope: Envelope) -> Result<Taken, Fault> {
+        let enqueued = match to.kind() {
+            Kind::Queue => self.enqueue(compiled, to, envelope).await?,
+            // The envelope keeps the address that it was sent to: the outlet tells its server where it comes from.
+            Kind::Out => match self.slot(to.name()) {
+                Some(slot) => self.broker().enqueue(&slot.queue, Arc::new(envelope)).await?,
+                None => return Err(self.unknown(to)),
+            },
+            Kind::Stream => {
+                self.broker().append(to, &envelope).await.map_err(|fault| self.nearest(to, fault))?;
+                return Ok(Taken { durable: 1, ..Taken::default() });
+            }
+            _ => return Err(takes_none(to)),
+        };
+        Ok(Taken { durable: 1, live: 0, queued: 1, known: u32::from(enqueued.duplicate) })
+    }
+
+    async fn enqueue(
+        &self,
+        compiled: &Compiled,
+        queue: &Address,
+        envelope: Envelope,
+    ) -> Result<broker::Enqueued, Fault> {
+        let envelope = Arc::new(envelope);
+        if !compiled.config.queues_on_demand {
+            let result = self.broker().enqueue(queue, envelope).await;
+            return result.map_err(|fault| self.nearest(queue, fault));
+        }
+        match self.broker().enqueue(queue, Arc::clone(&envelope)).await {
+            Err(fault) if fault.code() == Code::UnknownAddress => {
+                self.broker().declare(queue, Some(QueueConfig::default().options())).await?;
+                self.broker().enqueue(queue, envelope).await
+            }
+            other => other,
+        }
+    }
+
+    /// The broker knows that an address does not exist; the hub knows which was perhaps meant.
+    fn nearest(&self, address: &Address, fault: Fault) -> Fault {
+        if fault.code() == Code::UnknownAddress { self.unknown(address) } else { fault }
+    }
+
+    /// Whether there is such a place at all, asked before anything is stored anywhere.
+    fn check_target(&self, compiled: &Compiled, to: &Address) -> Result<(), Fault> {
+        let there = match to.kind() {
+            Kind::Topic => true,
+            Kind::Queue => compiled.config.queues_on_demand || self.broker().exists(to),
+            Kind::Stream => self.broker().exists(to),
+            Kind::Out => self.slot(to.name()).is_some(),
+            _ => return Err(takes_none(to)),
+        };
+        if there { Ok(()) } else { Err(self.unknown(to)) }
+    }
+
+    /// What a route's `on_error` makes of a fault: the fault itself, nothing, or the original for a queue.
+    fn rescued(
+        &self,
+        route: &Route,
+        original: &Envelope,
+        fault: Fault,
+    ) -> Result<Option<(Address, Envelope)>, Fault> {
+        match &route.on_error {
+            Rescue::Refuse => Err(fault),
+            Rescue::Skip => {
+                tracing::warn!(route = %route.name, id = %original.id, %fault, "route let a message go");
+                self.counters().fault(&fault);
+                Ok(None)
+            }
+            Rescue::Queue(queue) => {
+                self.counters().fault(&fault);
+                let mut kept = original.clone();
+                kept.headers.set("tl-fault", &fault.to_string());
+                kept.headers.set("tl-route", &route.name);
+                kept.headers.set("tl-from", &original.address.to_string());
+                kept.address = queue.clone();
+                Ok(Some((queue.clone(), kept)))
+            }
+        }
+    }
+}
+
+fn takes_none(to: &Address) -> Fault {
+    Fault::new(Code::UnknownAddress, format!("{to} answers requests and takes no messages; call it instead"))
+}
+
+/// A message fanning out through the routes; pure but for counting.
+struct Fan<'a> {
+    hub: &'a Hub,
+    compiled: &'a Compiled,
+    leaves: Vec<Leaf>,
+}
+
+impl<'a> Fan<'a> {
+    fn new(hub: &'a Hub, compiled: &'a Compiled) -> Fan<'a> {
+        Fan { hub, compiled, leaves: Vec::new() }
+    }
+
+    /// Runs all routes of `plan` and those that what comes out meets. `saver` is the forgiving route above them, which
+    /// answers for what they refuse.
+    fn feed(
+        &mut self,
+        plan: &Plan,
+        envelope: &Envelope,
+        depth: u32,
+        saver: Option<&Arc<Saver>>,
+    ) -> Result<(), Fault> {
+        if depth >= DEPTH_MAX {
+            let detail = format!("{} was reached through {DEPTH_MAX} routes in a row", envelope.address);
+            return Err(Fault::new(Code::StepFailed, detail));
+        }
+        for route in plan {
+            let mark = self.leaves.len();
+            let own = match route.on_error {
+                Rescue::Refuse => None,
+                _ => Some(Arc::new(Saver { route: Arc::clone(route), original: envelope.clone() })),
+            };
+            if let Err(fault) = self.through(route, envelope, depth, own.as_ref().or(saver)) {
+                self.leaves.truncate(mark);
+                if let Some((to, kept)) = self.hub.rescued(route, envelope, fault)? {
+                    self.leaves.push(Leaf { to, envelope: kept, mailbox: 0, rescue: None });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn through(
+        &mut self,
+        route: &Arc<Route>,
+        envelope: &Envelope,
+        depth: u32,
+        saver: Option<&Arc<Saver>>,
+    ) -> Result<(), Fault> {
+        for (to, next) in route.run(envelope.clone(), self.compiled.config.limits.depth)? {
+            self.push(to, next, depth, saver).map_err(|fault| {
+                route.count_failure();
+                fault.within(&format!("route {}", route.name))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        to: Address,
+        mut envelope: Envelope,
+        depth: u32,
+        saver: Option<&Arc<Saver>>,
+    ) -> Result<(), Fault> {
+        let max = self.compiled.config.limits.fan_out;
+        if self.leaves.len() >= max {
+            return Err(Fault::new(Code::StepFailed, format!("more than {max} targets for one message")));
+        }
+        self.hub.check_target(self.compiled, &to)?;
+        if to.kind() != Kind::Out {
+            envelope.address = to.clone();
+        }
+        envelope.id = self.distinct(&to, envelope.id);
+        let plan = match to.kind() {
+            Kind::Out => Plan::new(),
+            _ => self.compiled.plan(&to),
+        };
+        if plan.is_empty() {
+            self.leaves.push(Leaf { to, envelope, mailbox: 0, rescue: saver.cloned() });
+            return Ok(());
+        }
+        self.leaves.push(Leaf { to, envelope: envelope.clone(), mailbox: 0, rescue: saver.cloned() });
+        self.feed(&plan, &envelope, depth + 1, saver)
+    }
+
+    /// Queues forget a message whose id they know. Two outcomes of one message on one queue are two messages, so the
+    /// second gets an id of its own: the same one at each attempt.
+    fn distinct(&self, to: &Address, id: Id) -> Id {
+        let taken = |id: &Id| self.leaves.iter().any(|leaf| leaf.to == *to && leaf.envelope.id == *id);
+        let mut now = id.clone();
+        let mut number = 1;
+        while taken(&now) {
+            number += 1;
+            now = Id::from_text(&format!("{id}/{number}"));
+        }
+        now
+    }
+}
+
+#[cfg(test)]
+mod tests;
