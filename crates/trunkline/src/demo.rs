@@ -212,13 +212,13 @@ async fn turn(session: &Session, round: u64) -> Result<(), message::Fault> {
         let reading = json!({ "plant": plant, "celsius": celsius });
         send(session, Kind::Topic, &format!("plant/{plant}/temp"), &reading).await?;
     }
-    if round % 4 == 0 {
+    if round.is_multiple_of(4) {
         send(session, Kind::Queue, "orders", &json!({ "order": round, "item": "pump" })).await?;
     }
     if round % 20 == 1 {
         send(session, Kind::Queue, "invoices", &json!({ "invoice": round, "amount": "12.50" })).await?;
     }
-    if round % 10 == 0 {
+    if round.is_multiple_of(10) {
         let question =
             json!({ "model": "echo", "messages": [{ "role": "user", "content": "how is the plant?" }] });
         let mut envelope = session.envelope(Address::new(Kind::Model, "echo")?, question.to_string());

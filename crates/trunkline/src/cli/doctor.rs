@@ -1,5 +1,7 @@
 //! `trunkline doctor`: what could be wrong with this machine, this folder and the server, each with what to do.
 
+#![expect(clippy::indexing_slicing, reason = "a key that a JSON value lacks reads as null")]
+
 use super::api::Api;
 use super::{Reach, say};
 use anyhow::Result;

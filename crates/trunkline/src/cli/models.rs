@@ -1,5 +1,7 @@
 //! `trunkline models`: which models there are, and asking one over the same API that applications use.
 
+#![expect(clippy::indexing_slicing, reason = "a key that a JSON value lacks reads as null")]
+
 use super::api::Api;
 use super::{Reach, say, table};
 use anyhow::{Result, anyhow};

@@ -84,7 +84,7 @@ impl Document {
     }
 
     /// A misfit of what the environment has set: no line of the file is to blame.
-    fn from_environment(&self, misfit: &Misfit) -> Option<Box<Problem>> {
+    fn of_environment(&self, misfit: &Misfit) -> Option<Box<Problem>> {
         let same = |path: &[String]| {
             path.len() == misfit.path.len()
                 && path.iter().zip(&misfit.path).all(|(one, other)| one.eq_ignore_ascii_case(other))
@@ -99,7 +99,7 @@ impl Document {
 
     /// Points a misfit at its place: that of the deepest key of its path that the file has.
     pub fn locate(&self, misfit: &Misfit) -> Box<Problem> {
-        if let Some(problem) = self.from_environment(misfit) {
+        if let Some(problem) = self.of_environment(misfit) {
             return problem;
         }
         let (place, _) = self.root.place(&misfit.path);

@@ -1,6 +1,11 @@
 //! The reference of the configuration file, made from the types' own doc comments: JSON Schema, commented default file, manual page.
 //! Nothing is described here a second time.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a key that a JSON value lacks reads as null; what is written to is an object by its making"
+)]
+
 use super::load::Program;
 use crate::serve::{outlet_kinds, protocols};
 use schemars::{Schema, SchemaGenerator};
@@ -198,10 +203,8 @@ fn resolve(root: &Value, schema: &Value) -> Value {
 /// The field with the description of what it refers to, when it has none of its own.
 fn described(root: &Value, field: &Value) -> Value {
     let mut merged = resolve(root, field);
-    if let Some(own) = field.get("description")
-        && merged.is_object()
-    {
-        merged["description"] = own.clone();
+    if let (Some(own), Some(merged)) = (field.get("description"), merged.as_object_mut()) {
+        merged.insert("description".into(), own.clone());
     }
     merged
 }
