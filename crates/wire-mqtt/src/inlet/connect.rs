@@ -21,9 +21,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const CLIENT_ID_BYTES_MAX: usize = 256;
 /// How much a packet may have beside the body of the largest message: topic, properties.
 pub(super) const BESIDE_BODY_BYTES: usize = 64 << 10;
-/// The largest CONNECT: it holds at most four texts and a will of 64 KiB each, and nobody who fills them all. Until it
+/// The largest CONNECT: it holds at most a will of 64 KiB beside names and a key. Until it
 /// is read nobody knows who sends it, so this is what a stranger can make the program hold.
-const CONNECT_BYTES_MAX: usize = 160 << 10;
+const CONNECT_BYTES_MAX: usize = 80 << 10;
 /// How long the peer may take to take our refusal.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -235,7 +235,7 @@ fn fresh(shared: &Shared) -> Session {
 }
 
 /// Rights may have changed while the client was away: what it may no longer read is taken from the session.
-fn recheck(door: &hub::Session, session: &mut Session) {
+pub(super) fn recheck(door: &hub::Session, session: &mut Session) {
     let mut lost = Vec::new();
     for (filter, sub) in session.subs() {
         let options = SubscribeOptions {

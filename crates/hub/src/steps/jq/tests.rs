@@ -164,7 +164,9 @@ fn ends_when_the_meter_is_empty() {
     ends(".[]", wide);
     // Functions that read a long text and give something short, once for each entry.
     let long = json!({"n": vec![0; 1000], "a": "a".repeat(100_000), "w": " ".repeat(100_000) + "1"});
-    for step in ["length", "trim", "fromjson", "hl7_time", "split(\"q\")", "try .x catch 1", "try error catch 1"] {
+    for step in
+        ["length", "trim", "fromjson", "hl7_time", "split(\"q\")", "try .x catch 1", "try error catch 1"]
+    {
         for of in [".a", ".w"] {
             ends(&format!("{of} as $s | [.n[] | $s | try ({step}) catch 1] | length"), long.clone());
         }
