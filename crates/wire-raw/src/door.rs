@@ -55,3 +55,16 @@ impl Door {
         Ok(hub.open(identity, Origin { protocol, peer }))
     }
 }
+
+/// Whether this line is the first of an HTTP request. A page can have its visitor's browser post anything to a port of
+/// the visitor's network, and the lines of its body would count as if the visitor's machine had sent them.
+pub(crate) fn is_request_line(line: &[u8]) -> bool {
+    let line = line.trim_ascii_end();
+    net::http::sniff(line) == net::Sniff::Yes
+        && (line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0"))
+}
+
+/// What such a connection ends with.
+pub(crate) fn http_here(protocol: &str) -> Fault {
+    Fault::new(Code::UnknownProtocol, format!("an HTTP request came to a port of {protocol}"))
+}

@@ -2,7 +2,7 @@
 //! A line is looked at only after the one before it was taken, so a slow store slows the sender down.
 
 use super::Config;
-use crate::door::Door;
+use crate::door::{Door, http_here, is_request_line};
 use arc_swap::ArcSwap;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::future::BoxFuture;
@@ -29,7 +29,7 @@ pub(super) fn open(hub: &Hub, section: Value) -> Result<Arc<dyn Inlet>, Misfit> 
 }
 
 fn read(section: Value) -> Result<(Config, Door), Misfit> {
-    let config: Config = serde_json::from_value(section).map_err(|error| Misfit::new(error.to_string()))?;
+    let config: Config = hub::section(section)?;
     let door = Door::new(&config.publish, config.principal.as_deref(), &config.networks)?;
     Ok((config, door))
 }
@@ -57,8 +57,12 @@ impl Lines {
         let most = self.hub.limits().message_bytes;
         let draining = self.hub.tasks().draining();
         let mut buffer = BytesMut::with_capacity(READ_BYTES);
+        let mut first = true;
         loop {
             while let Some(line) = next_line(&mut buffer) {
+                if std::mem::take(&mut first) && is_request_line(&line) {
+                    return Err(http_here("lines"));
+                }
                 if line.is_empty() {
                     continue;
                 }

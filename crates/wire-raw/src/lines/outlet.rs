@@ -24,8 +24,7 @@ struct LinesOutlet {
 }
 
 fn build(hub: &Hub, _name: &str, section: Value) -> Result<Arc<dyn Outlet>, Misfit> {
-    let config: OutletConfig =
-        serde_json::from_value(section).map_err(|error| Misfit::new(error.to_string()))?;
+    let config: OutletConfig = hub::section(section)?;
     let pool = Pool::new(hub, &config.address, config.tls, config.connections, config.idle_timeout.0)?;
     Ok(Arc::new(LinesOutlet { pool }))
 }

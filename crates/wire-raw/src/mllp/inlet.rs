@@ -3,7 +3,7 @@
 
 use super::Config;
 use super::frame::{self, Decoder, Found};
-use crate::door::Door;
+use crate::door::{Door, http_here};
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
@@ -25,6 +25,9 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// More garbage than this and it is no MLLP.
 const GARBAGE_BYTES_MAX: usize = 64 << 10;
 
+/// So many first bytes tell an HTTP request; no message is as short.
+const HTTP_BYTES: usize = 8;
+
 struct Mllp {
     hub: Hub,
     state: ArcSwap<(Config, Door)>,
@@ -35,7 +38,7 @@ pub(super) fn open(hub: &Hub, section: Value) -> Result<Arc<dyn Inlet>, Misfit> 
 }
 
 fn read(section: Value) -> Result<(Config, Door), Misfit> {
-    let config: Config = serde_json::from_value(section).map_err(|error| Misfit::new(error.to_string()))?;
+    let config: Config = hub::section(section)?;
     let door = Door::new(&config.publish, config.principal.as_deref(), &config.networks)?;
     Ok((config, door))
 }
@@ -65,7 +68,15 @@ impl Mllp {
         let mut decoder = Decoder::new(most);
         let mut buffer = BytesMut::with_capacity(READ_BYTES);
         let mut garbage = 0;
+        let mut first = true;
         loop {
+            // A page can have its visitor's browser post a frame to this port; what stands before it gives it away.
+            if first && buffer.len() >= HTTP_BYTES {
+                first = false;
+                if net::http::sniff(&buffer) == net::Sniff::Yes {
+                    return Err(http_here("mllp"));
+                }
+            }
             while let Some(found) = decoder.next(&mut buffer) {
                 let (message, outcome) = match found {
                     Found::Message(bytes) => self.take(&session, bytes).await,

@@ -18,6 +18,19 @@ async fn lines_become_messages() {
 }
 
 #[tokio::test]
+async fn a_browser_cannot_post_lines() {
+    let server = start(&LINES, json!({ "principal": "lab", "answers": true })).await;
+    for request in [&b"POST / HTTP/1.1\r\nHost: x\r\n\r\none\n"[..], b"GET /one HTTP/1.0\n\n"] {
+        let mut stream = server.connect().await;
+        soon(stream.write_all(request)).await.unwrap();
+        closed(&mut stream).await;
+    }
+    assert!(server.waiting("queue/lines").await.is_empty());
+    let mut stream = server.connect().await;
+    assert_eq!(ask(&mut stream, b"GET /one HTTP/1.1 200\n", b"ok\n").await, b"ok\n");
+}
+
+#[tokio::test]
 async fn without_answers_a_refusal_closes() {
     let server = start(&LINES, json!({ "principal": "guest" })).await;
     let mut stream = server.connect().await;

@@ -71,6 +71,16 @@ async fn refused_messages_are_answered_with_the_reason_and_the_connection_goes_o
 }
 
 #[tokio::test]
+async fn a_browser_cannot_post_frames() {
+    let server = lab().await;
+    let mut stream = server.connect().await;
+    let posted = [b"POST / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), framed(NORMAL)].concat();
+    soon(stream.write_all(&posted)).await.unwrap();
+    closed(&mut stream).await;
+    assert!(server.waiting("queue/lab-results").await.is_empty());
+}
+
+#[tokio::test]
 async fn garbage_between_frames_is_reported_and_passed_over() {
     let server = lab().await;
     let mut stream = server.connect().await;
