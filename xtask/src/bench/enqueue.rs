@@ -55,7 +55,7 @@ pub(super) fn log(effort: Effort) -> Result<Vec<Verdict>> {
     let rounds = effort.rounds.to_string();
     let mut bench = Command::new(cargo);
     bench.args(["bench", "--quiet", "-p", "store", "--bench", "commit", "--"]).arg(&folder);
-    let printed = output(bench.args(["100000", &rounds]).current_dir(root()))?;
+    let printed = output(bench.args(["300000", &rounds]).current_dir(root()))?;
     printed.lines().try_for_each(|line| say(&format!("  {line}")))?;
     let ratio = printed.lines().find_map(|line| line.split_once(": CPU ")).context("no ratio")?.1;
     let ratio = ratio.split(',').next().unwrap_or_default().trim().parse()?;
