@@ -165,10 +165,7 @@ impl Config {
         if section.is_null() {
             return Ok(Config::default());
         }
-        serde_path_to_error::deserialize(section).map_err(|error| {
-            let path = error.path().iter().map(ToString::to_string).collect::<Vec<_>>();
-            path.into_iter().fold(Misfit::new(error.inner().to_string()), Misfit::at_end)
-        })
+        hub::section(section)
     }
 }
 

@@ -220,7 +220,24 @@ impl Session {
 
     /// Waits until the client's key was taken out of the configuration or exchanged.
     pub async fn revoked(&self) -> Fault {
-        self.refused(|session| session.identity_in(&session.hub.compiled()).map(drop)).await
+        self.refused(Session::check).await
+    }
+
+    /// Whether the client is still let in at all, with the fault to show when not.
+    pub fn check(&self) -> Result<(), Fault> {
+        self.identity_in(&self.hub.compiled()).map(drop)
+    }
+
+    /// Waits for the next change of the configuration, counted from this call: for clients whose filters come and go,
+    /// who look again then.
+    pub fn changed(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let mut generations = self.hub.generations();
+        async move {
+            // The sender lives in the hub; without a hub nothing changes any more.
+            if generations.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Whether the client may: for filtering lists, where a refusal is no event.

@@ -229,7 +229,7 @@ async fn put(session: &Session, tool: &str, put: Put) -> Result<Value, Fault> {
     }
     let receipt = session.publish(envelope).await?;
     Ok(
-        json!({ "id": receipt.id.to_string(), "durable": receipt.durable, "live": receipt.live, "routes": receipt.routes }),
+        json!({ "id": receipt.id.to_string(), "durable": receipt.durable, "live": receipt.live, "routes": receipt.routes, "duplicate": receipt.duplicate }),
     )
 }
 

@@ -16,14 +16,16 @@ pub struct Limits {
     pub connections: usize,
     /// The most subscriptions of one connection; a further one is refused with TL0027. Default 1,000.
     pub subscriptions: usize,
-    /// The most messages that one subscriber may leave unread; then its oldest are dropped and counted
-    /// (QoS 0), or its delivery waits (QoS 1). Default 1,000.
+    /// The most messages that one subscriber may leave unread; then its oldest are dropped and counted, whatever its
+    /// QoS, so that one that is slow holds up nobody else. Who must miss nothing reads from a queue. Default 1,000.
     pub mailbox: usize,
     /// The most requests of one connection that are under way at once; a further one waits. Default 256.
     pub in_flight: usize,
-    /// The deepest nesting of JSON or XML that is read; deeper is refused with TL0014. Default 128.
+    /// The deepest nesting of JSON that routes read; deeper is refused with TL0014. At most 128, which is also what holds
+    /// for XML. Default 128.
     pub depth: usize,
-    /// The most targets that one message may reach through routes; more are refused with TL0013. Default 64.
+    /// The most targets that one message may reach through all its routes together; more are refused with TL0013.
+    /// Default 64.
     pub fan_out: usize,
     /// How long a request may take when its caller names no deadline, in milliseconds; then TL0009.
     /// Default 60,000. Streaming answers count until their first

@@ -3,7 +3,6 @@
 
 use crate::api;
 use crate::outlet::OUTLET;
-use crate::strict::explain;
 use futures_util::future::BoxFuture;
 use hub::{Hub, Inlet, OutletKind, Protocol};
 use message::Misfit;
@@ -42,7 +41,7 @@ fn open(hub: &Hub, section: Value) -> Result<Arc<dyn Inlet>, Misfit> {
 
 /// The section of the configuration.
 fn read(section: Value) -> Result<Settings, Misfit> {
-    serde_json::from_value(section).map_err(|error| Misfit::new(explain(&error.to_string())))
+    hub::section(section)
 }
 
 struct Http {

@@ -109,14 +109,9 @@ pub enum Auth {
 }
 
 fn build(hub: &Hub, _name: &str, section: serde_json::Value) -> Result<Arc<dyn Outlet>, Misfit> {
-    let config: Config = serde_json::from_value(section).map_err(|error| misread(&error))?;
+    let config: Config = hub::section(section)?;
     let webhook = Webhook::new(&config, hub.client().clone(), hub.clock().clone(), hub.dice().clone())?;
     Ok(Arc::new(webhook))
-}
-
-/// The nearest known key, out of serde's words for an unknown one.
-fn misread(error: &serde_json::Error) -> Misfit {
-    Misfit::new(crate::strict::explain(&error.to_string()))
 }
 
 struct Webhook {

@@ -89,7 +89,7 @@ struct Mqtt(Arc<Shared>);
 fn open(hub: &Hub, section: Value) -> Result<Arc<dyn Inlet>, Misfit> {
     let shared = Arc::new(Shared {
         hub: hub.clone(),
-        config: ArcSwap::from_pointee(read(section)?),
+        config: ArcSwap::from_pointee(hub::section(section)?),
         sessions: Sessions::new(hub.clock().clone()),
         owners: AtomicU64::new(1),
     });
@@ -106,23 +106,6 @@ fn open(hub: &Hub, section: Value) -> Result<Arc<dyn Inlet>, Misfit> {
     Ok(Arc::new(Mqtt(shared)))
 }
 
-/// The section by its type; a misfit names the field.
-fn read(section: Value) -> Result<Config, Misfit> {
-    serde_path_to_error::deserialize(&section).map_err(|error| {
-        let key = error.path().iter().next_back().map(ToString::to_string);
-        let what = error.inner().to_string();
-        let names: Vec<&str> = what.split('`').skip(1).step_by(2).collect();
-        let mut misfit = Misfit::new(what.clone());
-        if let Some((word, known)) = names.split_first().filter(|_| what.starts_with("unknown field")) {
-            misfit = misfit.among(word, known.iter().copied());
-        }
-        match key {
-            Some(key) if key != "." => misfit.at(key),
-            _ => misfit,
-        }
-    })
-}
-
 impl Inlet for Mqtt {
     fn accept(self: Arc<Self>, conn: net::Conn) -> BoxFuture<'static, ()> {
         Box::pin(connect::serve(Arc::clone(&self.0), conn, Keyless::Plain))
@@ -133,7 +116,7 @@ impl Inlet for Mqtt {
     }
 
     fn reload(&self, section: Value) -> Result<(), Misfit> {
-        self.0.config.store(Arc::new(read(section)?));
+        self.0.config.store(Arc::new(hub::section(section)?));
         Ok(())
     }
 }

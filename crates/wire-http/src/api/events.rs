@@ -2,6 +2,7 @@
 //! There is no task and no channel between the source and the connection, so a slow client holds nothing but its source.
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, HeaderValue};
 use hub::Hub;
@@ -20,18 +21,21 @@ pub(crate) trait Source: Send + 'static {
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, Fault>> + Send;
 }
 
-/// An answer that goes on until the source ends, the client leaves or the program drains.
-pub(crate) fn response<S: Source>(hub: &Hub, source: S) -> Response {
-    let state = (source, hub.tasks().draining(), true);
+/// What resolves when the client may follow no longer, with the reason.
+pub(crate) type Refused = BoxFuture<'static, Fault>;
+
+/// An answer that goes on until the source ends, the client leaves, may follow no longer, or the program drains.
+pub(crate) fn response<S: Source>(hub: &Hub, source: S, refused: Refused) -> Response {
+    let state = (source, (hub.tasks().draining(), refused), true);
     let pieces = futures_util::stream::unfold(Some(state), |state| async move {
-        let (mut source, draining, first) = state?;
+        let (mut source, mut ends, first) = state?;
         if first {
             // Headers alone may wait in a proxy's buffer; a client wants to know that it is being served.
             let hello = Bytes::from_static(b"retry: 1000\n\n");
-            return Some((Ok(hello), Some((source, draining, false))));
+            return Some((Ok(hello), Some((source, ends, false))));
         }
-        match piece(&mut source, &draining).await {
-            Ok(Some(bytes)) => Some((Ok(bytes), Some((source, draining, false)))),
+        match piece(&mut source, &mut ends).await {
+            Ok(Some(bytes)) => Some((Ok(bytes), Some((source, ends, false)))),
             Ok(None) => None,
             Err(fault) => {
                 let mut json = Vec::new();
@@ -51,10 +55,14 @@ pub(crate) fn response<S: Source>(hub: &Hub, source: S) -> Response {
     response
 }
 
-async fn piece<S: Source>(source: &mut S, draining: &CancellationToken) -> Result<Option<Bytes>, Fault> {
+async fn piece<S: Source>(
+    source: &mut S,
+    (draining, refused): &mut (CancellationToken, Refused),
+) -> Result<Option<Bytes>, Fault> {
     tokio::select! {
         biased;
         () = draining.cancelled() => Ok(None),
+        fault = refused => Err(fault),
         next = source.next() => next,
         () = tokio::time::sleep(KEEP_ALIVE) => Ok(Some(Bytes::from_static(b":\n\n"))),
     }

@@ -102,6 +102,9 @@ impl Client {
         let draining = self.session.hub().tasks().draining();
         let mut ping = tokio::time::interval(socket::PING_EVERY);
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        let (session, queue) = (self.session.clone(), self.queue.clone());
+        let refused = session.refused(|now| now.allow(Verb::Consume, &queue));
+        tokio::pin!(refused);
         loop {
             self.lease();
             // A client that settles more than it holds sends tokens that are not its own; it waits its turn.
@@ -109,6 +112,7 @@ impl Client {
             let sent = tokio::select! {
                 biased;
                 () = draining.cancelled() => return Some((socket::GOING_AWAY, "the program is stopping".to_owned())),
+                fault = &mut refused => Err(fault),
                 Some((id, token, result)) = self.settling.next() => self.settled(socket, &id, token, result).await,
                 frame = socket.recv(), if room => match frame {
                     None => return None,

@@ -79,6 +79,7 @@ pub(crate) fn receipt(out: &mut Vec<u8>, receipt: &Receipt) {
     object.number("durable", receipt.durable.into());
     object.number("live", receipt.live.into());
     object.number("routes", receipt.routes.into());
+    object.flag("duplicate", receipt.duplicate);
     object.close();
 }
 

@@ -37,7 +37,8 @@ pub(crate) async fn read(hub: Hub, call: Call) -> Result<Response, Fault> {
     }
     let follower = hub.broker().follow(&stream, from).map_err(|fault| nearest(&hub, &stream, fault))?;
     if following {
-        return Ok(events::response(&hub, Following(follower)));
+        let refused = async move { session.refused(|now| now.allow(Verb::Subscribe, &stream)).await };
+        return Ok(events::response(&hub, Following(follower), Box::pin(refused)));
     }
     page(&hub, &call, &query, &stream, follower).await
 }

@@ -25,7 +25,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
 use hub::{Hub, Session};
-use message::{Address, Envelope, Fault, Kind, Pattern, Receipt};
+use message::{Address, Envelope, Fault, Kind, Pattern, Receipt, Verb};
 use net::http::{Call, Response};
 use net::ws::{self, Message, Socket};
 use serde::Deserialize;
@@ -106,6 +106,7 @@ impl Client {
         let draining = self.session.hub().tasks().draining();
         let mut ping = tokio::time::interval(socket::PING_EVERY);
         let mut buffer: Vec<Delivered> = Vec::new();
+        let mut changed: BoxFuture<'static, ()> = Box::pin(self.session.changed());
         loop {
             let room = self.publishing.len() < self.publishing_max;
             let sent = tokio::select! {
@@ -118,12 +119,25 @@ impl Client {
                     Some(Err(fault)) => return Some((socket::POLICY, fault.to_string())),
                 },
                 _ = self.mailbox.recv_many(&mut buffer, AT_ONCE) => self.deliver(socket, &mut buffer).await,
+                () = &mut changed => {
+                    // Armed anew before the look, so that a change in between is not missed.
+                    changed = Box::pin(self.session.changed());
+                    self.still_allowed()
+                }
                 _ = ping.tick() => socket.ping().await,
             };
             if let Err(fault) = sent {
                 return Some((socket::POLICY, fault.to_string()));
             }
         }
+    }
+
+    /// Whether a new configuration lets the client go on with what it follows.
+    fn still_allowed(&self) -> Result<(), Fault> {
+        self.session.check()?;
+        self.filters.iter().flatten().try_for_each(|filter| {
+            self.session.allow_pattern(Verb::Subscribe, &Pattern::new(Kind::Topic, filter)?)
+        })
     }
 
     async fn deliver(&mut self, socket: &mut Socket, buffer: &mut Vec<Delivered>) -> Result<(), Fault> {

@@ -65,7 +65,8 @@ fn follow(hub: &Hub, call: &Call) -> Result<Response, Fault> {
     let retained = query.flag("retained")?.unwrap_or(true);
     let mailbox = mailbox(hub);
     subscribe(&session, &mailbox, &pattern, retained, 0)?;
-    Ok(events::response(hub, Following { mailbox, dropped: 0, buffer: Vec::new() }))
+    let refused = async move { session.refused(|now| now.allow_pattern(Verb::Subscribe, &pattern)).await };
+    Ok(events::response(hub, Following { mailbox, dropped: 0, buffer: Vec::new() }, Box::pin(refused)))
 }
 
 /// How many events go into one piece of the answer at most.

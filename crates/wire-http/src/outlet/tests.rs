@@ -264,6 +264,7 @@ async fn through_the_hub_with_retries_and_dead_letters() {
     assert_eq!(server.post("/api/queues/orders", &[("tl-id", "one")], "first").await.status, 201);
     until("the second attempt is taken", async || sink.seen.lock().len() == 2).await;
     assert_eq!(sink.seen.lock()[1].0["tl-attempt"], "2");
+    assert_eq!(sink.seen.lock()[1].0["ce-subject"], "queue/orders", "it says where it comes from");
     assert_eq!(server.post("/api/queues/orders", &[("tl-id", "two")], "second").await.status, 201);
     let queue = Address::new(Kind::Queue, "orders").unwrap();
     until("the refused one is a dead letter", async || {

@@ -105,6 +105,8 @@ pub(super) struct Connection {
     wrote: bool,
     timer: Pin<Box<Sleep>>,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// The next change of the configuration.
+    changed: BoxFuture<'static, ()>,
 }
 
 enum Event {
@@ -113,6 +115,7 @@ enum Event {
     Mail,
     Tick,
     Stop,
+    Changed,
     Gone,
 }
 
@@ -127,6 +130,7 @@ impl Connection {
         session: Box<Session>,
     ) -> Connection {
         let tick = tick(&peer, shared.config.load().write_timeout.0);
+        let changed = Box::pin(door.changed());
         Connection {
             shared,
             conn,
@@ -148,6 +152,7 @@ impl Connection {
             wrote: true,
             timer: Box::pin(tokio::time::sleep(tick)),
             stop: Box::pin(stop.cancelled_owned()),
+            changed,
         }
     }
 
@@ -192,6 +197,7 @@ impl Connection {
                 Event::Read | Event::Mail => {}
                 Event::Receipt(done) => self.on_receipt(done)?,
                 Event::Tick => self.on_tick()?,
+                Event::Changed => self.on_change()?,
                 Event::Gone => return Err(End::Gone),
                 Event::Stop if self.shared.hub.tasks().is_draining() => {
                     return Err(End::refused(0x8b, Code::Draining, "the server is stopping"));
@@ -278,6 +284,9 @@ impl Connection {
         if self.stop.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Event::Stop);
         }
+        if self.changed.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Event::Changed);
+        }
         if !self.pending.is_empty()
             && let Poll::Ready(Some(done)) = self.pending.poll_next_unpin(cx)
         {
@@ -316,6 +325,15 @@ impl Connection {
         let window = self.peer.window_out.saturating_sub(self.session.sent.len());
         let open = self.unsent == 0 && self.batch.is_empty() && self.out.len() < OUT_BYTES_HIGH;
         Some(window.min(BATCH)).filter(|room| open && *room > 0)
+    }
+
+    /// A new configuration holds: a client whose key is gone leaves, filters that it may not have any more end.
+    fn on_change(&mut self) -> Result<(), End> {
+        // Armed anew before the look, so that a change in between is not missed.
+        self.changed = Box::pin(self.door.changed());
+        self.door.check().map_err(|fault| End::Refused { reason: reason::of(fault.code()).disconnect, fault })?;
+        super::connect::recheck(&self.door, &mut self.session);
+        Ok(())
     }
 
     /// Keep alive (§3.1.2.10) and peers that do not read.

@@ -220,3 +220,23 @@ async fn a_client_that_does_not_read_hurts_nobody_and_is_closed() {
     };
     tokio::time::timeout(super::client::DEADLINE, gone).await.expect("the deaf client is still served");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_configuration_holds_for_who_is_there() {
+    let server = start().await;
+    let mut device = Client::connect(server.at, hello(5, "d", DEVICE)).await;
+    let mut admin = Client::connect(server.at, hello(5, "a", ADMIN)).await;
+    device.subscribe(vec![filter("plant/1", Qos::Zero), filter("plant/2", Qos::Zero)]).await;
+    let mut config = server.hub.config();
+    config.access.roles.get_mut("device").unwrap().allow[0].on = vec!["topic/plant/2".into()];
+    server.hub.apply(config.clone()).await.unwrap();
+    // The answer comes behind the look at the new configuration, so what follows is not a matter of luck.
+    device.subscribe(vec![filter("plant/2", Qos::Zero)]).await;
+    admin.publish("plant/1", "not any more").await;
+    admin.publish("plant/2", "still").await;
+    assert_eq!(device.payloads(1).await, ["still"]);
+    config.access.keys.retain(|key| key.name != DEVICE.0);
+    server.hub.apply(config).await.unwrap();
+    assert_eq!(device.refused().await, 0x87);
+    admin.publish("plant/2", "the others stay").await;
+}

@@ -89,6 +89,32 @@ async fn draining_ends_what_follows() {
     assert!(socket.closed().await);
 }
 
+#[tokio::test]
+async fn a_key_that_is_taken_out_ends_what_follows() {
+    let server = start().await;
+    server.post("/api/streams/audit", &[], "a").await;
+    let mut topics = events(&server, "/api/topics/plant/%23", &[]).await;
+    let mut stream = events(&server, "/api/streams/audit?from=earliest", &[]).await;
+    assert_eq!(data(&next(&mut stream).await)["data"], "a");
+    let mut socket = Socket::open(&server, "/api/topics/plant/%23").await;
+    let mut consumer = Socket::open(&server, "/api/queues/orders/ws").await;
+    let mut config = server.hub.config();
+    // A change that takes nothing away leaves everybody in peace.
+    config.limits.headers += 1;
+    server.hub.apply(config.clone()).await.unwrap();
+    server.post("/api/topics/plant/1", &[], "still").await;
+    assert_eq!(data(&next(&mut topics).await)["data"], "still");
+    assert_eq!(socket.next().await["event"]["data"], "still");
+    config.access.keys.retain(|key| key.name != "all");
+    server.hub.apply(config).await.unwrap();
+    for reader in [&mut topics, &mut stream] {
+        let last = next(reader).await;
+        assert_eq!((last.event.as_deref(), &data(&last)["code"]), (Some("fault"), &json!("TL0001")));
+        assert!(soon(reader.next()).await.is_none());
+    }
+    assert!(socket.closed().await && consumer.closed().await);
+}
+
 struct Socket(tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>);
 
 impl Socket {

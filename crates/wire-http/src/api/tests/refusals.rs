@@ -41,7 +41,7 @@ async fn each_refusal_has_its_code() {
             "/api/topics/plant/1",
             &[("tl-deadline", "2020-01-01T00:00:00Z")],
             "x",
-            (504, "TL0009"),
+            (400, "TL0028"),
         ),
         (Method::POST, "/api/queues/orders/lease", &[], r#"{"mxa":1}"#, (400, "TL0028")),
         (Method::POST, "/api/queues/orders/lease", &[], r#"{"max":0}"#, (400, "TL0028")),
