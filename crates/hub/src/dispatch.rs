@@ -16,6 +16,9 @@ pub(crate) const DEPTH_MAX: u32 = 8;
 /// How long a publisher waits for a full subscriber who makes it wait.
 const ROOM_WAIT: Duration = Duration::from_secs(5);
 
+/// Steps on a larger body than this may take a good part of a second of a processor, see `steps`.
+const LARGE_BYTES: usize = 64 << 10;
+
 /// One message on its way to one place that keeps it or hands it out.
 struct Leaf {
     to: Address,
@@ -23,6 +26,13 @@ struct Leaf {
     /// The mailbox whose `no_local` filters must not get it; 0 for none.
     mailbox: u64,
     rescue: Option<Arc<Saver>>,
+}
+
+/// Runs the steps on one message. While it is large, the other tasks of this thread go on elsewhere.
+fn aside<T>(envelope: &Envelope, work: impl FnOnce() -> T) -> T {
+    let others = tokio::runtime::Handle::try_current()
+        .is_ok_and(|runtime| runtime.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread);
+    if envelope.body.len() > LARGE_BYTES && others { tokio::task::block_in_place(work) } else { work() }
 }
 
 /// A route that forgives, and what came into it.
@@ -91,7 +101,7 @@ impl Hub {
     ) -> Result<Taken, Fault> {
         let mut fan = Fan::new(self, compiled);
         self.check_target(compiled, &envelope.address)?;
-        fan.feed(plan, &envelope, 0, None)?;
+        aside(&envelope, || fan.feed(plan, &envelope, 0, None))?;
         let mut leaves = fan.leaves;
         leaves.push(Leaf { to: envelope.address.clone(), envelope, mailbox, rescue: None });
         self.settle_leaves(compiled, leaves).await
@@ -101,7 +111,7 @@ impl Hub {
     pub(crate) async fn pass(&self, route: &Arc<Route>, envelope: &Envelope) -> Result<(), Fault> {
         let compiled = self.compiled();
         let mut fan = Fan::new(self, &compiled);
-        fan.through(route, envelope, 0, None)?;
+        aside(envelope, || fan.through(route, envelope, 0, None))?;
         self.settle_leaves(&compiled, fan.leaves).await.map(drop)
     }
 

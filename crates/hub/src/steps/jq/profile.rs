@@ -389,15 +389,7 @@ pub(super) fn meter(term: Node<'_>) -> Node<'_> {
                 .collect(),
             Box::new(meter(*body)),
         ),
-        Term::Call(name, arguments) => {
-            let call = Term::Call(name, arguments.into_iter().map(meter).collect());
-            let call = match name {
-                whole if WHOLE.contains(&whole) => pipe(Term::Call(WEIGH, Vec::new()), call),
-                outside if OUTSIDE.contains(&outside) => pipe(Term::Call(TICK, Vec::new()), call),
-                _ => call,
-            };
-            then(call, TICK)
-        }
+        Term::Call(name, arguments) => meter_call(name, arguments),
         Term::Path(of, path) => {
             let many = path.0.iter().any(|(part, _)| matches!(part, Part::Range(None, None)));
             let path = Path(path.0.into_iter().map(|(part, opt)| (meter_part(part), opt)).collect());
@@ -407,6 +399,16 @@ pub(super) fn meter(term: Node<'_>) -> Node<'_> {
         leaf
         @ (Term::Id | Term::Recurse | Term::Num(_) | Term::Arr(None) | Term::Break(_) | Term::Var(_)) => leaf,
     }
+}
+
+fn meter_call<'s>(name: &'s str, arguments: Vec<Node<'s>>) -> Node<'s> {
+    let call = Term::Call(name, arguments.into_iter().map(meter).collect());
+    let first = if WHOLE.contains(&name) { Some(WEIGH) } else { OUTSIDE.contains(&name).then_some(TICK) };
+    let call = match first {
+        Some(charge) => pipe(Term::Call(charge, Vec::new()), call),
+        None => call,
+    };
+    then(call, TICK)
 }
 
 fn meter_operation<'s>(left: Node<'s>, op: BinaryOp<&'s str>, right: Node<'s>) -> Node<'s> {
