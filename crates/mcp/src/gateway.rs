@@ -174,7 +174,7 @@ impl Gateway {
         self.0.settled().await;
         let address = match self.0.catalogue.load().find(Kind::Tool, name) {
             Some(item) => item.address.clone(),
-            None => return Err(self.0.unknown_tool(name)),
+            None => return Err(self.0.unknown_tool(session, name)),
         };
         let envelope = session.envelope(address, arguments);
         let reply = session.request(envelope.into()).await?;
@@ -241,9 +241,11 @@ impl Inner {
         self.upstreams.load().get(name).cloned()
     }
 
-    pub(crate) fn unknown_tool(&self, name: &str) -> Fault {
+    /// The fault for a tool that nobody knows, with the nearest that this client may call.
+    pub(crate) fn unknown_tool(&self, session: &Session, name: &str) -> Fault {
         let catalogue = self.catalogue.load();
-        let near = message::nearest(name, catalogue.list(List::Tools).iter().map(|item| item.name.as_str()));
+        let theirs = catalogue.list(List::Tools).iter().filter(|item| session.may(Verb::Call, &item.address));
+        let near = message::nearest(name, theirs.map(|item| item.name.as_str()));
         let hint = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
         Fault::new(Code::UnknownTool, format!("there is no tool {name:?}{hint}"))
     }

@@ -54,19 +54,19 @@ pub(crate) fn prepare(
     exchange.principal = visit.session.principal().name.clone();
     exchange.meta = fields.get("_meta").map(str::to_owned);
     let (address, item) = match method {
-        "tools/call" => named(gateway, Kind::Tool, fields).inspect_err(|error| {
+        "tools/call" => named(visit, Kind::Tool, fields).inspect_err(|error| {
             // What has no address does not pass the door, so it is written down here.
             let name: String = fields.string("name").unwrap_or_default().chars().take(200).collect();
             let fault = Fault::new(Code::UnknownTool, error.message.chars().take(500).collect::<String>());
             visit.session.record_text(Verb::Call, format!("tool/{name}").into(), &fault);
         })?,
-        "prompts/get" => named(gateway, Kind::Prompt, fields)?,
+        "prompts/get" => named(visit, Kind::Prompt, fields)?,
         "resources/read" => {
             let uri = fields.string("uri").ok_or_else(|| missing("uri"))?;
             exchange.uri = Some(uri.to_string());
             resource(gateway, &uri)?
         }
-        _ => reference(gateway, fields, &mut exchange)?,
+        _ => reference(visit, fields, &mut exchange)?,
     };
     if method != "completion/complete" {
         let more = Object::new().all_but(fields, &KNOWN).done();
@@ -97,16 +97,13 @@ fn missing(what: &str) -> rpc::Error {
     rpc::Error::new(rpc::INVALID_PARAMS, format!("params must hold the string {what:?}"))
 }
 
-fn named(
-    gateway: &Inner,
-    kind: Kind,
-    fields: &Fields<'_>,
-) -> Result<(Address, Option<Arc<Item>>), rpc::Error> {
+fn named(visit: &Visit, kind: Kind, fields: &Fields<'_>) -> Result<(Address, Option<Arc<Item>>), rpc::Error> {
+    let gateway = &visit.gateway;
     let name = fields.string("name").ok_or_else(|| missing("name"))?;
     let catalogue = gateway.catalogue.load();
     match catalogue.find(kind, &name) {
         Some(item) => Ok((item.address.clone(), Some(item.clone()))),
-        None if kind == Kind::Tool => Err(rpc::Error::from(&gateway.unknown_tool(&name))),
+        None if kind == Kind::Tool => Err(rpc::Error::from(&gateway.unknown_tool(&visit.session, &name))),
         None => {
             Err(rpc::Error::from(&Fault::new(Code::UnknownAddress, format!("there is no prompt {name:?}"))))
         }
@@ -130,21 +127,21 @@ pub(crate) fn resource(gateway: &Inner, uri: &str) -> Result<(Address, Option<Ar
 
 /// What `completion/complete` is about; `more` becomes its whole `params` in the upstream's words.
 fn reference(
-    gateway: &Inner,
+    visit: &Visit,
     fields: &Fields<'_>,
     exchange: &mut Exchange,
 ) -> Result<(Address, Option<Arc<Item>>), rpc::Error> {
     let reference = Fields::of(fields.get("ref")).unwrap_or_default();
     let (address, item, theirs) = match reference.string("type").as_deref() {
         Some("ref/prompt") => {
-            let (address, item) = named(gateway, Kind::Prompt, &reference)?;
+            let (address, item) = named(visit, Kind::Prompt, &reference)?;
             let name = item.as_ref().map(|item| item.theirs.clone()).unwrap_or_default();
             (address, item, Object::new().all_but(&reference, &["name"]).text("name", &name).done())
         }
         Some("ref/resource") => {
             let uri = reference.string("uri").ok_or_else(|| missing("uri"))?;
             exchange.uri = Some(uri.to_string());
-            let (address, item) = resource(gateway, &uri)?;
+            let (address, item) = resource(&visit.gateway, &uri)?;
             (address, item, fields.get("ref").unwrap_or("{}").to_owned())
         }
         _ => {
