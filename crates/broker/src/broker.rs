@@ -285,6 +285,11 @@ impl Broker {
         Ok(self.engine.remove_log(&address.to_string()).await?)
     }
 
+    /// The largest record of a queue in bytes, headers included.
+    pub fn record_bytes_max(&self) -> usize {
+        self.settings.record_bytes_max
+    }
+
     /// Whether there is such a queue or stream.
     pub fn exists(&self, address: &Address) -> bool {
         match address.kind() {

@@ -139,7 +139,7 @@ pub struct RouteConfig {
     /// From a queue: when and how often a failed delivery is tried again.
     #[serde(default)]
     pub retry: RetryConfig,
-    /// From a queue: how many messages are under way at once. Default 8.
+    /// From a queue: how many messages are under way at once, 1 to 256. Default 8.
     #[serde(default = "eight")]
     pub concurrency: u32,
     /// From a queue: how long one delivery may take. Default 30s.
@@ -249,6 +249,48 @@ impl Default for AuditConfig {
 }
 
 impl Config {
+    /// Numbers with which nothing could work.
+    fn check_numbers(&self) -> Result<(), Misfit> {
+        let limits = &self.limits;
+        let request_ms = usize::try_from(limits.request_ms).unwrap_or(usize::MAX);
+        for (name, value) in [
+            ("message_bytes", limits.message_bytes),
+            ("connections", limits.connections),
+            ("mailbox", limits.mailbox),
+            ("in_flight", limits.in_flight),
+            ("depth", limits.depth),
+            ("fan_out", limits.fan_out),
+            ("request_ms", request_ms),
+            ("reply_bytes", limits.reply_bytes),
+        ] {
+            if value == 0 {
+                return Err(Misfit::new("with 0 nothing would pass; it is at least 1").at(name).at("limits"));
+            }
+        }
+        for (name, queue) in &self.queues {
+            let zero = if queue.hold.0.is_zero() {
+                "hold"
+            } else if queue.deliveries == 0 {
+                "deliveries"
+            } else {
+                continue;
+            };
+            return Err(Misfit::new("with 0 nothing would be delivered").at(zero).at(name).at("queues"));
+        }
+        for (name, outlet) in &self.outlets {
+            outlet.retry.check().map_err(|misfit| misfit.at("retry").at(name).at("outlets"))?;
+        }
+        for (place, route) in self.routes.iter().enumerate() {
+            let checked = route.retry.check().map_err(|misfit| misfit.at("retry"));
+            let checked = checked.and_then(|()| match route.concurrency {
+                1..=256 => Ok(()),
+                _ => Err(Misfit::new("from 1 to 256 messages may be under way at once").at("concurrency")),
+            });
+            checked.map_err(|misfit| misfit.at(place).at("routes"))?;
+        }
+        Ok(())
+    }
+
     /// What can be checked without opening anything: names, addresses, doubles.
     pub(crate) fn check_names(&self) -> Result<(), Misfit> {
         let named = |kind: message::Kind, names: Vec<&String>, key: &str| {
@@ -261,6 +303,7 @@ impl Config {
                 fine.map(drop).map_err(|fault| Misfit::new(fault.detail()).at(name).at(key))
             })
         };
+        self.check_numbers()?;
         named(message::Kind::Queue, self.queues.keys().collect(), "queues")?;
         named(message::Kind::Stream, self.streams.keys().collect(), "streams")?;
         named(message::Kind::Out, self.outlets.keys().collect(), "outlets")?;

@@ -26,6 +26,8 @@ const OUTLET_QUEUE: &str = "$out/";
 /// How often a message in front of an outlet may be delivered: the outlet's `retry.count` says it, the queue only ends
 /// what never settles.
 const DELIVERIES_MAX: u32 = 1_000;
+/// What a record of a queue holds beside the body at most: headers, address, history.
+const RECORD_REST_BYTES: usize = 1 << 20;
 
 /// What the hub is made of.
 pub struct Parts {
@@ -88,6 +90,7 @@ impl Hub {
 
     /// Checks a configuration as far as that goes without applying it.
     pub fn check(&self, config: &Config) -> Result<(), Misfit> {
+        self.check_sizes(config)?;
         let compiled = Compiled::new(config.clone(), &mut Tallies::default())?;
         outlets::build(self, &compiled.config, &self.0.parts.outlet_kinds, &self.0.slots.load()).map(drop)
     }
@@ -97,6 +100,7 @@ impl Hub {
     /// Only a store that fails while queues are declared can leave some of them with their new options.
     pub async fn apply(&self, config: Config) -> Result<(), Misfit> {
         let inner = &self.0;
+        self.check_sizes(&config)?;
         let mut applying = inner.applying.lock().await;
         let compiled = Arc::new(Compiled::new(config, &mut applying.tallies)?);
         let slots = outlets::build(self, &compiled.config, &inner.parts.outlet_kinds, &inner.slots.load())?;
@@ -108,6 +112,15 @@ impl Hub {
         applying.tallies.retain(|name, _| compiled.config.routes.iter().any(|route| route.name == *name));
         inner.generation.send_modify(|generation| *generation += 1);
         Ok(())
+    }
+
+    /// A message that is let in must fit into a queue.
+    fn check_sizes(&self, config: &Config) -> Result<(), Misfit> {
+        let most = self.broker().record_bytes_max().saturating_sub(RECORD_REST_BYTES);
+        if config.limits.message_bytes <= most {
+            return Ok(());
+        }
+        Err(Misfit::new(format!("queues keep messages of at most {most} bytes")).at("message_bytes").at("limits"))
     }
 
     async fn declare(&self, config: &Config, slots: &Slots) -> Result<(), Misfit> {

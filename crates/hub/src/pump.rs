@@ -9,9 +9,11 @@ use crate::route::Route;
 use access::{Outcome, Record};
 use arc_swap::ArcSwap;
 use broker::{Delivery, Lease, Settlement};
+use futures_util::FutureExt;
 use message::{Address, Code, Envelope, Fault, Kind, Time, Verb};
 use net::CancellationToken;
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,7 +67,7 @@ impl Pumps {
                 timeout: route.config.timeout.0,
                 name: format!("route/{}", route.name).into(),
             };
-            wanted.insert(Arc::clone(&work.name), (queue, route.config.concurrency.clamp(1, 256), work));
+            wanted.insert(Arc::clone(&work.name), (queue, route.config.concurrency, work));
         }
         for (name, slot) in slots {
             let work = Work {
@@ -152,7 +154,9 @@ impl Worker {
         let began = self.hub.clock().now();
         let attempt = delivery.attempt;
         let token = delivery.token;
-        let result = self.deliver(work, &delivery).await;
+        // A panic ends the delivery, not the worker: a route must not stop for good because of one message.
+        let result = AssertUnwindSafe(self.deliver(work, &delivery)).catch_unwind().await;
+        let result = result.unwrap_or_else(|_| Err(Fault::new(Code::Internal, "the delivery panicked")));
         let took = self.hub.clock().now().since(began);
         let settlement = match result {
             Ok(Done::Delivered) => Settlement::Ack,

@@ -1,7 +1,7 @@
 //! How long to wait before a delivery is tried again: exponential, with a ceiling and jitter.
 //! It computes; the waiting is the queue's, so that it survives a crash.
 
-use message::{Dice, Span};
+use message::{Dice, Misfit, Span};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::time::Duration;
@@ -29,11 +29,25 @@ impl Default for RetryConfig {
 }
 
 impl RetryConfig {
+    /// Whether its numbers make sense.
+    pub(crate) fn check(&self) -> Result<(), Misfit> {
+        if self.count == 0 {
+            return Err(Misfit::new("the first delivery counts, so it is at least 1").at("count"));
+        }
+        if !(1.0..=100.0).contains(&self.factor) {
+            return Err(Misfit::new("a wait grows by a factor from 1 to 100").at("factor"));
+        }
+        if !(0.0..=1.0).contains(&self.jitter) {
+            return Err(Misfit::new("a share is from 0 to 1").at("jitter"));
+        }
+        Ok(())
+    }
+
     /// How long to wait after delivery number `attempt` (1 for the first) failed; `asked` is what the upstream asked for.
     pub fn wait(&self, attempt: u32, asked: Option<Duration>, dice: &Dice) -> Duration {
         let power = i32::try_from(attempt.saturating_sub(1).min(64)).unwrap_or(64);
         let longest = self.max.0.as_secs_f64();
-        let wait = (self.first.0.as_secs_f64() * self.factor.max(1.0).powi(power)).min(longest);
+        let wait = (self.first.0.as_secs_f64() * self.factor.powi(power)).min(longest);
         let wait = dice.jitter(Duration::try_from_secs_f64(wait).unwrap_or(self.max.0), self.jitter);
         // An upstream that names a time is believed, but not beyond an hour: it must not park a message for ever.
         asked.map_or(wait, |asked| asked.min(Duration::from_secs(3600)).max(wait))

@@ -116,6 +116,7 @@ pub(crate) enum Act {
     RetryAfter(Duration),
     Refuse,
     Hang,
+    Panic,
 }
 
 /// A server that answers by a script and, when that is at its end, takes everything.
@@ -162,6 +163,7 @@ impl Outlet for Scripted {
                 Act::RetryAfter(span) => Err(Fault::new(Code::UpstreamFailed, "later").retry_after(span)),
                 Act::Refuse => Err(Fault::new(Code::UpstreamRefused, "never")),
                 Act::Hang => std::future::pending().await,
+                Act::Panic => panic!("the script says so"),
             }
         })
     }

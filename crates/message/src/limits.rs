@@ -8,7 +8,8 @@ use serde::Deserialize;
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// The largest body of one message in bytes; a larger one is refused with TL0003. Default 1 MiB.
+    /// The largest body of one message in bytes; a larger one is refused with TL0003. Default 1 MiB, at
+    /// most 7 MiB, which is what fits into a record of a queue.
     pub message_bytes: usize,
     /// The most headers of one message; more are refused with TL0004. Default 64.
     pub headers: usize,

@@ -77,3 +77,28 @@ fn fresh_keys_differ_and_are_long() {
     assert_ne!(a, b);
     assert_eq!(a.len(), 46);
 }
+
+#[test]
+fn an_identity_is_current_while_its_key_is_the_same() {
+    let by_digest = |name: &str, byte: &str, roles: &[&str]| KeyConfig {
+        key: None,
+        sha256: Some(byte.repeat(32)),
+        ..key(name, "", roles)
+    };
+    let compile = |keys| Access::compile(&config(keys)).unwrap();
+    let before = compile(vec![by_digest("a", "01", &["admin"])]);
+    let identity = before.named("a").unwrap();
+    let other_roles = compile(vec![by_digest("a", "01", &["viewer"])]);
+    assert_eq!(&*other_roles.current(&identity).unwrap().principal.roles[0], "viewer");
+    assert!(compile(vec![by_digest("a", "02", &["admin"])]).current(&identity).is_none(), "exchanged");
+    assert!(compile(vec![by_digest("b", "01", &["admin"])]).current(&identity).is_none(), "renamed");
+    let open = Config { trust_loopback: true, anonymous: vec!["viewer".into()], ..Config::default() };
+    let open = Access::compile(&open).unwrap();
+    let (local, anyone) = (open.authenticate(Credential::None, true).unwrap(), open.authenticate(Credential::None, false).unwrap());
+    assert!(local.is_local() && !anyone.is_local());
+    assert!(open.current(&local).is_some() && open.current(&anyone).is_some());
+    assert!(before.current(&local).is_none() && before.current(&anyone).is_none());
+    for name in ["local", "anonymous", "", "a\nb"] {
+        assert!(Access::compile(&config(vec![by_digest(name, "01", &[])])).is_err(), "{name:?}");
+    }
+}

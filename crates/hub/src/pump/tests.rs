@@ -165,3 +165,14 @@ async fn a_route_that_is_taken_out_stops() {
     world.publish("queue/a", "x").await.unwrap();
     assert_eq!((world.waiting("queue/a").await.len(), server.bodies().len()), (1, 0));
 }
+
+#[tokio::test]
+async fn a_panic_costs_an_attempt_and_not_the_worker() {
+    let server = script("panics", &[Act::Panic, Act::Panic]);
+    let world = world(one_route("panics", json!({}))).await;
+    world.publish("queue/a", "x").await.unwrap();
+    acked(&world, "queue/a", 1).await;
+    world.publish("queue/a", "y").await.unwrap();
+    acked(&world, "queue/a", 2).await;
+    assert_eq!((server.bodies().len(), world.tasks.panics()), (4, 0));
+}
