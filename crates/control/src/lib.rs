@@ -28,8 +28,8 @@ const BODY_BYTES_MAX: usize = 4 << 20;
 
 /// Checks the text of a configuration file: what is wrong, as `{file, line, column, field, what, hint}` each.
 pub type CheckConfig = Arc<dyn Fn(String) -> BoxFuture<'static, Result<(), Value>> + Send + Sync>;
-/// Reads the configuration file again and applies it.
-pub type ReloadConfig = Arc<dyn Fn() -> BoxFuture<'static, Result<(), Value>> + Send + Sync>;
+/// Reads the configuration file again and applies it; the fields that take effect at the next start only.
+pub type ReloadConfig = Arc<dyn Fn() -> BoxFuture<'static, Result<Vec<&'static str>, Value>> + Send + Sync>;
 
 /// What an operator is shown, and by what it is changed.
 pub struct Console {

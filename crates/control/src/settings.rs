@@ -37,11 +37,13 @@ async fn check(mut asked: Asked) -> Result<Value, Fault> {
 }
 
 async fn reload(asked: &Asked) -> Result<Value, Fault> {
-    let result = (asked.state.console.reload_config)().await;
-    if result.is_ok() {
-        asked.session.record_change(&admin("config")?);
+    match (asked.state.console.reload_config)().await {
+        Ok(waiting) => {
+            asked.session.record_change(&admin("config")?);
+            Ok(json!({ "ok": true, "problems": [], "restart_needed": waiting }))
+        }
+        Err(problem) => Ok(verdict(Err(problem))),
     }
-    Ok(verdict(result))
 }
 
 fn verdict(result: Result<(), Value>) -> Value {

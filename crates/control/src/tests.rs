@@ -180,6 +180,8 @@ async fn a_tool_is_called_and_a_configuration_checked() {
     assert_eq!(result["isError"], false, "{result}");
     assert_eq!(server.get("/admin/queues/orders").await.json()["depth"], 1);
     assert_eq!(server.post("/admin/config/check", "good").await.json()["ok"], true);
+    let applied = server.post("/admin/config/reload", "").await.json();
+    assert_eq!((&applied["ok"], &applied["restart_needed"]), (&json!(true), &json!(["listen"])));
     let bad = server.post("/admin/config/check", "bad").await.json();
     assert_eq!(bad, json!({ "ok": false, "problems": [{ "line": 1, "what": "bad" }] }));
 }

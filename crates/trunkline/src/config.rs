@@ -6,5 +6,5 @@ mod load;
 pub mod reference;
 
 pub use document::{Document, Problem};
-pub(crate) use load::{Log, LogFormat, read};
+pub(crate) use load::{Log, LogFormat};
 pub use load::{Program, Settings, check, load, parse};

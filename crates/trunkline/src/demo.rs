@@ -47,6 +47,7 @@ async fn run_in(folder: &Path, listen: Option<SocketAddr>, temporary: bool) -> R
     let (document, mut settings) = load(&file).map_err(|problem| anyhow!("{problem}"))?;
     settings.program.listen = listen.unwrap_or(settings.program.listen);
     logging::start(&settings.program.log);
+    let stopping = serve::stopping()?;
     let started = serve::start(&document, settings, Some(&file)).await;
     let running = Arc::new(started.map_err(|error| {
         let port = error.to_string().contains("TL0036");
@@ -59,7 +60,7 @@ async fn run_in(folder: &Path, listen: Option<SocketAddr>, temporary: bool) -> R
     reload::watch(&running, &file);
     start_traffic(&running.hub)?;
     print_next(running.address, &key, &file, temporary)?;
-    serve::stopped().await?;
+    stopping.await;
     running.stop().await;
     Ok(())
 }

@@ -24,16 +24,22 @@ pub(crate) struct Parts {
     pub(crate) models: Arc<ai::Gateway>,
     /// What the process was started with and does not change while it runs.
     pub(crate) program: Program,
+    /// The HTTP server's settings, which it was started with too.
+    pub(crate) http: Value,
     /// The file; none when the program was started without one.
     pub(crate) file: Option<PathBuf>,
 }
 
 impl Parts {
-    /// Reads the file again, checks every section, and only then applies them.
-    async fn apply(&self, file: &Path) -> Result<(), Box<Problem>> {
+    /// Reads the file again, checks every section, and only then applies them. The fields that wait for the next start.
+    async fn apply(&self, file: &Path) -> Result<Vec<&'static str>, Box<Problem>> {
         let (document, settings) = load(file)?;
         crate::serve::check(&document, &settings).await?;
-        for field in changed(&self.program, &settings.program) {
+        let mut waiting = changed(&self.program, &settings.program);
+        if section(&settings, "http") != self.http {
+            waiting.push("protocols.http");
+        }
+        for field in &waiting {
             tracing::warn!(
                 field,
                 "this field takes effect at the next start; the rest of the file applies now"
@@ -47,7 +53,8 @@ impl Parts {
                 .map_err(|misfit| point(misfit.at(name).at("protocols")))?;
         }
         self.mcp.reload(settings.mcp.clone()).map_err(|misfit| point(misfit.at("mcp")))?;
-        self.models.reload(settings.models.clone()).map_err(|misfit| point(misfit.at("models")))
+        self.models.reload(settings.models.clone()).map_err(|misfit| point(misfit.at("models")))?;
+        Ok(waiting)
     }
 
     /// For the admin API: checks a text as if it stood in the file.
@@ -123,7 +130,7 @@ pub(crate) fn watch(running: &Arc<Running>, file: &Path) {
             }
             last = now;
             match running.parts.apply(&file).await {
-                Ok(()) => tracing::info!(config = %file.display(), "configuration applied"),
+                Ok(_) => tracing::info!(config = %file.display(), "configuration applied"),
                 Err(problem) => {
                     tracing::error!(code = "TL0012", %problem, "configuration refused; the former one stays in force");
                 }

@@ -1,6 +1,6 @@
 //! Composition: builds the floors from below, opens the doors, waits, drains. What the parts do is theirs.
 
-use crate::config::{Document, Problem, Settings, load, read};
+use crate::config::{Document, Problem, Settings, load};
 use crate::{logging, reload};
 use anyhow::{Context, Result, anyhow};
 use broker::Broker;
@@ -49,6 +49,7 @@ pub async fn run(file: &Path) -> Result<()> {
     let (document, settings) =
         load(file).map_err(|problem| anyhow!("{problem}\n  more: trunkline explain TL0012"))?;
     logging::start(&settings.program.log);
+    let stopping = stopping()?;
     let nobody = settings.hub.access.keys.is_empty() && !settings.hub.access.trust_loopback;
     let running = Arc::new(start(&document, settings, Some(file)).await?);
     reload::watch(&running, file);
@@ -56,7 +57,7 @@ pub async fn run(file: &Path) -> Result<()> {
         tracing::warn!(config = %file.display(), "nobody can get in: the configuration has no keys, see access.keys");
     }
     tracing::info!(address = %running.address, config = %file.display(), version = env!("CARGO_PKG_VERSION"), "ready");
-    stopped().await?;
+    stopping.await;
     running.stop().await;
     Ok(())
 }
@@ -112,6 +113,7 @@ pub async fn start(document: &Document, settings: Settings, file: Option<&Path>)
         mcp: mcp.clone(),
         models: Arc::clone(&models),
         program: program.clone(),
+        http: section(&settings, "http"),
         file: file.map(Path::to_owned),
     };
     let console = control::Console {
@@ -235,7 +237,8 @@ fn open_doors(
         }
         None => None,
     };
-    let http = read(section(settings, "http")).map_err(|misfit| anyhow!("protocols.http: {misfit}"))?;
+    let http =
+        hub::section(section(settings, "http")).map_err(|misfit| anyhow!("protocols.http: {misfit}"))?;
     let http: Arc<net::http::Settings> = Arc::new(http);
     let door = |only: &[String]| Door {
         sniffers: sniffers(
@@ -318,11 +321,16 @@ async fn scratch(settings: &Settings) -> Result<Hub, Misfit> {
     Hub::new(Parts { broker, engine, client, tasks, clock, dice, outlet_kinds: outlet_kinds() })
 }
 
-/// Resolves when the process is asked to stop: Ctrl-C or SIGTERM.
-pub(crate) async fn stopped() -> Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => result.context("cannot listen for Ctrl-C"),
-        _ = terminate.recv() => Ok(()),
-    }
+/// Listens for Ctrl-C and SIGTERM from now on; what it returns resolves when the process is asked to stop. Called before
+/// anybody is told that the program is ready, so that no stop finds nobody listening.
+pub(crate) fn stopping() -> Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }

@@ -167,7 +167,7 @@ pub fn check(document: &Document, base: &Path) -> Result<Settings, Box<Problem>>
     let mut take = |key: &str| {
         sections.remove(key).filter(|value| !value.is_null()).unwrap_or(Value::Object(Map::new()))
     };
-    let mcp: mcp::Config = read(take("mcp")).map_err(|misfit| pointed(document, misfit.at("mcp")))?;
+    let mcp: mcp::Config = hub::section(take("mcp")).map_err(|misfit| pointed(document, misfit.at("mcp")))?;
     let models = take("models");
     let mut hub_part = Map::new();
     for key in HUB_KEYS {
@@ -216,7 +216,7 @@ fn check_level(level: &str) -> Result<(), Misfit> {
 }
 
 fn section<T: DeserializeOwned>(document: &Document, value: Value) -> Result<T, Box<Problem>> {
-    read(value).map_err(|misfit| pointed(document, misfit))
+    hub::section(value).map_err(|misfit| pointed(document, misfit))
 }
 
 /// An unknown key is pointed at itself, anything else at its value.
@@ -224,68 +224,6 @@ fn pointed(document: &Document, misfit: Misfit) -> Box<Problem> {
     let named = misfit.what.split('`').nth(1);
     let key = misfit.what.starts_with("unknown ") && named == misfit.path.last().map(String::as_str);
     if key { document.locate_key(&misfit) } else { document.locate(&misfit) }
-}
-
-/// A section by its own type, with the path of what does not fit and the nearest known name.
-pub(crate) fn read<T: DeserializeOwned>(value: Value) -> Result<T, Misfit> {
-    serde_path_to_error::deserialize(&value).map_err(|error| {
-        let mut path: Vec<String> = Vec::new();
-        for segment in error.path() {
-            match segment {
-                serde_path_to_error::Segment::Seq { index } => path.push(index.to_string()),
-                serde_path_to_error::Segment::Map { key } => path.push(key.clone()),
-                serde_path_to_error::Segment::Enum { variant } => path.push(variant.clone()),
-                serde_path_to_error::Segment::Unknown => {}
-            }
-        }
-        let what = error.inner().to_string();
-        let what = plain(what);
-        let mut misfit = Misfit { path, what, hint: None };
-        let quoted: Vec<String> = misfit.what.split('`').skip(1).step_by(2).map(str::to_owned).collect();
-        if let Some((word, known)) = quoted.split_first().filter(|_| misfit.what.starts_with("unknown ")) {
-            misfit = misfit.clone().among(word, known.iter().map(String::as_str));
-            // A word that is wrong is a value, whatever the deserializer calls it; a key that is wrong is a step of the path.
-            let is_key = |path: &[String]| at(&value, path).is_some_and(|value| value.get(word).is_some());
-            match misfit.path.split_last() {
-                Some((last, outer)) if last == word && !is_key(outer) => drop(misfit.path.pop()),
-                Some((last, _)) if last == word => {}
-                _ if is_key(&misfit.path) => misfit.path.push(word.clone()),
-                _ => {}
-            }
-        }
-        misfit
-    })
-}
-
-/// What stands at a path.
-fn at<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {
-    path.iter().try_fold(value, |value, key| match value {
-        Value::Array(list) => list.get(key.parse::<usize>().ok()?),
-        value => value.get(key),
-    })
-}
-
-/// What the reader of a file needs to know, where the deserializer speaks of the program's own types.
-fn plain(what: String) -> String {
-    if what.contains("socket address") {
-        return "no address to listen on: write an IP address and a port, as in 127.0.0.1:7400, 0.0.0.0:7400 or \"[::]:7400\""
-            .to_owned();
-    }
-    if what.contains("untagged enum Written") {
-        return "no quantity: write a whole number with its unit, as in 30s or 64MiB".to_owned();
-    }
-    let what = what.replace("unknown variant", "unknown word");
-    let Some((found, expected)) = what.split_once(", expected ") else { return what };
-    let whole = ["u8", "u16", "u32", "u64", "usize"];
-    if expected.starts_with("struct ") {
-        format!("{found}, expected a map of fields")
-    } else if whole.contains(&expected) {
-        format!("{found}, expected a whole number that is not negative")
-    } else if expected == "path string" {
-        format!("{found}, expected the name of a file or folder")
-    } else {
-        what
-    }
 }
 
 #[cfg(test)]

@@ -98,16 +98,32 @@ pub fn default_file() -> String {
          # server applies changes by itself. Scalars can be overridden from the environment:\n\
          # TRUNKLINE__LIMITS__MESSAGE_BYTES=2000000\n",
     );
+    let mut begun = Vec::new();
     each_field(&schema, &schema, &mut Vec::new(), &mut |path, field, leaf| {
         let indent = "  ".repeat(path.len().saturating_sub(1));
+        let outer = "  ".repeat(path.len().saturating_sub(2));
+        let around = path.split_last().map_or(&[][..], |(_, around)| around).to_vec();
+        let first = !begun.contains(&around);
+        let place = around.last().map(String::as_str);
+        begun.push(around.clone());
         out.push('\n');
+        if first && place == Some("<name>") {
+            push(&mut out, format_args!("# {outer}NAME:\n"));
+        }
         for line in wrap(text(field), 100) {
             push(&mut out, format_args!("# {indent}# {line}\n"));
         }
         let key = path.last().map_or("", String::as_str);
-        let value = if leaf { default_of(field).unwrap_or_default() } else { String::new() };
-        push(&mut out, format_args!("# {indent}{key}: {value}").to_string().trim_end());
-        out.push('\n');
+        let value = match default_of(field) {
+            Some(value) if leaf => format!(" {value}"),
+            _ if !leaf => String::new(),
+            _ if field["type"] == "array" => " []".to_owned(),
+            _ if field["type"] == "object" => " {}".to_owned(),
+            _ => "   # (none)".to_owned(),
+        };
+        // The first field of an entry carries its dash.
+        let begin = if first && place == Some("[]") { format!("{outer}- ") } else { indent };
+        push(&mut out, format_args!("# {begin}{key}:{value}\n"));
     });
     out
 }

@@ -25,6 +25,9 @@ fn the_default_configuration_is_valid_and_whole() {
     for field in ["listen:", "message_bytes:", "trust_loopback:", "deliveries:", "upstreams:", "open_for:"] {
         assert!(printed.contains(field), "the default file lacks {field}");
     }
+    for shape in ["#   - listen:", "#   NAME:", "#     messages: 1000000", "#   allow: []"] {
+        assert!(printed.contains(shape), "the default file lacks {shape}");
+    }
     for default in [
         "message_bytes: 1048576",
         "reply_bytes: 16777216",

@@ -74,3 +74,13 @@ fn a_port_or_folder_that_is_taken_is_named() {
     let said = start(format!("listen: 127.0.0.1:0\ndata: {}\n", server.folder.path().join("data").display()));
     assert!(said.contains("open"), "{said}");
 }
+
+#[test]
+fn a_field_that_needs_a_restart_is_named() {
+    let server = Server::start(ACCESS);
+    server.configure(&format!("{ACCESS}drain: 7s\nqueues: {{late: {{}}}}\n"));
+    let warned = server.wait_for("takes effect at the next start");
+    assert_eq!(warned["field"], "drain", "{warned}");
+    server.wait_for("configuration applied");
+    server.cli(&["publish", "queue/late", "x"]);
+}
