@@ -38,6 +38,6 @@ fn what_is_unknown_or_no_price_is_refused() {
         assert!(misfit.what.contains(says), "{misfit}");
     };
     wrong(json!({ "provider": {} }), "unknown field `provider`");
-    wrong(json!({ "providers": { "a": { "kind": "opnai" } } }), "unknown variant `opnai`");
+    wrong(json!({ "providers": { "a": { "kind": "opnai" } } }), "unknown word `opnai`");
     wrong(json!({ "aliases": { "a": { "provider": "p", "price": { "input": "1e-9" } } } }), "is no price");
 }
