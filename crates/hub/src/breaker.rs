@@ -79,7 +79,8 @@ impl Breaker {
             }
             Breach::Open { until } => {
                 let wait = until.since(now);
-                Err(Fault::new(Code::BreakerOpen, format!("left alone for {} ms more", wait.as_millis())).retry_after(wait))
+                Err(Fault::new(Code::BreakerOpen, format!("left alone for {} ms more", wait.as_millis()))
+                    .retry_after(wait))
             }
             Breach::HalfOpen => {
                 let wait = self.config.open_for.0.min(std::time::Duration::from_secs(1));

@@ -62,7 +62,11 @@ impl Counters {
 
     /// How often each code left the process.
     pub fn faults(&self) -> Vec<(Code, u64)> {
-        Code::all().iter().zip(&self.faults).map(|(entry, count)| (entry.code, count.load(Ordering::Relaxed))).collect()
+        Code::all()
+            .iter()
+            .zip(&self.faults)
+            .map(|(entry, count)| (entry.code, count.load(Ordering::Relaxed)))
+            .collect()
     }
 
     /// Counts a call to `address`. One that never reached anybody counts in all only: names that callers make up must not
@@ -104,6 +108,10 @@ impl Counters {
 fn never_reached(code: Code) -> bool {
     matches!(
         code,
-        Code::Unauthenticated | Code::Forbidden | Code::UnknownAddress | Code::UnknownModel | Code::UnknownTool
+        Code::Unauthenticated
+            | Code::Forbidden
+            | Code::UnknownAddress
+            | Code::UnknownModel
+            | Code::UnknownTool
     )
 }

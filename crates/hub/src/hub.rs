@@ -120,7 +120,9 @@ impl Hub {
         if config.limits.message_bytes <= most {
             return Ok(());
         }
-        Err(Misfit::new(format!("queues keep messages of at most {most} bytes")).at("message_bytes").at("limits"))
+        Err(Misfit::new(format!("queues keep messages of at most {most} bytes"))
+            .at("message_bytes")
+            .at("limits"))
     }
 
     async fn declare(&self, config: &Config, slots: &Slots) -> Result<(), Misfit> {
@@ -143,7 +145,11 @@ impl Hub {
         Ok(())
     }
 
-    async fn declare_queue(&self, address: Result<Address, Fault>, options: QueueOptions) -> Result<(), Fault> {
+    async fn declare_queue(
+        &self,
+        address: Result<Address, Fault>,
+        options: QueueOptions,
+    ) -> Result<(), Fault> {
         self.broker().declare(&address?, Some(options)).await
     }
 
@@ -195,11 +201,15 @@ impl Hub {
             Kind::Out => compiled.config.outlets.keys().cloned().collect(),
             kind => {
                 let handler = self.0.handlers.find(kind);
-                handler.map(|h| h.addresses().iter().map(|a| a.name().to_owned()).collect()).unwrap_or_default()
+                handler
+                    .map(|h| h.addresses().iter().map(|a| a.name().to_owned()).collect())
+                    .unwrap_or_default()
             }
         };
         let near = message::nearest(address.name(), names.iter().map(String::as_str));
-        let hint = near.map(|near| format!("; did you mean {}/{near}?", address.kind().as_str())).unwrap_or_default();
+        let hint = near
+            .map(|near| format!("; did you mean {}/{near}?", address.kind().as_str()))
+            .unwrap_or_default();
         Fault::new(Code::UnknownAddress, format!("there is no {address}{hint}"))
     }
 
@@ -269,7 +279,10 @@ impl Hub {
     }
 
     /// A running start for measuring a span.
-    #[expect(clippy::disallowed_methods, reason = "spans are measured on the monotonic clock, which no test replays")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "spans are measured on the monotonic clock, which no test replays"
+    )]
     pub fn instant(&self) -> Instant {
         Instant::now()
     }

@@ -23,7 +23,9 @@ pub mod steps;
 mod testing;
 
 pub use breaker::{Breach, Breaker, BreakerConfig};
-pub use config::{AuditConfig, Config, OnError, OutletConfig, QueueConfig, RouteConfig, StreamConfig, TargetConfig};
+pub use config::{
+    AuditConfig, Config, OnError, OutletConfig, QueueConfig, RouteConfig, StreamConfig, TargetConfig,
+};
 pub use counters::{CallCounts, Counters, LATENCY_BOUNDS_US};
 pub use handler::{Handler, Reply, Request};
 pub use http_auth::{

@@ -3,8 +3,8 @@
 
 use crate::breaker::{Breach, Breaker};
 use crate::config::{Config, OutletConfig};
-use crate::protocol::{Outlet, OutletKind};
 use crate::hub::{Hub, outlet_queue};
+use crate::protocol::{Outlet, OutletKind};
 use message::{Address, Clock, Code, Envelope, Fault, Misfit, Side};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -109,7 +109,12 @@ impl Drop for Pass<'_> {
 }
 
 /// Builds what changed and keeps what did not, breaker state included.
-pub(crate) fn build(hub: &Hub, config: &Config, kinds: &[&'static OutletKind], old: &Slots) -> Result<Slots, Misfit> {
+pub(crate) fn build(
+    hub: &Hub,
+    config: &Config,
+    kinds: &[&'static OutletKind],
+    old: &Slots,
+) -> Result<Slots, Misfit> {
     let mut slots = Slots::new();
     for (name, outlet) in &config.outlets {
         if let Some(slot) = old.get(name.as_str()).filter(|slot| slot.config == *outlet) {

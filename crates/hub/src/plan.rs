@@ -82,7 +82,13 @@ fn check_exist(config: &Config, route: &Route) -> Result<(), Misfit> {
         if names.contains(&name) {
             return Ok(());
         }
-        let list = if kind == Kind::Out { "outlets" } else if kind == Kind::Queue { "queues" } else { "streams" };
+        let list = if kind == Kind::Out {
+            "outlets"
+        } else if kind == Kind::Queue {
+            "queues"
+        } else {
+            "streams"
+        };
         let what = format!("there is no {} {name:?} under `{list}`", kind.as_str());
         Err(Misfit::new(what).among(name, names).at(key))
     };
@@ -103,7 +109,9 @@ fn check_exist(config: &Config, route: &Route) -> Result<(), Misfit> {
 /// Circles of topics end at the depth limit while the publisher waits. Through a queue a message would go round for
 /// ever, or end where the queue knows its id, in silence.
 fn check_circles(routes: &[Arc<Route>]) -> Result<(), Misfit> {
-    for (place, start) in routes.iter().enumerate().filter(|(_, route)| route.from.kind() == Some(Kind::Queue)) {
+    for (place, start) in
+        routes.iter().enumerate().filter(|(_, route)| route.from.kind() == Some(Kind::Queue))
+    {
         let mut seen = vec![false; routes.len()];
         let mut open: Vec<&Route> = vec![start];
         while let Some(route) = open.pop() {
@@ -112,7 +120,10 @@ fn check_circles(routes: &[Arc<Route>]) -> Result<(), Misfit> {
                     continue;
                 }
                 if next == place {
-                    let what = format!("what this route sends comes back to {} by way of {:?}", start.from, route.name);
+                    let what = format!(
+                        "what this route sends comes back to {} by way of {:?}",
+                        start.from, route.name
+                    );
                     return Err(Misfit::new(what).at("to").at(place).at("routes"));
                 }
                 if let Some(seen) = seen.get_mut(next).filter(|seen| !**seen) {

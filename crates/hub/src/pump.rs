@@ -80,7 +80,9 @@ impl Pumps {
             wanted.insert(Arc::clone(&work.name), (slot.queue.clone(), OUTLET_WORKERS, work));
         }
         self.0.retain(|name, pump| {
-            let same = wanted.get(name).is_some_and(|(queue, workers, _)| *queue == pump.queue && *workers == pump.workers);
+            let same = wanted
+                .get(name)
+                .is_some_and(|(queue, workers, _)| *queue == pump.queue && *workers == pump.workers);
             if !same {
                 pump.stop.cancel();
             }
@@ -102,7 +104,8 @@ fn start(hub: &Hub, queue: Address, workers: u32, work: Work) -> Pump {
     let name = format!("pump {}", work.name);
     let work = Arc::new(ArcSwap::from_pointee(work));
     for _ in 0..workers {
-        let worker = Worker { hub: hub.clone(), queue: queue.clone(), stop: stop.clone(), work: Arc::clone(&work) };
+        let worker =
+            Worker { hub: hub.clone(), queue: queue.clone(), stop: stop.clone(), work: Arc::clone(&work) };
         hub.tasks().spawn(name.clone(), worker.run());
     }
     Pump { stop, workers, queue, work }
@@ -123,7 +126,8 @@ impl Worker {
                 self.pause(wait).await;
                 continue;
             }
-            let lease = Lease::new(Arc::clone(&work.name), 1).waiting(LEASE_WAIT).holding(work.timeout + HOLD_MARGIN);
+            let lease =
+                Lease::new(Arc::clone(&work.name), 1).waiting(LEASE_WAIT).holding(work.timeout + HOLD_MARGIN);
             let leased = tokio::select! {
                 () = self.stop.cancelled() => break,
                 leased = self.hub.broker().lease(&self.queue, lease) => leased,

@@ -65,7 +65,11 @@ pub struct RouteStats {
 }
 
 impl Route {
-    pub(crate) fn compile(config: &RouteConfig, base: &Path, counts: Arc<RouteCounts>) -> Result<Route, Misfit> {
+    pub(crate) fn compile(
+        config: &RouteConfig,
+        base: &Path,
+        counts: Arc<RouteCounts>,
+    ) -> Result<Route, Misfit> {
         let from = parse_source(&config.from).map_err(|misfit| misfit.at("from"))?;
         let steps = compile_steps(&config.steps, base)?;
         if config.to.is_empty() {
@@ -76,21 +80,24 @@ impl Route {
         };
         let targets = config.to.iter().enumerate().map(target).collect::<Result<Vec<_>, _>>()?;
         if targets.iter().any(|target| from.matches(&target.to)) {
-            let what = format!("the route sends to {:?}, from where it takes: it would never end", config.from);
+            let what =
+                format!("the route sends to {:?}, from where it takes: it would never end", config.from);
             return Err(Misfit::new(what).at("to"));
         }
         if from.kind() == Some(Kind::Queue) && config.on_error != OnError::Refuse {
-            let what = "a queue keeps what fails as dead letters; on_error is for routes from topics and streams";
+            let what =
+                "a queue keeps what fails as dead letters; on_error is for routes from topics and streams";
             return Err(Misfit::new(what).at("on_error"));
         }
-        let reads_bodies =
-            !steps.is_empty() || targets.iter().any(|target| target.when.is_some() || !target.steps.is_empty());
+        let reads_bodies = !steps.is_empty()
+            || targets.iter().any(|target| target.when.is_some() || !target.steps.is_empty());
         let on_error = match &config.on_error {
             OnError::Refuse => Rescue::Refuse,
             OnError::Skip => Rescue::Skip,
             OnError::Queue(queue) => {
                 let queue = queue.strip_prefix("queue/").unwrap_or(queue);
-                let address = Address::new(Kind::Queue, queue).map_err(|f| Misfit::new(f.detail()).at("on_error"))?;
+                let address =
+                    Address::new(Kind::Queue, queue).map_err(|f| Misfit::new(f.detail()).at("on_error"))?;
                 Rescue::Queue(address)
             }
         };
@@ -100,7 +107,11 @@ impl Route {
 
     /// Runs the steps on one envelope; what comes out goes to those addresses, and still says where it came from.
     /// JSON that is nested deeper than `depth_max` is not read.
-    pub(crate) fn run(&self, envelope: Envelope, depth_max: usize) -> Result<Vec<(Address, Envelope)>, Fault> {
+    pub(crate) fn run(
+        &self,
+        envelope: Envelope,
+        depth_max: usize,
+    ) -> Result<Vec<(Address, Envelope)>, Fault> {
         self.counts.taken.fetch_add(1, Ordering::Relaxed);
         let result = match self.reads_bodies {
             true => check_depth(&envelope.body, depth_max).and_then(|()| self.run_targets(envelope)),
@@ -172,10 +183,18 @@ impl Target {
             return Err(Misfit::new("names that begin with `$` are the program's own").at("to"));
         }
         if !matches!(to.kind(), Kind::Topic | Kind::Queue | Kind::Stream | Kind::Out) {
-            let what = format!("{} cannot be the target of a route; topics, queues, streams and outlets can", to.kind().as_str());
+            let what = format!(
+                "{} cannot be the target of a route; topics, queues, streams and outlets can",
+                to.kind().as_str()
+            );
             return Err(Misfit::new(what).at("to"));
         }
-        let when = config.when.as_deref().map(Condition::compile).transpose().map_err(|e| Misfit::new(e.to_string()).at("when"))?;
+        let when = config
+            .when
+            .as_deref()
+            .map(Condition::compile)
+            .transpose()
+            .map_err(|e| Misfit::new(e.to_string()).at("when"))?;
         Ok(Target { to, when, steps: compile_steps(&config.steps, base)? })
     }
 }
@@ -190,12 +209,16 @@ fn parse_source(text: &str) -> Result<Pattern, Misfit> {
         Misfit::new(fault.detail()).among(word, Kind::ALL.map(Kind::as_str))
     })?;
     match from.kind() {
-        Some(Kind::Queue) if !from.is_exact() => Err(Misfit::new("a route takes from one queue, without wildcards")),
+        Some(Kind::Queue) if !from.is_exact() => {
+            Err(Misfit::new("a route takes from one queue, without wildcards"))
+        }
         Some(Kind::Queue) if from.filter().starts_with('$') => {
             Err(Misfit::new("queues whose names begin with `$` are the program's own"))
         }
         Some(Kind::Topic | Kind::Queue | Kind::Stream) => Ok(from),
-        _ => Err(Misfit::new(format!("a route cannot take from {text:?}; it can from topics, queues and streams"))),
+        _ => Err(Misfit::new(format!(
+            "a route cannot take from {text:?}; it can from topics, queues and streams"
+        ))),
     }
 }
 
@@ -216,7 +239,10 @@ fn check_depth(body: &[u8], max: usize) -> Result<(), Fault> {
             _ => {}
         }
         if depth > max {
-            return Err(Fault::new(Code::DecodeFailed, format!("the JSON is nested deeper than {max} levels")));
+            return Err(Fault::new(
+                Code::DecodeFailed,
+                format!("the JSON is nested deeper than {max} levels"),
+            ));
         }
     }
     Ok(())

@@ -68,7 +68,10 @@ impl Session {
     /// Publishes. Resolves when every durable target has the message and, for topics, when subscribers who make
     /// publishers wait have room or their time is up. What is ordered happens in the first poll, so that futures of
     /// one session that are polled in order keep it; a topic without durable routes is ready then.
-    pub fn publish(&self, envelope: Envelope) -> impl Future<Output = Result<Receipt, Fault>> + Send + 'static + use<> {
+    pub fn publish(
+        &self,
+        envelope: Envelope,
+    ) -> impl Future<Output = Result<Receipt, Fault>> + Send + 'static + use<> {
         let session = self.clone();
         async move {
             let compiled = session.hub.compiled();
@@ -83,7 +86,11 @@ impl Session {
         }
     }
 
-    async fn publish_unrecorded(&self, compiled: &Compiled, mut envelope: Envelope) -> Result<Receipt, Fault> {
+    async fn publish_unrecorded(
+        &self,
+        compiled: &Compiled,
+        mut envelope: Envelope,
+    ) -> Result<Receipt, Fault> {
         self.admit(compiled, Verb::Publish, &mut envelope)?;
         let bytes = envelope.body.len() as u64;
         let receipt = self.hub.take(compiled, envelope, self.mailbox).await?;
@@ -100,7 +107,8 @@ impl Session {
         let began = self.hub.clock().now();
         let instant = self.hub.instant();
         let address = request.envelope.address.clone();
-        let (id, trace) = (request.envelope.id.clone(), request.envelope.trace.as_ref().map(|trace| trace.trace_id));
+        let (id, trace) =
+            (request.envelope.id.clone(), request.envelope.trace.as_ref().map(|trace| trace.trace_id));
         let result = match self.admit(&compiled, Verb::Call, &mut request.envelope) {
             Ok(()) => self.ask(&compiled, &address, request).await,
             Err(fault) => Err(fault),
@@ -129,14 +137,20 @@ impl Session {
         let left = request.envelope.deadline.map_or(limit, |deadline| deadline.since(self.hub.clock().now()));
         match tokio::time::timeout(left, handler.call(self.clone(), request)).await {
             Ok(result) => result,
-            Err(_) => {
-                Err(Fault::new(Code::DeadlinePassed, format!("{address} did not answer within {} ms", left.as_millis())))
-            }
+            Err(_) => Err(Fault::new(
+                Code::DeadlinePassed,
+                format!("{address} did not answer within {} ms", left.as_millis()),
+            )),
         }
     }
 
     /// Adds a filter over topics to a mailbox made by [`Hub::mailbox`]. Whether it is a new one.
-    pub fn subscribe(&self, mailbox: &Mailbox, pattern: &Pattern, options: &SubscribeOptions) -> Result<bool, Fault> {
+    pub fn subscribe(
+        &self,
+        mailbox: &Mailbox,
+        pattern: &Pattern,
+        options: &SubscribeOptions,
+    ) -> Result<bool, Fault> {
         let result = self.subscribe_unrecorded(mailbox, pattern, options);
         if let Err(fault) = &result {
             self.hub.counters().fault(fault);
@@ -145,7 +159,12 @@ impl Session {
         result
     }
 
-    fn subscribe_unrecorded(&self, mailbox: &Mailbox, pattern: &Pattern, options: &SubscribeOptions) -> Result<bool, Fault> {
+    fn subscribe_unrecorded(
+        &self,
+        mailbox: &Mailbox,
+        pattern: &Pattern,
+        options: &SubscribeOptions,
+    ) -> Result<bool, Fault> {
         if self.hub.tasks().is_draining() {
             return Err(draining());
         }
@@ -156,7 +175,10 @@ impl Session {
         self.allow_pattern_in(&compiled, Verb::Subscribe, pattern)?;
         let max = compiled.config.limits.subscriptions;
         if mailbox.filters() >= max {
-            return Err(Fault::new(Code::TooManySubscriptions, format!("one client may have {max} subscriptions")));
+            return Err(Fault::new(
+                Code::TooManySubscriptions,
+                format!("one client may have {max} subscriptions"),
+            ));
         }
         self.hub.broker().subscribe(mailbox, pattern, options)
     }
@@ -177,7 +199,12 @@ impl Session {
     }
 
     /// Settles a lease. Resolves when it is durable.
-    pub async fn settle(&self, queue: &Address, token: Token, settlement: Settlement) -> Result<Settled, Fault> {
+    pub async fn settle(
+        &self,
+        queue: &Address,
+        token: Token,
+        settlement: Settlement,
+    ) -> Result<Settled, Fault> {
         let allowed = self.allow(Verb::Consume, queue);
         let result = match allowed {
             Ok(()) => self.hub.broker().settle(queue, token, settlement).await,
@@ -189,7 +216,11 @@ impl Session {
     /// Whether the client may do this to that address now, with the fault to show when not.
     pub fn allow(&self, verb: Verb, address: &Address) -> Result<(), Fault> {
         let compiled = self.hub.compiled();
-        if self.identity_in(&compiled)?.grants.allows(verb, address) { Ok(()) } else { Err(self.forbidden(verb, address)) }
+        if self.identity_in(&compiled)?.grants.allows(verb, address) {
+            Ok(())
+        } else {
+            Err(self.forbidden(verb, address))
+        }
     }
 
     /// Whether the client may do this now to everything that `pattern` could match, with the fault to show when not.
@@ -323,11 +354,19 @@ impl Session {
             return Err(draining());
         }
         if envelope.body.len() > limits.message_bytes {
-            let detail = format!("the body has {} bytes; at most {} are allowed", envelope.body.len(), limits.message_bytes);
+            let detail = format!(
+                "the body has {} bytes; at most {} are allowed",
+                envelope.body.len(),
+                limits.message_bytes
+            );
             return Err(Fault::new(Code::TooLarge, detail));
         }
         if envelope.headers.len() > limits.headers {
-            let detail = format!("the message has {} headers; at most {} are allowed", envelope.headers.len(), limits.headers);
+            let detail = format!(
+                "the message has {} headers; at most {} are allowed",
+                envelope.headers.len(),
+                limits.headers
+            );
             return Err(Fault::new(Code::Malformed, detail));
         }
         let identity = self.identity_in(compiled)?;
@@ -335,12 +374,18 @@ impl Session {
             return Err(self.forbidden(verb, &envelope.address));
         }
         if verb == Verb::Publish && envelope.address.name().starts_with('$') {
-            return Err(Fault::new(Code::Forbidden, format!("{} is written by the program itself", envelope.address)));
+            return Err(Fault::new(
+                Code::Forbidden,
+                format!("{} is written by the program itself", envelope.address),
+            ));
         }
         if let Some(deadline) = envelope.deadline
             && deadline <= self.hub.clock().now()
         {
-            return Err(Fault::new(Code::BadRequest, format!("the deadline {deadline} was over when it arrived")));
+            return Err(Fault::new(
+                Code::BadRequest,
+                format!("the deadline {deadline} was over when it arrived"),
+            ));
         }
         envelope.principal = Arc::clone(&identity.principal.name);
         envelope.tenant = Arc::clone(&identity.principal.tenant);
@@ -351,7 +396,10 @@ impl Session {
     fn identity_in<'a>(&self, compiled: &'a Compiled) -> Result<&'a Identity, Fault> {
         compiled.access.current(&self.identity).map(|identity| &**identity).ok_or_else(|| {
             let name = &self.identity.principal.name;
-            Fault::new(Code::Unauthenticated, format!("the key of {name:?} was taken out of the configuration or exchanged"))
+            Fault::new(
+                Code::Unauthenticated,
+                format!("the key of {name:?} was taken out of the configuration or exchanged"),
+            )
         })
     }
 

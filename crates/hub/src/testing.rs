@@ -142,7 +142,8 @@ impl Script {
     }
 }
 
-static SCRIPTED: OutletKind = OutletKind { name: "script", title: "a script", schema: || schemars::schema_for!(String), build };
+static SCRIPTED: OutletKind =
+    OutletKind { name: "script", title: "a script", schema: || schemars::schema_for!(String), build };
 
 fn build(_: &Hub, _: &str, section: Value) -> Result<Arc<dyn Outlet>, Misfit> {
     let name: String = crate::section(section)?;

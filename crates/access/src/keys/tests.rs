@@ -94,7 +94,10 @@ fn an_identity_is_current_while_its_key_is_the_same() {
     assert!(compile(vec![by_digest("b", "01", &["admin"])]).current(&identity).is_none(), "renamed");
     let open = Config { trust_loopback: true, anonymous: vec!["viewer".into()], ..Config::default() };
     let open = Access::compile(&open).unwrap();
-    let (local, anyone) = (open.authenticate(Credential::None, true).unwrap(), open.authenticate(Credential::None, false).unwrap());
+    let (local, anyone) = (
+        open.authenticate(Credential::None, true).unwrap(),
+        open.authenticate(Credential::None, false).unwrap(),
+    );
     assert!(local.is_local() && !anyone.is_local());
     assert!(open.current(&local).is_some() && open.current(&anyone).is_some());
     assert!(before.current(&local).is_none() && before.current(&anyone).is_none());

@@ -120,7 +120,10 @@ async fn fan_out_is_bounded_in_all() {
     ]))
     .await;
     let fault = world.publish("topic/in", "").await.unwrap_err();
-    assert_eq!((fault.code(), fault.detail()), (Code::StepFailed, "route two: more than 4 targets for one message"));
+    assert_eq!(
+        (fault.code(), fault.detail()),
+        (Code::StepFailed, "route two: more than 4 targets for one message")
+    );
     assert!(world.waiting("queue/a").await.is_empty());
 }
 

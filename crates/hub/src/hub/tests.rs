@@ -5,7 +5,10 @@ use message::Misfit;
 use serde_json::{Value, json};
 
 async fn misfit(more: Value) -> Misfit {
-    let world = world(json!({ "queues": { "a": {} }, "routes": [{ "name": "r", "from": "topic/x", "to": ["queue/a"] }] })).await;
+    let world = world(
+        json!({ "queues": { "a": {} }, "routes": [{ "name": "r", "from": "topic/x", "to": ["queue/a"] }] }),
+    )
+    .await;
     let before = world.hub.config();
     let result = world.hub.apply(config(more.clone())).await;
     assert!(world.hub.check(&config(more)).is_err());
@@ -19,26 +22,79 @@ async fn misfit(more: Value) -> Misfit {
 async fn a_bad_configuration_changes_nothing_and_says_where() {
     let route = |route: Value| json!({ "queues": { "new": {}, "b": {} }, "routes": [route] });
     for (bad, expected) in [
-        (route(json!({ "name": "r", "from": "topic/x", "to": ["queue/nwe"] })), "routes.0.to.0: there is no queue \"nwe\" under `queues`; did you mean \"new\"?"),
-        (route(json!({ "name": "r", "from": "queue/nwe", "to": ["topic/x"] })), "routes.0.from: there is no queue \"nwe\""),
-        (route(json!({ "name": "r", "from": "topic/x", "to": ["topic/x"] })), "routes.0.to: the route sends to \"topic/x\", from where it takes"),
-        (route(json!({ "name": "r", "from": "topic/x", "to": [] })), "routes.0.to: a route needs at least one target"),
-        (route(json!({ "name": "r", "from": "topic/x", "to": ["tool/x"] })), "routes.0.to.0.to: tool cannot be the target"),
-        (route(json!({ "name": "r", "from": "topic/x", "to": ["queue/$out/w"] })), "names that begin with `$`"),
-        (route(json!({ "name": "r", "from": "queue/+", "to": ["topic/x"] })), "routes.0.from: a route takes from one queue"),
-        (route(json!({ "name": "r", "from": "topic/x", "to": ["queue/new"], "on_error": { "queue": "nwe" } })), "routes.0.on_error: there is no queue \"nwe\""),
-        (route(json!({ "name": "r", "from": "queue/b", "to": ["queue/new"], "on_error": "skip" })), "routes.0.on_error: a queue keeps what fails"),
-        (route(json!({ "name": "r", "from": "topic/x", "to": ["queue/new"], "steps": [{ "map": "(" }] })), "routes.0.steps.0"),
-        (route(json!({ "name": "r", "from": "queue/b", "to": ["topic/x"], "concurrency": 0 })), "routes.0.concurrency: from 1 to 256"),
-        (route(json!({ "name": "r", "from": "queue/b", "to": ["topic/x"], "retry": { "jitter": 2 } })), "routes.0.retry.jitter: a share"),
+        (
+            route(json!({ "name": "r", "from": "topic/x", "to": ["queue/nwe"] })),
+            "routes.0.to.0: there is no queue \"nwe\" under `queues`; did you mean \"new\"?",
+        ),
+        (
+            route(json!({ "name": "r", "from": "queue/nwe", "to": ["topic/x"] })),
+            "routes.0.from: there is no queue \"nwe\"",
+        ),
+        (
+            route(json!({ "name": "r", "from": "topic/x", "to": ["topic/x"] })),
+            "routes.0.to: the route sends to \"topic/x\", from where it takes",
+        ),
+        (
+            route(json!({ "name": "r", "from": "topic/x", "to": [] })),
+            "routes.0.to: a route needs at least one target",
+        ),
+        (
+            route(json!({ "name": "r", "from": "topic/x", "to": ["tool/x"] })),
+            "routes.0.to.0.to: tool cannot be the target",
+        ),
+        (
+            route(json!({ "name": "r", "from": "topic/x", "to": ["queue/$out/w"] })),
+            "names that begin with `$`",
+        ),
+        (
+            route(json!({ "name": "r", "from": "queue/+", "to": ["topic/x"] })),
+            "routes.0.from: a route takes from one queue",
+        ),
+        (
+            route(
+                json!({ "name": "r", "from": "topic/x", "to": ["queue/new"], "on_error": { "queue": "nwe" } }),
+            ),
+            "routes.0.on_error: there is no queue \"nwe\"",
+        ),
+        (
+            route(json!({ "name": "r", "from": "queue/b", "to": ["queue/new"], "on_error": "skip" })),
+            "routes.0.on_error: a queue keeps what fails",
+        ),
+        (
+            route(json!({ "name": "r", "from": "topic/x", "to": ["queue/new"], "steps": [{ "map": "(" }] })),
+            "routes.0.steps.0",
+        ),
+        (
+            route(json!({ "name": "r", "from": "queue/b", "to": ["topic/x"], "concurrency": 0 })),
+            "routes.0.concurrency: from 1 to 256",
+        ),
+        (
+            route(json!({ "name": "r", "from": "queue/b", "to": ["topic/x"], "retry": { "jitter": 2 } })),
+            "routes.0.retry.jitter: a share",
+        ),
         (json!({ "queues": { "new": { "hold": "0s" } } }), "queues.new.hold: with 0"),
         (json!({ "queues": { "new": {} }, "limits": { "fan_out": 0 } }), "limits.fan_out: with 0"),
-        (json!({ "queues": { "new": {} }, "limits": { "message_bytes": 8 << 20 } }), "limits.message_bytes: queues keep messages of at most 7340032 bytes"),
+        (
+            json!({ "queues": { "new": {} }, "limits": { "message_bytes": 8 << 20 } }),
+            "limits.message_bytes: queues keep messages of at most 7340032 bytes",
+        ),
         (json!({ "queues": { "new": {}, "$x": {} } }), "queues.$x: names that begin"),
-        (json!({ "queues": { "new": {} }, "outlets": { "w": { "scrpt": "x" } } }), "outlets.w.scrpt: \"scrpt\" is no outlet's protocol; did you mean \"script\"?"),
-        (json!({ "queues": { "new": {} }, "outlets": { "w": { "script": 1 } } }), "outlets.w.script: invalid type"),
-        (json!({ "queues": { "new": {} }, "outlets": { "w": {} } }), "outlets.w: an outlet has exactly one protocol section"),
-        (json!({ "queues": { "new": {} }, "access": { "keys": [{ "name": "local", "sha256": "01".repeat(32) }] } }), "access.keys.0.name: \"local\""),
+        (
+            json!({ "queues": { "new": {} }, "outlets": { "w": { "scrpt": "x" } } }),
+            "outlets.w.scrpt: \"scrpt\" is no outlet's protocol; did you mean \"script\"?",
+        ),
+        (
+            json!({ "queues": { "new": {} }, "outlets": { "w": { "script": 1 } } }),
+            "outlets.w.script: invalid type",
+        ),
+        (
+            json!({ "queues": { "new": {} }, "outlets": { "w": {} } }),
+            "outlets.w: an outlet has exactly one protocol section",
+        ),
+        (
+            json!({ "queues": { "new": {} }, "access": { "keys": [{ "name": "local", "sha256": "01".repeat(32) }] } }),
+            "access.keys.0.name: \"local\"",
+        ),
     ] {
         let text = misfit(bad).await.to_string();
         assert!(text.contains(expected), "{text}\n  is not\n{expected}");
@@ -77,7 +133,11 @@ async fn what_did_not_change_goes_on() {
     world.hub.apply(config(setup(1))).await.unwrap();
     assert_eq!((world.hub.outlets()[0].opened, world.hub.routes()[0].taken), (1, 1));
     world.hub.apply(config(setup(2))).await.unwrap();
-    assert_eq!((world.hub.outlets()[0].opened, world.hub.routes()[0].taken), (0, 1), "a changed outlet is a new one");
+    assert_eq!(
+        (world.hub.outlets()[0].opened, world.hub.routes()[0].taken),
+        (0, 1),
+        "a changed outlet is a new one"
+    );
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Pumps: retries and their waits, breakers, dead letters, and changes while something is under way.
 
-use crate::testing::{Act, Script, World, address, config, script, until, world};
 use crate::Breach;
+use crate::testing::{Act, Script, World, address, config, script, until, world};
 use message::Code;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -71,7 +71,11 @@ async fn a_dead_letter_keeps_the_original_and_every_attempt() {
     assert_eq!(&dead.envelope.body[..], br#"{"x":1}"#);
     assert_eq!((dead.deliveries, dead.reason), (3, Code::UpstreamFailed));
     assert_eq!(dead.attempts.len(), 3, "{dead:?}");
-    assert!(dead.attempts.iter().all(|attempt| &*attempt.consumer == "route/r" && attempt.code == Code::UpstreamFailed));
+    assert!(
+        dead.attempts
+            .iter()
+            .all(|attempt| &*attempt.consumer == "route/r" && attempt.code == Code::UpstreamFailed)
+    );
     world.hub.broker().replay(&address("queue/a"), broker::Selection::All).await.unwrap();
     acked(&world, "queue/a", 1).await;
 }
@@ -88,7 +92,10 @@ async fn an_open_breaker_holds_messages_back_without_using_up_attempts() {
     assert_eq!(world.hub.outlets()[0].opened, 1);
     assert!(world.dead("queue/a").await.is_empty());
     let over: Vec<u32> = server.seen.lock().iter().map(|(_, seen)| seen.attempt).filter(|n| *n > 1).collect();
-    assert!(over.iter().all(|attempt| *attempt == 2) && over.len() <= 2, "only what failed was an attempt: {over:?}");
+    assert!(
+        over.iter().all(|attempt| *attempt == 2) && over.len() <= 2,
+        "only what failed was an attempt: {over:?}"
+    );
 }
 
 #[tokio::test]
@@ -122,7 +129,8 @@ async fn several_targets_get_it_by_queues_of_their_own() {
 #[tokio::test]
 async fn an_outlet_takes_what_is_published_to_it() {
     let server = script("direct", &[Act::Fail]);
-    let world = world(json!({ "outlets": { "w": { "script": "direct", "retry": { "first": "10ms" } } } })).await;
+    let world =
+        world(json!({ "outlets": { "w": { "script": "direct", "retry": { "first": "10ms" } } } })).await;
     let receipt = world.publish("out/w", "x").await.unwrap();
     assert_eq!((receipt.durable, receipt.live), (1, 0));
     acked(&world, "queue/$out/w", 1).await;

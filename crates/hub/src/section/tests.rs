@@ -19,8 +19,14 @@ struct Inner {
 #[test]
 fn slips_are_named_by_their_path() {
     for (value, expected) in [
-        (json!({ "list": [{ "count": 1 }, { "count": "x" }] }), "list.1.count: invalid type: string \"x\", expected a whole number"),
-        (json!({ "list": [{ "cuont": 1 }] }), "list.0.cuont: unknown field `cuont`, expected `count`; did you mean \"count\"?"),
+        (
+            json!({ "list": [{ "count": 1 }, { "count": "x" }] }),
+            "list.1.count: invalid type: string \"x\", expected a whole number",
+        ),
+        (
+            json!({ "list": [{ "cuont": 1 }] }),
+            "list.0.cuont: unknown field `cuont`, expected `count`; did you mean \"count\"?",
+        ),
     ] {
         let text = section::<Outer>(value).unwrap_err().to_string();
         assert!(text.starts_with(expected), "{text}");

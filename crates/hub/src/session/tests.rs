@@ -46,7 +46,9 @@ async fn each_refusal_has_its_code_and_leaves_a_record() {
     let fault = refused(&world, "guest", world.envelope("topic/closed", "")).await;
     assert_eq!((fault.code(), fault.detail()), (Code::Forbidden, "guest may not publish topic/closed"));
     for own in ["topic/$open", "queue/$out/x"] {
-        let fault = refused(&world, if own == "topic/$open" { "guest" } else { "boss" }, world.envelope(own, "")).await;
+        let fault =
+            refused(&world, if own == "topic/$open" { "guest" } else { "boss" }, world.envelope(own, ""))
+                .await;
         assert_eq!(fault.code(), Code::Forbidden, "{fault}");
     }
     let mut late = world.envelope("topic/open/x", "");
@@ -109,7 +111,8 @@ async fn requests_are_answered_or_their_deadline_passes() {
     assert_eq!(fault.detail(), "there is no tool/ecko; did you mean tool/echo?");
     assert_eq!(soon(ask("model/x")).await.err().unwrap().detail(), "nothing answers for model/x");
     assert!(soon(ask("topic/x")).await.err().unwrap().detail().contains("publish to it instead"));
-    let called: Vec<String> = world.hub.counters().calls().iter().map(|(address, _)| address.to_string()).collect();
+    let called: Vec<String> =
+        world.hub.counters().calls().iter().map(|(address, _)| address.to_string()).collect();
     assert_eq!(called, ["tool/echo", "tool/hang"], "names that do not exist take no place");
     let guest = world.session("guest").request(world.envelope("tool/echo", "").into()).await;
     assert_eq!(guest.err().unwrap().code(), Code::Forbidden);
@@ -141,7 +144,9 @@ async fn a_session_is_held_to_the_present_configuration() {
     gone.access.keys.pop();
     world.hub.apply(gone).await.unwrap();
     assert_eq!(publish("topic/open/x").await.unwrap_err().code(), Code::Unauthenticated);
-    assert!(boss.may(Verb::Manage, &address("queue/a")) && !guest.may(Verb::Publish, &address("topic/open/x")));
+    assert!(
+        boss.may(Verb::Manage, &address("queue/a")) && !guest.may(Verb::Publish, &address("topic/open/x"))
+    );
 }
 
 #[tokio::test]

@@ -331,7 +331,9 @@ impl Connection {
     fn on_change(&mut self) -> Result<(), End> {
         // Armed anew before the look, so that a change in between is not missed.
         self.changed = Box::pin(self.door.changed());
-        self.door.check().map_err(|fault| End::Refused { reason: reason::of(fault.code()).disconnect, fault })?;
+        self.door
+            .check()
+            .map_err(|fault| End::Refused { reason: reason::of(fault.code()).disconnect, fault })?;
         super::connect::recheck(&self.door, &mut self.session);
         Ok(())
     }
