@@ -19,9 +19,9 @@ async fn misfit(more: Value) -> Misfit {
 }
 
 #[tokio::test]
-async fn a_bad_configuration_changes_nothing_and_says_where() {
+async fn a_bad_route_changes_nothing_and_says_where() {
     let route = |route: Value| json!({ "queues": { "new": {}, "b": {} }, "routes": [route] });
-    for (bad, expected) in [
+    check_misfits([
         (
             route(json!({ "name": "r", "from": "topic/x", "to": ["queue/nwe"] })),
             "routes.0.to.0: there is no queue \"nwe\" under `queues`; did you mean \"new\"?",
@@ -72,6 +72,13 @@ async fn a_bad_configuration_changes_nothing_and_says_where() {
             route(json!({ "name": "r", "from": "queue/b", "to": ["topic/x"], "retry": { "jitter": 2 } })),
             "routes.0.retry.jitter: a share",
         ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_bad_limit_queue_outlet_or_key_changes_nothing() {
+    check_misfits([
         (json!({ "queues": { "new": { "hold": "0s" } } }), "queues.new.hold: with 0"),
         (json!({ "queues": { "new": {} }, "limits": { "fan_out": 0 } }), "limits.fan_out: with 0"),
         (
@@ -95,7 +102,12 @@ async fn a_bad_configuration_changes_nothing_and_says_where() {
             json!({ "queues": { "new": {} }, "access": { "keys": [{ "name": "local", "sha256": "01".repeat(32) }] } }),
             "access.keys.0.name: \"local\"",
         ),
-    ] {
+    ])
+    .await;
+}
+
+async fn check_misfits(cases: impl IntoIterator<Item = (Value, &str)>) {
+    for (bad, expected) in cases {
         let text = misfit(bad).await.to_string();
         assert!(text.contains(expected), "{text}\n  is not\n{expected}");
     }
