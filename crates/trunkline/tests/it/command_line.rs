@@ -124,7 +124,7 @@ fn slips_in_a_configuration_are_pointed_at() {
     check("access:\n\tkeys: []\n", "2:2", "indent with spaces");
     check("tls: {certificate: /nowhere/a.pem, key: /nowhere/b.pem}\n", "1:1", "/nowhere/a.pem");
     check("protocols: {mllp: {publish: topic/in, principal: ghost}}\n", "1:50", "nobody under access.keys");
-    check("models: {aliases: {y: {provider: n, model: y}}}\n", "1:34", "");
+    check("models: {aliases: {y: {provider: n, model: y}}}\n", "1:34", "there is no provider \"n\"");
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn refusals_carry_their_code() {
     check(&["publish", "queue/oders", "x"], "TL0010");
     check(&["publish", "queue/orders", &"x".repeat(200)], "TL0003");
     check(&["publish", "queue/orders", "x", "--key", "tl_somebody-else-entirely"], "TL0001");
-    check(&["tools", "call", "no_such_tool", "{}"], "TL00");
+    check(&["tools", "call", "no_such_tool", "{}"], "TL0031");
     check(&["models", "ask", "no-such-model", "hi"], "TL0030");
     check(&["queue", "replay", "nowhere", "--all"], "TL0010");
 }

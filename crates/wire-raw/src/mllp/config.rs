@@ -19,7 +19,7 @@ pub(super) struct Config {
     /// How long a connection may say nothing between messages before it is closed. Senders keep theirs open for hours.
     /// Default 1h.
     pub(super) idle_timeout: Span,
-    /// How long a message may take from its first byte to its last. Default 30s.
+    /// How long a sender may fall silent in the middle of a message before its connection is closed. Default 30s.
     pub(super) frame_timeout: Span,
     /// How long storing a message may take until it is answered AE with TL0009; it may be stored all the same.
     /// Default 30s, what senders usually wait.
