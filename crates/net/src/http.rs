@@ -3,6 +3,7 @@
 
 mod body;
 mod call;
+pub(crate) mod h1;
 mod problem;
 mod routes;
 mod serve;
