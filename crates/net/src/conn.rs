@@ -120,6 +120,12 @@ impl Conn {
         &self.replay
     }
 
+    /// Puts bytes that were read too far back in front of what comes.
+    pub(crate) fn give_back(&mut self, bytes: Bytes) {
+        debug_assert!(self.replay.is_empty(), "what was put back first must be read first");
+        self.replay = bytes;
+    }
+
     /// Reads more bytes ahead, without taking them. The caller sets the deadline. Cancel safe.
     pub async fn peek_more(&mut self) -> io::Result<Peeked> {
         let mut more = [0_u8; 512];

@@ -181,6 +181,12 @@ impl ConnInfo {
         self.write_waker.register(waker);
     }
 
+    /// The time now since 1970, for the `Date` of an answer.
+    pub(crate) fn date(&self) -> std::time::Duration {
+        let now = self.connections.as_ref().map(|connections| connections.0.clock.now());
+        std::time::Duration::from_millis(now.unwrap_or(self.since).as_millis())
+    }
+
     pub(crate) fn add_in(&self, bytes: usize) {
         self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
     }

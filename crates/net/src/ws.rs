@@ -10,8 +10,6 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use futures_util::{Sink as _, SinkExt as _, Stream as _, StreamExt as _};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
 use message::{Code, Fault};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -20,13 +18,18 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message as Raw};
 
+use crate::conn::Conn;
+use crate::http::h1::{Switch, Switching};
 use crate::http::{Call, Response, empty};
 use crate::registry::ConnInfo;
 
 /// How long the switch of protocols may take once our 101 is on its way.
 const UPGRADE: Duration = Duration::from_secs(10);
 
-type Stream = WebSocketStream<TokioIo<Upgraded>>;
+/// What a goodbye without a code counts as (RFC 6455 §7.4.1).
+const NO_STATUS: u16 = 1005;
+
+type Stream = WebSocketStream<Conn>;
 
 /// One message.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,7 +53,7 @@ impl Message {
 /// The switch of protocols under way: await it in a task of its own, after the response was returned.
 #[derive(Debug)]
 pub struct Upgrading {
-    on: OnUpgrade,
+    switch: Switch,
     protocol: Option<String>,
     message_bytes: usize,
     info: Arc<ConnInfo>,
@@ -97,8 +100,10 @@ pub fn upgrade(
         answer.insert(header::SEC_WEBSOCKET_PROTOCOL, value);
     }
     let protocol = protocol.map(|name| (*name).to_owned());
-    let on = hyper::upgrade::on(&mut call.request);
-    Ok((response, Upgrading { on, protocol, message_bytes, info: Arc::clone(&call.conn) }))
+    let switching = call.request.extensions_mut().remove::<Switching>();
+    let switch = switching.and_then(|switching| switching.lock().take());
+    let switch = switch.ok_or_else(|| bad("this connection cannot change its protocol"))?;
+    Ok((response, Upgrading { switch, protocol, message_bytes, info: Arc::clone(&call.conn) }))
 }
 
 fn tokens(headers: &HeaderMap, name: header::HeaderName) -> impl Iterator<Item = &str> {
@@ -120,9 +125,11 @@ impl Upgrading {
     /// # Errors
     /// `Malformed` when the client left instead; `DeadlinePassed` after ten seconds.
     pub async fn socket(self) -> Result<Socket, Fault> {
-        let upgraded = match tokio::time::timeout(UPGRADE, self.on).await {
-            Ok(Ok(upgraded)) => upgraded,
-            Ok(Err(error)) => return Err(Fault::new(Code::Malformed, format!("websocket: {error}"))),
+        let conn = match tokio::time::timeout(UPGRADE, self.switch.0).await {
+            Ok(Ok(conn)) => conn,
+            Ok(Err(_)) => {
+                return Err(Fault::new(Code::Malformed, "websocket: the client left before the switch"));
+            }
             Err(_) => return Err(Fault::new(Code::DeadlinePassed, "websocket: no switch of protocols")),
         };
         self.info.set_protocol("websocket");
@@ -134,9 +141,8 @@ impl Upgrading {
             .max_write_buffer_size(usize::MAX)
             .max_message_size(Some(self.message_bytes))
             .max_frame_size(Some(self.message_bytes));
-        let inner =
-            WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
-        Ok(Socket { inner: Mutex::new(inner), protocol: self.protocol, info: self.info })
+        let inner = WebSocketStream::from_raw_socket(conn, Role::Server, Some(config)).await;
+        Ok(Socket { inner: Mutex::new(inner), protocol: self.protocol, info: self.info, closed: None })
     }
 }
 
@@ -147,6 +153,8 @@ pub struct Socket {
     inner: Mutex<Stream>,
     protocol: Option<String>,
     info: Arc<ConnInfo>,
+    /// What the client said when it closed.
+    closed: Option<(u16, String)>,
 }
 
 impl Socket {
@@ -160,6 +168,12 @@ impl Socket {
         self.protocol.as_deref()
     }
 
+    /// Code and reason of the client's goodbye, once `recv` has given None for it: 1005 and nothing when it gave
+    /// none (RFC 6455 §7.1.5). None while it has not said goodbye, or left without.
+    pub fn closed(&self) -> Option<(u16, &str)> {
+        self.closed.as_ref().map(|(code, reason)| (*code, reason.as_str()))
+    }
+
     /// The next message; None when the client has closed. Cancel safe.
     ///
     /// # Errors
@@ -169,7 +183,11 @@ impl Socket {
             return match self.inner.get_mut().next().await? {
                 Ok(Raw::Text(text)) => Some(Ok(Message::Text(text.as_str().to_owned()))),
                 Ok(Raw::Binary(bytes)) => Some(Ok(Message::Binary(bytes))),
-                Ok(Raw::Close(_)) => None,
+                Ok(Raw::Close(frame)) => {
+                    let said = frame.map(|frame| (u16::from(frame.code), frame.reason.as_str().to_owned()));
+                    self.closed = Some(said.unwrap_or((NO_STATUS, String::new())));
+                    None
+                }
                 Ok(Raw::Ping(_) | Raw::Pong(_) | Raw::Frame(_)) => continue,
                 Err(error) => fault(error).map(Err),
             };

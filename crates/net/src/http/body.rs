@@ -18,6 +18,8 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 
+use super::h1::Arriving;
+
 /// A body. It is `Send` and `Sync`, and fails with a [`Fault`].
 pub struct Body(Kind);
 
@@ -27,6 +29,7 @@ enum Kind {
     Empty,
     Full(Bytes),
     Timed(Box<Timed>),
+    Arriving(Arriving),
     Channel(mpsc::Receiver<Item>),
     // The mutex is never locked, only asked for its content by `get_mut`: it makes a stream that is not `Sync` so.
     Boxed(Mutex<Pin<Box<dyn http_body::Body<Data = Bytes, Error = Fault> + Send>>>),
@@ -77,6 +80,11 @@ impl Body {
     pub fn channel(capacity: usize) -> (Sender, Body) {
         let (sender, receiver) = mpsc::channel(capacity.max(1));
         (Sender(sender), Body(Kind::Channel(receiver)))
+    }
+
+    /// A request's body that comes in on an HTTP/1.1 connection.
+    pub(crate) fn arriving(arriving: Arriving) -> Body {
+        Body(Kind::Arriving(arriving))
     }
 
     /// A request's body, which may not be silent for longer than `silence`.
@@ -174,7 +182,7 @@ impl fmt::Debug for Body {
         let kind = match &self.0 {
             Kind::Empty => "empty",
             Kind::Full(bytes) => return write!(out, "Body({} bytes)", bytes.len()),
-            Kind::Timed(_) => "incoming",
+            Kind::Timed(_) | Kind::Arriving(_) => "incoming",
             Kind::Channel(_) => "channel",
             Kind::Boxed(_) => "stream",
         };
@@ -195,6 +203,7 @@ impl http_body::Body for Body {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Kind::Timed(timed) => timed.poll_frame(cx),
+            Kind::Arriving(arriving) => arriving.poll_frame(cx),
             Kind::Channel(receiver) => receiver.poll_recv(cx),
             Kind::Boxed(body) => body.get_mut().as_mut().poll_frame(cx),
         }
@@ -205,6 +214,7 @@ impl http_body::Body for Body {
             Kind::Empty => true,
             Kind::Full(_) | Kind::Channel(_) | Kind::Boxed(_) => false,
             Kind::Timed(timed) => timed.incoming.is_end_stream(),
+            Kind::Arriving(arriving) => arriving.is_end_stream(),
         }
     }
 
@@ -213,6 +223,7 @@ impl http_body::Body for Body {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Timed(timed) => timed.incoming.size_hint(),
+            Kind::Arriving(arriving) => arriving.size_hint(),
             Kind::Channel(_) => SizeHint::default(),
             Kind::Boxed(body) => body.try_lock().map_or_else(SizeHint::default, |body| body.size_hint()),
         }

@@ -48,8 +48,12 @@ pub fn status_of(fault: &Fault) -> StatusCode {
 /// The fault as `application/problem+json` with its status, `Retry-After` in whole seconds where a time is known and,
 /// on 401, `WWW-Authenticate: Bearer`.
 pub fn problem(fault: &Fault) -> Response {
+    problem_as(status_of(fault), fault)
+}
+
+/// The same with a status of HTTP's own, such as 431, for which there is no code.
+pub(super) fn problem_as(status: StatusCode, fault: &Fault) -> Response {
     let entry = fault.code().entry();
-    let status = status_of(fault);
     let document = json!({
         "type": format!("/faults/{}", entry.id),
         "title": entry.title,

@@ -9,16 +9,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::{HeaderValue, Version, header};
+use http::{HeaderValue, header};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use message::{Code, Fault};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Body, Request, Response, Routes, problem};
+use super::{Body, Request, Response, Routes, h1, problem};
 use crate::conn::{Conn, Peeked};
 use crate::listen::Sniff;
 use crate::registry::ConnInfo;
@@ -31,8 +31,11 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// How long a connection may take to send the head of its next request, in milliseconds, the idle time between
-    /// two requests included; then it is closed. Default 75,000, longer than the pools of common clients keep theirs.
+    /// How long an HTTP/1 connection may stand idle between two requests, in milliseconds; then it is closed.
+    /// Default 75,000, longer than the pools of common clients keep theirs.
+    pub idle_ms: u64,
+    /// How long the head of a request may take from its first byte to its last, in milliseconds; then TL0038 (408) and
+    /// the end of the connection. Default 10,000: a head is one packet, and a client that drips it holds a place.
     pub head_ms: u64,
     /// How long the body of a request may stop coming, in milliseconds; then TL0038. Default 60,000.
     pub body_ms: u64,
@@ -52,7 +55,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
-            head_ms: 75_000,
+            idle_ms: 75_000,
+            head_ms: 10_000,
             body_ms: 60_000,
             headers: 100,
             head_bytes: 64 << 10,
@@ -90,6 +94,14 @@ pub fn sniff(bytes: &[u8]) -> Sniff {
 pub async fn serve(mut conn: Conn, routes: Arc<Routes>, settings: Arc<Settings>, tasks: Tasks) {
     let Some(second) = speaks_http2(&mut conn, &settings).await else { return };
     let info = Arc::clone(conn.info());
+    if !second {
+        info.set_protocol("http/1.1");
+        if let Err(error) = h1::serve(conn, routes, settings, tasks.draining()).await {
+            tracing::debug!(peer = %info.peer(), %error, "http connection ended early");
+        }
+        return;
+    }
+    info.set_protocol("http/2");
     let metrics = info.metrics();
     let of_service = Arc::clone(&info);
     let silence = Duration::from_millis(settings.body_ms);
@@ -102,29 +114,15 @@ pub async fn serve(mut conn: Conn, routes: Arc<Routes>, settings: Arc<Settings>,
         answer(request, Arc::clone(&routes), Arc::clone(&of_service))
     });
     let draining = tasks.draining();
-    let io = TokioIo::new(conn);
-    let ended = if second {
-        info.set_protocol("http/2");
-        let executor = Executor { tasks: tasks.clone(), name: "http/2 stream", waited_for: true };
-        let mut connection = pin!(second_builder(executor, &settings).serve_connection(io, service));
-        tokio::select! {
-            biased;
-            ended = connection.as_mut() => ended,
-            () = draining.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        }
-    } else {
-        info.set_protocol("http/1.1");
-        let mut connection = pin!(first_builder(&settings).serve_connection(io, service).with_upgrades());
-        tokio::select! {
-            biased;
-            ended = connection.as_mut() => ended,
-            () = draining.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
+    let executor = Executor { tasks: tasks.clone(), name: "http/2 stream", waited_for: true };
+    let mut connection =
+        pin!(second_builder(executor, &settings).serve_connection(TokioIo::new(conn), service));
+    let ended = tokio::select! {
+        biased;
+        ended = connection.as_mut() => ended,
+        () = draining.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
         }
     };
     if let Err(error) = ended {
@@ -151,17 +149,6 @@ async fn speaks_http2(conn: &mut Conn, settings: &Settings) -> Option<bool> {
     }
 }
 
-// Not `pipeline_flush`: with bytes after the head at hand it drops the answer to an upgrade and to a bad head.
-fn first_builder(settings: &Settings) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(settings.head_ms))
-        .max_headers(settings.headers)
-        .max_header_size(settings.head_bytes);
-    builder
-}
-
 fn second_builder(executor: Executor, settings: &Settings) -> http2::Builder<Executor> {
     let mut builder = http2::Builder::new(executor);
     builder
@@ -177,7 +164,7 @@ fn second_builder(executor: Executor, settings: &Settings) -> http2::Builder<Exe
 
 /// HTTP/2 names the host in `:authority`, HTTP/1.1 may in an absolute target; both go before `Host` (RFC 9112 §3.2.2,
 /// RFC 9113 §8.3.1). Handlers find it in `Host` always.
-fn name_host(request: &mut Request) {
+pub(super) fn name_host(request: &mut Request) {
     let Some(authority) = request.uri().authority() else { return };
     let host = authority.as_str().rsplit('@').next().unwrap_or_default();
     if let Ok(host) = HeaderValue::from_str(host) {
@@ -186,22 +173,14 @@ fn name_host(request: &mut Request) {
 }
 
 async fn answer(request: Request, routes: Arc<Routes>, info: Arc<ConnInfo>) -> Result<Response, Infallible> {
-    let old = request.version() < Version::HTTP_2;
-    let has_body = !http_body::Body::is_end_stream(request.body());
     let answering = AssertUnwindSafe(async { routes.call(request, &info).await }).catch_unwind();
-    let mut response = answering.await.unwrap_or_else(|panic| {
-        tracing::error!(peer = %info.peer(), panic = %panic_text(&*panic), "handler panicked");
-        problem(&Fault::new(Code::Internal, "the handler of this request failed"))
-    });
-    // A refusal may leave the rest of the body unread. The client must see that the connection ends here, and must
-    // get the answer although it is still sending.
-    if old && has_body && response.status().as_u16() >= 400 {
-        info.linger();
-        if response.status() == http::StatusCode::PAYLOAD_TOO_LARGE {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-    }
-    Ok(response)
+    Ok(answering.await.unwrap_or_else(|panic| panicked(&info, &*panic)))
+}
+
+/// The answer of a handler that has none.
+pub(super) fn panicked(info: &ConnInfo, panic: &(dyn std::any::Any + Send)) -> Response {
+    tracing::error!(peer = %info.peer(), panic = %panic_text(panic), "handler panicked");
+    problem(&Fault::new(Code::Internal, "the handler of this request failed"))
 }
 
 #[cfg(test)]

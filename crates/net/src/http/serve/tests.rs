@@ -193,13 +193,13 @@ async fn a_slow_head_is_closed_and_a_slow_body_refused() {
     let tasks = Tasks::new();
     let mut sniffer = testing::http_sniffer(routes(), &tasks);
     let (routes, of_serve) = (Arc::new(routes()), tasks.clone());
-    let settings = Arc::new(Settings { head_ms: 60, body_ms: 60, ..Settings::default() });
+    let settings = Arc::new(Settings { head_ms: 60, body_ms: 60, idle_ms: 60, ..Settings::default() });
     sniffer.serve = Arc::new(move |conn| {
         Box::pin(serve(conn, Arc::clone(&routes), Arc::clone(&settings), of_serve.clone()))
     });
     let server = testing::open(testing::door(vec![sniffer], &tasks));
     let got = raw(&server, b"GET /hello HTTP/1.1\r\nHost: x\r\n").await;
-    assert!(!got.contains("world"), "{got}");
+    assert!(got.starts_with("HTTP/1.1 408 ") && got.contains("connection: close"), "{got}");
     let got = raw(&server, b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf").await;
     assert!(got.starts_with("HTTP/1.1 408 ") && got.contains("TL0038"), "{got}");
 }
@@ -217,7 +217,7 @@ async fn http_2_by_prior_knowledge() {
         let sent = client.send_request(request);
         async move {
             let response = sent.await.unwrap();
-            assert_eq!(response.version(), Version::HTTP_2);
+            assert_eq!(response.version(), http::Version::HTTP_2);
             assert_eq!(
                 Body::incoming(response.into_body(), Duration::from_secs(5)).collect(10).await.unwrap(),
                 number.to_string()
@@ -272,9 +272,10 @@ async fn draining_finishes_what_is_under_way() {
 async fn an_upgrade_hands_over_the_bytes() {
     let mut routes = Routes::new();
     routes.fallback(handler(|mut call: Call| async move {
-        let on = hyper::upgrade::on(&mut call.request);
+        let switching = call.request.extensions_mut().remove::<h1::Switching>().unwrap();
+        let switch = switching.lock().take().unwrap();
         Tasks::new().spawn("tunnel", async move {
-            let mut io = TokioIo::new(on.await.unwrap());
+            let mut io = switch.0.await.unwrap();
             let mut bytes = [0; 4];
             io.read_exact(&mut bytes).await.unwrap();
             io.write_all(&bytes).await.unwrap();
