@@ -4,6 +4,7 @@
 
 mod client;
 mod conn;
+mod cores;
 pub mod http;
 mod listen;
 mod registry;

@@ -151,20 +151,34 @@ fn admit(door: &Arc<Door>, stream: TcpStream, peer: SocketAddr) {
     if let Err(error) = set {
         tracing::debug!(%peer, %error, "socket options refused");
     }
-    let conn = Conn::accepted(stream, place);
+    let Some(seat) = door.tasks.seat() else {
+        door.tasks.spawn("connection", converse(Arc::clone(door), Conn::accepted(stream, place)));
+        return;
+    };
+    // Its bytes are to wake the thread that it lives on, not the one that accepts.
+    let Ok(stream) = stream.into_std() else { return };
     let inside = Arc::clone(door);
-    door.tasks.spawn("connection", async move {
-        let draining = inside.tasks.draining();
-        let found = tokio::select! {
-            biased;
-            // Nothing is under way on a connection that has not said what it speaks.
-            () = draining.cancelled() => None,
-            found = identify(&inside, conn) => found,
-        };
-        if let Some((conn, serve)) = found {
-            serve(conn).await;
+    let handle = &seat.handle.clone();
+    door.tasks.spawn_at(handle, "connection", async move {
+        match TcpStream::from_std(stream) {
+            Ok(stream) => converse(inside, Conn::accepted(stream, place)).await,
+            Err(error) => tracing::warn!(%peer, %error, "the connection cannot be polled"),
         }
+        drop(seat);
     });
+}
+
+async fn converse(door: Arc<Door>, conn: Conn) {
+    let draining = door.tasks.draining();
+    let found = tokio::select! {
+        biased;
+        // Nothing is under way on a connection that has not said what it speaks.
+        () = draining.cancelled() => None,
+        found = identify(&door, conn) => found,
+    };
+    if let Some((conn, serve)) = found {
+        serve(conn).await;
+    }
 }
 
 async fn identify(door: &Door, mut conn: Conn) -> Option<(Conn, Serve)> {

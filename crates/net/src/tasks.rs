@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::future::Future;
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,9 +16,12 @@ use futures_util::FutureExt;
 use futures_util::future::CatchUnwind;
 use parking_lot::Mutex;
 use pin_project_lite::pin_project;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
+
+use crate::cores::{Cores, Seat};
 
 type Name = Cow<'static, str>;
 
@@ -38,6 +42,8 @@ struct Inner {
     draining: CancellationToken,
     /// Told when the last task that is waited for has ended.
     ended: Notify,
+    /// None: everything runs where it is spawned.
+    cores: Option<Cores>,
 }
 
 struct Running {
@@ -76,13 +82,36 @@ impl Tasks {
         Tasks::default()
     }
 
+    /// An empty set whose connections are spread over `cores` threads: the runtime that this is called in, and as many
+    /// more of one thread each as are missing. They end with the set.
+    ///
+    /// # Errors
+    /// That of the system when it gives no more threads.
+    pub fn on_cores(cores: usize) -> io::Result<Tasks> {
+        let cores = if cores > 1 { Some(Cores::new(cores)?) } else { None };
+        Ok(Tasks(Arc::new(Inner { cores, ..Inner::default() })))
+    }
+
+    /// A place for a connection on one of the threads; None when there is only one.
+    pub(crate) fn seat(&self) -> Option<Seat> {
+        self.0.cores.as_ref().and_then(Cores::seat)
+    }
+
+    /// Runs `future` as [`Tasks::spawn`] does, on another runtime.
+    pub(crate) fn spawn_at<F>(&self, runtime: &Handle, name: impl Into<Name>, future: F) -> Task
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.run(name.into(), true, Some(runtime), future)
+    }
+
     /// Runs `future`. At shutdown it is waited for: whoever loops watches [`Tasks::draining`].
     /// A panic is logged, counted and ends only this task.
     pub fn spawn<F>(&self, name: impl Into<Name>, future: F) -> Task
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.run(name.into(), true, future)
+        self.run(name.into(), true, None, future)
     }
 
     /// Runs `future` as background work, such as a watch on a file: shutdown does not wait for it but aborts it after
@@ -91,11 +120,11 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.run(name.into(), false, future)
+        self.run(name.into(), false, None, future)
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
-    fn run<F>(&self, name: Name, waited_for: bool, future: F) -> Task
+    fn run<F>(&self, name: Name, waited_for: bool, at: Option<&Handle>, future: F) -> Task
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -104,7 +133,11 @@ impl Tasks {
         self.0.waited_for.fetch_add(u64::from(waited_for), Ordering::AcqRel);
         // Made before the spawn and dropped with the future, so that a task that is aborted leaves the set as well.
         let leave = Leave { tasks: Arc::clone(&self.0), id };
-        let handle = tokio::spawn(Named { future: AssertUnwindSafe(future).catch_unwind(), leave });
+        let task = Named { future: AssertUnwindSafe(future).catch_unwind(), leave };
+        let handle = match at {
+            Some(runtime) => runtime.spawn(task),
+            None => tokio::spawn(task),
+        };
         if let Some(task) = self.0.running.lock().get_mut(&id) {
             task.abort = Some(handle.abort_handle());
         }
@@ -191,7 +224,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, future: F) {
-        self.tasks.run(Cow::Borrowed(self.name), self.waited_for, future);
+        self.tasks.run(Cow::Borrowed(self.name), self.waited_for, None, future);
     }
 }
 

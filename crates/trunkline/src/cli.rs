@@ -116,9 +116,13 @@ fn run(command: Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// All cores for a server.
+/// The first of a server's threads; the others are made by `net::Tasks::on_cores`.
 fn server() -> Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("core-0")
+        .enable_all()
+        .build()?)
 }
 
 /// One thread is plenty for a command.

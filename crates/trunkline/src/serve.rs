@@ -67,7 +67,9 @@ pub async fn start(document: &Document, settings: Settings, file: Option<&Path>)
     let program = settings.program.clone();
     // Bound before anything else: a port that somebody holds should not cost the opening of the store.
     let main = Listener::bind(program.listen).map_err(|fault| anyhow!("{fault}"))?;
-    let (clock, dice, tasks) = (Clock::system(), Dice::from_system(), Tasks::new());
+    let (clock, dice) = (Clock::system(), Dice::from_system());
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let tasks = Tasks::on_cores(cores).context("no threads")?;
     let engine = open_engine(&program.data, program.durability)?;
     let broker = Broker::open(
         Arc::clone(&engine),
@@ -305,7 +307,9 @@ pub async fn check(document: &Document, settings: &Settings) -> Result<(), Box<P
 
 /// A hub over nothing, only for checking: its store is in memory and its doors stay shut.
 async fn scratch(settings: &Settings) -> Result<Hub, Misfit> {
-    let (clock, dice, tasks) = (Clock::system(), Dice::from_system(), Tasks::new());
+    let (clock, dice) = (Clock::system(), Dice::from_system());
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let tasks = Tasks::on_cores(cores).context("no threads")?;
     let engine: Arc<dyn Engine> = Arc::new(store::Memory::new(store::Faults::none()));
     let broker = Broker::open(
         Arc::clone(&engine),
