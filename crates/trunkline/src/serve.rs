@@ -307,9 +307,7 @@ pub async fn check(document: &Document, settings: &Settings) -> Result<(), Box<P
 
 /// A hub over nothing, only for checking: its store is in memory and its doors stay shut.
 async fn scratch(settings: &Settings) -> Result<Hub, Misfit> {
-    let (clock, dice) = (Clock::system(), Dice::from_system());
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let tasks = Tasks::on_cores(cores).context("no threads")?;
+    let (clock, dice, tasks) = (Clock::system(), Dice::from_system(), Tasks::new());
     let engine: Arc<dyn Engine> = Arc::new(store::Memory::new(store::Faults::none()));
     let broker = Broker::open(
         Arc::clone(&engine),
