@@ -4,6 +4,7 @@
 use message::{Fault, Time, Verb};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -46,6 +47,25 @@ pub enum Outcome {
     Done,
     /// Not, and this is why.
     Failed(Fault),
+    /// Nobody was let in: a credential that nobody holds, or none where one is needed. Never what was shown.
+    Barred {
+        /// Why, as the other side was told.
+        fault: Fault,
+        /// From where it was tried; nothing when the record sums up several places.
+        peer: Option<SocketAddr>,
+        /// How many attempts this record stands for, from 1.
+        times: u64,
+    },
+}
+
+impl Outcome {
+    /// Why it ended otherwise than asked.
+    pub fn fault(&self) -> Option<&Fault> {
+        match self {
+            Outcome::Done => None,
+            Outcome::Failed(fault) | Outcome::Barred { fault, .. } => Some(fault),
+        }
+    }
 }
 
 /// What a model call used and cost.
@@ -105,7 +125,7 @@ impl Ledger {
         self.written.fetch_add(1, Ordering::Relaxed);
         let mut books = self.books.lock();
         push_bounded(&mut books.recent, Arc::clone(&record), RECENT_MAX);
-        if let Outcome::Failed(_) = record.outcome {
+        if record.outcome.fault().is_some() {
             push_bounded(&mut books.faults, Arc::clone(&record), RECENT_MAX);
         }
         if let Some(usage) = &record.usage {

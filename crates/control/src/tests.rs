@@ -66,6 +66,22 @@ async fn every_list_answers() {
 }
 
 #[tokio::test]
+async fn a_wrong_key_is_on_record() {
+    let server = start().await;
+    let answer =
+        server.send(Method::GET, "/admin/queues", &[("x-api-key", "tl_guessed_0123456789")], "").await;
+    assert_eq!(answer.status, 401);
+    let page = until(&server, "/admin/audit", |page| page["items"][0].is_object()).await;
+    let row = &page["items"][0];
+    assert_eq!(
+        (&row["principal"], &row["verb"], &row["outcome"]),
+        (&json!("unknown"), &json!("login"), &json!("TL0001"))
+    );
+    assert!(row["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{row}");
+    assert!(!page.to_string().contains("guessed"), "{page}");
+}
+
+#[tokio::test]
 async fn the_overview_counts() {
     let server = start().await;
     put(&server, Kind::Topic, "plant/7/temp", "81").await;
