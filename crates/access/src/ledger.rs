@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// How many of the newest records are kept in memory for the dashboard.
 const RECENT_MAX: usize = 1_000;
 /// How many records may wait to be written down; beyond it the oldest is let go and counted in `lost`.
-const WAITING_MAX: usize = 65_536;
+pub const WAITING_MAX: usize = 65_536;
 /// How many pairs of principal and model are summed up apart; further ones are summed under `other`.
 const SUMS_MAX: usize = 10_000;
 
@@ -141,6 +141,11 @@ impl Ledger {
         let mut books = self.books.lock();
         let count = books.waiting.len().min(max);
         books.waiting.drain(..count).collect()
+    }
+
+    /// How many records wait to be written down; at most [`WAITING_MAX`].
+    pub fn waiting(&self) -> usize {
+        self.books.lock().waiting.len()
     }
 
     /// The newest records, newest first.

@@ -11,5 +11,5 @@ mod secret;
 pub use bars::Bars;
 pub use grants::{Grants, RoleConfig, Rule};
 pub use keys::{Access, Config, Credential, Identity, KeyConfig, fresh_key};
-pub use ledger::{Ledger, Outcome, Record, Sum, Usage};
+pub use ledger::{Ledger, Outcome, Record, Sum, Usage, WAITING_MAX};
 pub use secret::Secret;

@@ -4,6 +4,7 @@
 use crate::audit;
 use crate::config::{Config, QueueConfig};
 use crate::counters::Counters;
+use crate::gauges::Gauges;
 use crate::handler::{Handler, Handlers};
 use crate::outlets::{self, OutletStats, Slots};
 use crate::plan::{Compiled, Tallies};
@@ -13,7 +14,7 @@ use crate::route::RouteStats;
 use crate::session::{Origin, Session};
 use access::{Bars, Credential, Identity, Ledger};
 use arc_swap::ArcSwap;
-use broker::{Broker, Mailbox, MailboxOptions, QueueOptions};
+use broker::{Broker, QueueOptions};
 use message::{Address, Clock, Code, Dice, Fault, Kind, Limits, Misfit};
 use net::{Client, Tasks};
 use std::sync::Arc;
@@ -56,6 +57,7 @@ struct Inner {
     slots: ArcSwap<Slots>,
     handlers: Handlers,
     counters: Counters,
+    gauges: Gauges,
     ledger: Ledger,
     bars: parking_lot::Mutex<Bars>,
     /// Tells the number of the configuration that holds, after it does.
@@ -80,6 +82,7 @@ impl Hub {
             slots: ArcSwap::default(),
             handlers: Handlers::default(),
             counters: Counters::default(),
+            gauges: Gauges::default(),
             ledger: Ledger::default(),
             bars: parking_lot::Mutex::default(),
             generation: watch::Sender::new(0),
@@ -209,11 +212,6 @@ impl Hub {
         self.0.handlers.serve(kind, handler);
     }
 
-    /// A bounded mailbox for a client's filters.
-    pub fn mailbox(&self, options: MailboxOptions) -> Arc<Mailbox> {
-        self.broker().mailbox(options)
-    }
-
     /// [`Code::UnknownAddress`] with the nearest address that exists.
     pub fn unknown(&self, address: &Address) -> Fault {
         let compiled = self.compiled();
@@ -320,6 +318,10 @@ impl Hub {
     /// Follows the configurations; what holds now counts as seen.
     pub(crate) fn generations(&self) -> watch::Receiver<u64> {
         self.0.generation.subscribe()
+    }
+
+    pub(crate) fn gauge_book(&self) -> &Gauges {
+        &self.0.gauges
     }
 
     pub(crate) fn handlers(&self) -> &Handlers {
