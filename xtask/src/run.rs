@@ -66,3 +66,9 @@ pub(crate) fn found(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
+
+/// Sends a signal to a process that this program started; whether it was still there.
+pub(crate) fn signal(id: u32, signal: rustix::process::Signal) -> bool {
+    let id = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw);
+    id.is_some_and(|id| rustix::process::kill_process(id, signal).is_ok())
+}

@@ -1,7 +1,8 @@
 //! Starting the real binary and other servers for tests and benchmarks, each on ports of its own, ended by their handle.
 
-use crate::run::{binary, target};
+use crate::run::{binary, signal, target};
 use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -58,9 +59,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // Asked first, so that children of its own are ended too; it may be gone already.
-        drop(
-            Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).stderr(Stdio::null()).status(),
-        );
+        signal(self.child.id(), Signal::TERM);
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(6) {
             if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {

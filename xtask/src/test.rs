@@ -89,6 +89,6 @@ fn unit() -> Result<()> {
     if nextest.is_ok_and(|output| output.status.success()) {
         cargo(&["nextest", "run", "--workspace", "--no-fail-fast", "--status-level", "fail"])
     } else {
-        cargo(&["test", "--workspace", "--quiet"])
+        cargo(&["test", "--workspace", "--quiet", "--no-fail-fast"])
     }
 }

@@ -4,13 +4,14 @@
 use message::{Fault, Time, Verb};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many of the newest records are kept in memory for the dashboard.
 const RECENT_MAX: usize = 1_000;
 /// How many records may wait to be written down; beyond it the oldest is let go and counted in `lost`.
-const WAITING_MAX: usize = 65_536;
+pub const WAITING_MAX: usize = 65_536;
 /// How many pairs of principal and model are summed up apart; further ones are summed under `other`.
 const SUMS_MAX: usize = 10_000;
 
@@ -46,6 +47,25 @@ pub enum Outcome {
     Done,
     /// Not, and this is why.
     Failed(Fault),
+    /// Nobody was let in: a credential that nobody holds, or none where one is needed. Never what was shown.
+    Barred {
+        /// Why, as the other side was told.
+        fault: Fault,
+        /// From where it was tried; nothing when the record sums up several places.
+        peer: Option<SocketAddr>,
+        /// How many attempts this record stands for, from 1.
+        times: u64,
+    },
+}
+
+impl Outcome {
+    /// Why it ended otherwise than asked.
+    pub fn fault(&self) -> Option<&Fault> {
+        match self {
+            Outcome::Done => None,
+            Outcome::Failed(fault) | Outcome::Barred { fault, .. } => Some(fault),
+        }
+    }
 }
 
 /// What a model call used and cost.
@@ -105,7 +125,7 @@ impl Ledger {
         self.written.fetch_add(1, Ordering::Relaxed);
         let mut books = self.books.lock();
         push_bounded(&mut books.recent, Arc::clone(&record), RECENT_MAX);
-        if let Outcome::Failed(_) = record.outcome {
+        if record.outcome.fault().is_some() {
             push_bounded(&mut books.faults, Arc::clone(&record), RECENT_MAX);
         }
         if let Some(usage) = &record.usage {
@@ -121,6 +141,11 @@ impl Ledger {
         let mut books = self.books.lock();
         let count = books.waiting.len().min(max);
         books.waiting.drain(..count).collect()
+    }
+
+    /// How many records wait to be written down; at most [`WAITING_MAX`].
+    pub fn waiting(&self) -> usize {
+        self.books.lock().waiting.len()
     }
 
     /// The newest records, newest first.

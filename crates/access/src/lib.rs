@@ -2,12 +2,14 @@
 //! It opens no socket and knows no protocol: a credential comes in as a value, a decision goes out as one.
 #![warn(missing_docs)]
 
+mod bars;
 mod grants;
 mod keys;
 mod ledger;
 mod secret;
 
+pub use bars::Bars;
 pub use grants::{Grants, RoleConfig, Rule};
 pub use keys::{Access, Config, Credential, Identity, KeyConfig, fresh_key};
-pub use ledger::{Ledger, Outcome, Record, Sum, Usage};
+pub use ledger::{Ledger, Outcome, Record, Sum, Usage, WAITING_MAX};
 pub use secret::Secret;

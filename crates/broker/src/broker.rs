@@ -226,6 +226,11 @@ impl Broker {
         self.topics.keeper.usage()
     }
 
+    /// How many there may be.
+    pub fn retained_limits(&self) -> &RetainedLimits {
+        &self.settings.retained
+    }
+
     /// How many filters all mailboxes have.
     pub fn subscriptions(&self) -> usize {
         self.topics.filters()

@@ -5,6 +5,7 @@ mod assets;
 mod faults;
 mod gateways;
 mod listing;
+pub mod machine;
 mod metrics;
 mod overview;
 mod queues;
@@ -43,6 +44,8 @@ pub struct Console {
     pub models: Arc<ai::Gateway>,
     /// The configuration file, when there is one.
     pub config_file: Option<PathBuf>,
+    /// The folder of the store, when it is on disk: how full its file system is, is a gauge.
+    pub data: Option<PathBuf>,
     /// Every protocol that is spoken.
     pub protocols: Vec<&'static Protocol>,
     /// How a configuration is checked.

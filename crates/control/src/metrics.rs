@@ -47,6 +47,10 @@ pub enum Metric {
     ConnectionsLimit,
     /// Connections closed because of the budget.
     ConnectionsRefused,
+    /// Limits.
+    Limit,
+    /// How much of each limit is used.
+    LimitUsed,
     /// What routes took, filtered, failed and delivered.
     RouteMessages,
     /// What outlets delivered and failed.
@@ -79,7 +83,7 @@ pub enum Metric {
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Metric; 32] = [
+    pub const ALL: [Metric; 34] = [
         Metric::Published,
         Metric::PublishedBytes,
         Metric::Calls,
@@ -98,6 +102,8 @@ impl Metric {
         Metric::ConnectionsAccepted,
         Metric::ConnectionsLimit,
         Metric::ConnectionsRefused,
+        Metric::Limit,
+        Metric::LimitUsed,
         Metric::RouteMessages,
         Metric::OutletDeliveries,
         Metric::OutletBreakerOpen,
@@ -162,6 +168,8 @@ impl Metric {
             Metric::ConnectionsRefused => {
                 ("trunkline_connections_refused_total", "counter", "Connections over the limit.")
             }
+            Metric::Limit => ("trunkline_limit", "gauge", "A limit, by its name and of what it is one."),
+            Metric::LimitUsed => ("trunkline_limit_used", "gauge", "How much of the same limit is used."),
             Metric::RouteMessages => {
                 ("trunkline_route_messages_total", "counter", "What a route did, by outcome.")
             }
@@ -217,12 +225,32 @@ async fn page(state: &State, call: &Call) -> Result<String, Fault> {
     let session: hub::Session = session?;
     session.allow(Verb::Inspect, &admin("metrics")?)?;
     let queues = hub.broker().queues().await;
+    let gauges = gauges(state).await;
     let mut page = Page(String::with_capacity(16 << 10));
     for metric in Metric::ALL {
         page.head(metric);
         write_metric(&mut page, metric, state, &queues);
+        for gauge in &gauges {
+            let value = match metric {
+                Metric::Limit => gauge.most,
+                Metric::LimitUsed => gauge.used,
+                _ => break,
+            };
+            let labels = [("limit", gauge.limit), ("of", &*gauge.of)];
+            let labels = if gauge.of.is_empty() { labels.get(..1) } else { Some(&labels[..]) };
+            page.sample(metric, labels.unwrap_or_default(), value);
+        }
     }
     Ok(page.0)
+}
+
+/// Every limit with how much of it is used, the machine's own included.
+async fn gauges(state: &State) -> Vec<hub::Gauge> {
+    let console = &state.console;
+    let mut all = vec![hub::Gauge::new("connections", console.connections.len(), console.connections.max())];
+    all.extend(crate::machine::gauges(console.data.as_deref()));
+    all.extend(console.hub.gauges().await);
+    all
 }
 
 fn write_metric(page: &mut Page, metric: Metric, state: &State, queues: &[broker::QueueRow]) {

@@ -80,6 +80,7 @@ pub(crate) async fn start() -> Server {
         mcp: mcp::Gateway::start(&hub, mcp::Config::default()).unwrap(),
         models: ai::Gateway::start(&hub, json!({})).unwrap(),
         config_file: None,
+        data: None,
         protocols: Vec::new(),
         check_config: Arc::new(|text| {
             Box::pin(

@@ -66,6 +66,22 @@ async fn every_list_answers() {
 }
 
 #[tokio::test]
+async fn a_wrong_key_is_on_record() {
+    let server = start().await;
+    let answer =
+        server.send(Method::GET, "/admin/queues", &[("x-api-key", "tl_guessed_0123456789")], "").await;
+    assert_eq!(answer.status, 401);
+    let page = until(&server, "/admin/audit", |page| page["items"][0].is_object()).await;
+    let row = &page["items"][0];
+    assert_eq!(
+        (&row["principal"], &row["verb"], &row["outcome"]),
+        (&json!("unknown"), &json!("login"), &json!("TL0001"))
+    );
+    assert!(row["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{row}");
+    assert!(!page.to_string().contains("guessed"), "{page}");
+}
+
+#[tokio::test]
 async fn the_overview_counts() {
     let server = start().await;
     put(&server, Kind::Topic, "plant/7/temp", "81").await;
@@ -240,4 +256,43 @@ fn money_is_exact() {
     assert_eq!(crate::listing::usd(0), "0");
     assert_eq!(crate::listing::usd(1), "0.000000001");
     assert_eq!(crate::listing::usd(2_500_000_000), "2.5");
+}
+
+#[tokio::test]
+async fn every_limit_comes_with_its_use() {
+    let server = start().await;
+    put(&server, Kind::Queue, "orders", "one").await;
+    put(&server, Kind::Queue, "orders", "another").await;
+    let page = server.get("/metrics").await;
+    let page = String::from_utf8(page.body.to_vec()).unwrap();
+    let value = |name: &str, labels: &str| {
+        let begin = format!("{name}{{{labels}}} ");
+        let line = page.lines().find_map(|line| line.strip_prefix(&begin));
+        line.unwrap_or_else(|| panic!("no {begin} in {page}")).parse::<u64>().unwrap()
+    };
+    let orders = "limit=\"queue_messages\",of=\"orders\"";
+    assert_eq!((value("trunkline_limit_used", orders), value("trunkline_limit", orders)), (2, 1_000_000));
+    let message = "limit=\"message_bytes\"";
+    assert_eq!((value("trunkline_limit_used", message), value("trunkline_limit", message)), (7, 1 << 20));
+    for name in [
+        "connections",
+        "mailbox",
+        "subscriptions",
+        "mcp_sessions",
+        "memory_bytes",
+        "open_files",
+        "retained_bytes",
+    ] {
+        let labels = format!("limit=\"{name}\"");
+        assert!(value("trunkline_limit_used", &labels) <= value("trunkline_limit", &labels), "{name}");
+    }
+}
+
+#[test]
+fn the_manual_names_every_metric() {
+    let manual = include_str!("../../../docs/manual/operating.md");
+    for metric in crate::Metric::ALL {
+        let name = metric.describe().0;
+        assert!(manual.contains(&format!("| `{name}` |")), "{name} is missing in docs/manual/operating.md");
+    }
 }

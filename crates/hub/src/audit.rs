@@ -6,6 +6,7 @@ use access::{Outcome, Record};
 use bytes::Bytes;
 use message::{Fault, Id, Time};
 use serde::{Serialize, Serializer};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The store's log that holds the trail.
@@ -45,6 +46,7 @@ pub(crate) fn start(hub: &Hub) {
 /// Writes down what waits. What the store refuses stays in `unwritten` for the next time; meanwhile the ledger keeps
 /// what comes, and counts what it has no room for.
 async fn write_down(hub: &Hub, unwritten: &mut Vec<Bytes>) {
+    hub.sum_up_barred();
     loop {
         if unwritten.is_empty() {
             unwritten.extend(hub.ledger().drain(BATCH_MAX).iter().map(|record| text(record)));
@@ -91,6 +93,10 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     side: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<Shown<'a, SocketAddr>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    times: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<Shown<'a, Id>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace: Option<String>,
@@ -120,9 +126,10 @@ impl<T: std::fmt::Display> Serialize for Shown<'_, T> {
 
 impl Line<'_> {
     fn of(record: &Record) -> Line<'_> {
-        let fault = match &record.outcome {
-            Outcome::Done => None,
-            Outcome::Failed(fault) => Some(fault),
+        let fault = record.outcome.fault();
+        let (peer, times) = match &record.outcome {
+            Outcome::Barred { peer, times, .. } => (peer.as_ref().map(Shown), Some(*times)),
+            Outcome::Done | Outcome::Failed(_) => (None, None),
         };
         Line {
             v: 1,
@@ -135,6 +142,8 @@ impl Line<'_> {
             took_us: record.took_us,
             detail: fault.map(|fault| fault.detail()),
             side: fault.map(|fault| fault.side().as_str()),
+            peer,
+            times,
             id: record.id.as_ref().map(Shown),
             trace: record.trace_id.map(|trace| format!("{trace:032x}")),
             usage: record.usage.as_ref().map(|usage| Used {

@@ -20,6 +20,8 @@ pub struct Counters {
     pub published: AtomicU64,
     /// Of those, the bytes of their bodies.
     pub published_bytes: AtomicU64,
+    /// The largest of those bodies.
+    pub largest_bytes: AtomicU64,
     /// Requests taken from clients.
     pub called: AtomicU64,
     /// Faults that left the process, by the order of the catalogue.
@@ -45,6 +47,7 @@ impl Default for Counters {
         Counters {
             published: AtomicU64::new(0),
             published_bytes: AtomicU64::new(0),
+            largest_bytes: AtomicU64::new(0),
             called: AtomicU64::new(0),
             faults: Code::all().iter().map(|_| AtomicU64::new(0)).collect(),
             called_by: RwLock::default(),

@@ -75,23 +75,21 @@ fn session(
     protocol: &'static str,
     page: Page,
 ) -> Result<Session, Fault> {
-    let identity = match shown(headers)? {
-        Shown::Key(key) => hub.authenticate(Credential::Key(bounded(key)?), peer)?,
-        Shown::Basic(pair) => {
-            let (user, password) = read_basic(&pair)?;
-            hub.authenticate(Credential::Password { user, password: bounded(password.as_bytes())? }, peer)?
+    let origin = Origin { protocol, peer };
+    let identity = match read(headers, query).inspect_err(|fault| hub.barred(origin, fault))? {
+        Read::Key(key) => hub.authenticate(Credential::Key(&key), origin)?,
+        Read::Pair(pair) => {
+            let (user, password) = read_basic(&pair).inspect_err(|fault| hub.barred(origin, fault))?;
+            hub.authenticate(Credential::Password { user, password: password.as_bytes() }, origin)?
         }
-        Shown::Nothing => match query.and_then(token) {
-            Some(key) => hub.authenticate(Credential::Key(bounded(key.as_bytes())?), peer)?,
-            None => match Keyless::of(headers) {
-                Keyless::Page if page == Page::Judged && is_for_this_machine(headers) => Keyless::Plain,
-                Keyless::Page if page == Page::Judged => Keyless::Stranger,
-                keyless => keyless,
-            }
-            .identity(hub, peer)?,
-        },
+        Read::Nothing => match Keyless::of(headers) {
+            Keyless::Page if page == Page::Judged && is_for_this_machine(headers) => Keyless::Plain,
+            Keyless::Page if page == Page::Judged => Keyless::Stranger,
+            keyless => keyless,
+        }
+        .identity(hub, origin)?,
     };
-    Ok(hub.open(identity, Origin { protocol, peer }))
+    Ok(hub.open(identity, origin))
 }
 
 /// How far somebody that shows no key is trusted for where it connects from.
@@ -121,22 +119,23 @@ impl Keyless {
     ///
     /// # Errors
     /// `TL0002` for the page of another site, `TL0001` when a key is needed.
-    pub fn identity(self, hub: &Hub, peer: SocketAddr) -> Result<Arc<Identity>, Fault> {
-        match self {
-            Keyless::Plain => hub.authenticate(Credential::None, peer),
+    pub fn identity(self, hub: &Hub, origin: Origin) -> Result<Arc<Identity>, Fault> {
+        let result = match self {
+            Keyless::Plain => return hub.authenticate(Credential::None, origin),
             Keyless::Page => {
                 let detail = "a page of another site may do nothing here without an API key";
                 Err(Fault::new(Code::Forbidden, detail))
             }
             Keyless::Stranger => hub.authenticate_stranger().map_err(|fault| {
-                if !peer.ip().to_canonical().is_loopback() {
+                if !origin.peer.ip().to_canonical().is_loopback() {
                     return fault;
                 }
                 let detail = "no credential was shown; send an API key (this machine is trusted without one only \
                               under the names localhost, 127.0.0.1 and [::1], and not through a proxy)";
                 Fault::new(Code::Unauthenticated, detail)
             }),
-        }
+        };
+        result.inspect_err(|fault| hub.barred(origin, fault))
     }
 }
 
@@ -186,6 +185,32 @@ fn is_for_this_machine(headers: &HeaderMap) -> bool {
 enum Page {
     Unjudged,
     Judged,
+}
+
+/// What was shown, bounded.
+enum Read<'h> {
+    Nothing,
+    Key(Cow<'h, [u8]>),
+    Pair(Zeroizing<String>),
+}
+
+/// The credential of the headers or, without one there, of the query.
+fn read<'h>(headers: &'h HeaderMap, query: Option<&'h str>) -> Result<Read<'h>, Fault> {
+    Ok(match shown(headers)? {
+        Shown::Key(key) => Read::Key(Cow::Borrowed(bounded(key)?)),
+        Shown::Basic(pair) => {
+            bounded(pair.as_bytes())?;
+            Read::Pair(pair)
+        }
+        Shown::Nothing => match query.and_then(token) {
+            Some(Cow::Borrowed(key)) => Read::Key(Cow::Borrowed(bounded(key.as_bytes())?)),
+            Some(Cow::Owned(key)) => {
+                bounded(key.as_bytes())?;
+                Read::Key(Cow::Owned(key.into_bytes()))
+            }
+            None => Read::Nothing,
+        },
+    })
 }
 
 enum Shown<'h> {

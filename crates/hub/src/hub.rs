@@ -4,6 +4,7 @@
 use crate::audit;
 use crate::config::{Config, QueueConfig};
 use crate::counters::Counters;
+use crate::gauges::Gauges;
 use crate::handler::{Handler, Handlers};
 use crate::outlets::{self, OutletStats, Slots};
 use crate::plan::{Compiled, Tallies};
@@ -11,12 +12,11 @@ use crate::protocol::OutletKind;
 use crate::pump::Pumps;
 use crate::route::RouteStats;
 use crate::session::{Origin, Session};
-use access::{Credential, Identity, Ledger};
+use access::{Bars, Credential, Identity, Ledger};
 use arc_swap::ArcSwap;
-use broker::{Broker, Mailbox, MailboxOptions, QueueOptions};
+use broker::{Broker, QueueOptions};
 use message::{Address, Clock, Code, Dice, Fault, Kind, Limits, Misfit};
 use net::{Client, Tasks};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{Mutex, watch};
@@ -57,7 +57,9 @@ struct Inner {
     slots: ArcSwap<Slots>,
     handlers: Handlers,
     counters: Counters,
+    gauges: Gauges,
     ledger: Ledger,
+    bars: parking_lot::Mutex<Bars>,
     /// Tells the number of the configuration that holds, after it does.
     generation: watch::Sender<u64>,
     /// Held while a configuration is applied, so that two never mix.
@@ -80,7 +82,9 @@ impl Hub {
             slots: ArcSwap::default(),
             handlers: Handlers::default(),
             counters: Counters::default(),
+            gauges: Gauges::default(),
             ledger: Ledger::default(),
+            bars: parking_lot::Mutex::default(),
             generation: watch::Sender::new(0),
             applying: Mutex::default(),
         }));
@@ -153,22 +157,43 @@ impl Hub {
         self.broker().declare(&address?, Some(options)).await
     }
 
-    /// Who shows this credential; [`Code::Unauthenticated`] when nobody here does.
-    pub fn authenticate(&self, credential: Credential<'_>, peer: SocketAddr) -> Result<Arc<Identity>, Fault> {
-        let result = self.compiled().access.authenticate(credential, peer.ip().to_canonical().is_loopback());
-        if let Err(fault) = &result {
-            self.0.counters.fault(fault);
-        }
-        result
+    /// Who shows this credential; [`Code::Unauthenticated`] when nobody here does, which is counted and put on record.
+    pub fn authenticate(&self, credential: Credential<'_>, origin: Origin) -> Result<Arc<Identity>, Fault> {
+        let from_loopback = origin.peer.ip().to_canonical().is_loopback();
+        let result = self.compiled().access.authenticate(credential, from_loopback);
+        result.inspect_err(|fault| self.barred(origin, fault))
     }
 
     /// Who somebody is that shows no credential and is not trusted for where it connects from.
     pub(crate) fn authenticate_stranger(&self) -> Result<Arc<Identity>, Fault> {
-        let result = self.compiled().access.authenticate(Credential::None, false);
-        if let Err(fault) = &result {
-            self.0.counters.fault(fault);
+        self.compiled().access.authenticate(Credential::None, false)
+    }
+
+    /// Counts that nobody was let in, and puts it on record.
+    pub(crate) fn barred(&self, origin: Origin, fault: &Fault) {
+        self.0.counters.fault(fault);
+        self.record_barred(origin, fault);
+    }
+
+    /// Puts on record that nobody was let in, for a wing that counts what it answers. Of many from one place only the
+    /// first are told one by one.
+    pub fn record_barred(&self, origin: Origin, fault: &Fault) {
+        let record = self.0.bars.lock().barred(self.clock().now(), origin.peer, origin.protocol, fault);
+        if let Some(record) = record {
+            tracing::warn!(peer = %origin.peer, protocol = origin.protocol, %fault, "not let in");
+            self.0.ledger.write(record);
         }
-        result
+    }
+
+    /// Puts the sums of those who were not let in on record once their time is over, or, while the program stops, at once.
+    pub(crate) fn sum_up_barred(&self) {
+        let sums = self.0.bars.lock().sums(self.clock().now(), self.tasks().is_draining());
+        for sum in sums {
+            if let Some(fault) = sum.outcome.fault() {
+                tracing::warn!(protocol = sum.protocol, %fault, "not let in");
+            }
+            self.0.ledger.write(sum);
+        }
     }
 
     /// The identity that a listener's configuration names.
@@ -185,11 +210,6 @@ impl Hub {
     /// Puts `handler` in charge of a kind of address.
     pub fn serve(&self, kind: Kind, handler: Arc<dyn Handler>) {
         self.0.handlers.serve(kind, handler);
-    }
-
-    /// A bounded mailbox for a client's filters.
-    pub fn mailbox(&self, options: MailboxOptions) -> Arc<Mailbox> {
-        self.broker().mailbox(options)
     }
 
     /// [`Code::UnknownAddress`] with the nearest address that exists.
@@ -298,6 +318,10 @@ impl Hub {
     /// Follows the configurations; what holds now counts as seen.
     pub(crate) fn generations(&self) -> watch::Receiver<u64> {
         self.0.generation.subscribe()
+    }
+
+    pub(crate) fn gauge_book(&self) -> &Gauges {
+        &self.0.gauges
     }
 
     pub(crate) fn handlers(&self) -> &Handlers {

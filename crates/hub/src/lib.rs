@@ -7,6 +7,7 @@ mod breaker;
 mod config;
 mod counters;
 mod dispatch;
+mod gauges;
 mod handler;
 mod http_auth;
 mod hub;
@@ -27,6 +28,7 @@ pub use config::{
     AuditConfig, Config, OnError, OutletConfig, QueueConfig, RouteConfig, StreamConfig, TargetConfig,
 };
 pub use counters::{CallCounts, Counters, LATENCY_BOUNDS_US};
+pub use gauges::{Gauge, ReadGauges};
 pub use handler::{Handler, Reply, Request};
 pub use http_auth::{
     Keyless, TOKEN_PARAMETER, http_session, http_session_of_judged_page, http_session_or_query,

@@ -45,10 +45,12 @@ pub enum Verb {
     Inspect,
     /// Change: replay, purge, configure.
     Manage,
+    /// Come in at all. What was shown decides it, so no role can allow it: it stands in records only.
+    Login,
 }
 
 impl Verb {
-    /// Every verb.
+    /// Every verb that a role can allow.
     pub const ALL: [Verb; 6] =
         [Verb::Publish, Verb::Subscribe, Verb::Consume, Verb::Call, Verb::Inspect, Verb::Manage];
 
@@ -61,6 +63,7 @@ impl Verb {
             Verb::Call => "call",
             Verb::Inspect => "inspect",
             Verb::Manage => "manage",
+            Verb::Login => "login",
         }
     }
 

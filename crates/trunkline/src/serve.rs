@@ -124,6 +124,7 @@ pub async fn start(document: &Document, settings: Settings, file: Option<&Path>)
         mcp,
         models,
         config_file: file.map(Path::to_owned),
+        data: (program.durability != Durability::Memory).then(|| program.data.clone()),
         protocols: protocols(),
         check_config: parts.checker(),
         reload_config: parts.reloader(),

@@ -1,9 +1,10 @@
 //! Who may come in by a protocol that has no credentials: the configuration names the networks and the principal.
 //! What that principal may do is decided by the hub, as for everybody.
 
-use hub::{Hub, Origin, Session};
+use hub::{Hub, Identity, Origin, Session};
 use message::{Address, Code, Fault, Kind, Misfit};
 use net::{Cidr, Conn};
+use std::sync::Arc;
 
 /// Parsed names of a section: where messages go, as whom, and from where they may come.
 #[derive(Clone, Debug)]
@@ -30,9 +31,16 @@ impl Door {
         })
     }
 
-    /// The session of a connection, or why there is none.
+    /// The session of a connection, or why there is none, which is put on record.
     pub(crate) fn open(&self, hub: &Hub, conn: &Conn, protocol: &'static str) -> Result<Session, Fault> {
-        let peer = conn.peer();
+        let origin = Origin { protocol, peer: conn.peer() };
+        let identity = self.identity(hub, origin).inspect_err(|fault| hub.record_barred(origin, fault))?;
+        conn.info().set_principal(&identity.principal.name);
+        Ok(hub.open(identity, origin))
+    }
+
+    fn identity(&self, hub: &Hub, origin: Origin) -> Result<Arc<Identity>, Fault> {
+        let Origin { protocol, peer } = origin;
         if !self.networks.iter().any(|network| network.contains(peer.ip())) {
             return Err(Fault::new(
                 Code::Forbidden,
@@ -45,14 +53,12 @@ impl Door {
                 format!("protocols.{protocol} names no principal"),
             ));
         };
-        let identity = hub.identity(name).ok_or_else(|| {
+        hub.identity(name).ok_or_else(|| {
             Fault::new(
                 Code::Unauthenticated,
                 format!("the principal {name:?} of protocols.{protocol} holds no key"),
             )
-        })?;
-        conn.info().set_principal(name);
-        Ok(hub.open(identity, Origin { protocol, peer }))
+        })
     }
 }
 

@@ -8,8 +8,10 @@ use std::fmt::Write;
 use std::process::Command;
 
 pub(super) fn check(rules: &Rules, wrong: &mut Vec<String>) -> Result<()> {
-    let listed =
-        output(Command::new("git").args(["ls-files", "--cached", "--others", "--exclude-standard"]))?;
+    // The clone may belong to somebody else than who builds it, to which git objects unless told.
+    let mut git = Command::new("git");
+    git.args(["-c", "safe.directory=*", "ls-files", "--cached", "--others", "--exclude-standard"]);
+    let listed = output(&mut git).context("tidy reads the files of a git clone; is git installed?")?;
     for name in listed.lines().filter(|name| name.ends_with(".rs")) {
         // A file that was removed but not yet committed is still listed.
         let Ok(text) = std::fs::read_to_string(root().join(name)) else { continue };

@@ -8,6 +8,9 @@ import { table } from "../table.js";
 
 const SHOWN = 200;
 
+// Who was not let in named no address: their own is shown, and for how many attempts the row stands.
+const attempt = (row) => [row.peer && `from ${row.peer}`, row.times > 1 && `${row.times} times`].filter(Boolean).join(", ");
+
 export default function audit() {
   let rows = [];
   let next = null;
@@ -18,7 +21,7 @@ export default function audit() {
       { id: "principal", label: "Who", text: (row) => row.principal, class: "strong" },
       { id: "protocol", label: "By", text: (row) => row.protocol },
       { id: "verb", label: "Did", text: (row) => row.verb },
-      { id: "address", label: "Address", class: "grow", sort: (row) => row.address, make: (row) => ({ el: address(row.address) }) },
+      { id: "address", label: "Address", class: "grow", sort: (row) => row.address, make: (row) => ({ el: row.address ? address(row.address) : h("span", null, attempt(row)) }) },
       { id: "outcome", label: "Outcome", sort: (row) => row.outcome, make: (row) => ({ el: row.outcome === "done" ? h("span", { class: "badge", "data-tone": "ok" }, "done") : faultLink(row.outcome) }) },
       { id: "took", label: "Took", num: true, text: (row) => `${(row.took_us / 1000).toFixed(1)} ms`, sort: (row) => row.took_us },
       { id: "tokens", label: "Tokens", num: true, text: (row) => (row.usage ? `${count(row.usage.input_tokens)} + ${count(row.usage.output_tokens)}` : ""), sort: (row) => row.usage?.output_tokens ?? -1 },

@@ -16,7 +16,7 @@ export default function faults() {
       { id: "time", label: "When", sort: (row) => row.time, make: (row) => live(h("time", { datetime: row.time, title: clock(row.time) }), (now) => ago(now.time)) },
       { id: "principal", label: "Who", text: (row) => `${row.principal}, ${row.protocol}` },
       { id: "verb", label: "Did", text: (row) => row.verb },
-      { id: "address", label: "Address", sort: (row) => row.address, make: (row) => ({ el: address(row.address) }) },
+      { id: "address", label: "Address", sort: (row) => row.address, make: (row) => ({ el: row.address ? address(row.address) : h("span", null, row.peer ?? "") }) },
       { id: "detail", label: "What happened", class: "grow clamp", text: (row) => row.detail },
     ],
     empty: empty("Nothing failed. Try a refusal:", `curl -X POST ${location.origin}/api/queues/nobody -d hello`),

@@ -160,7 +160,7 @@ function latestFaults() {
   const none = h("p", { class: "muted", hidden: true }, "Nothing failed. Refusals and failures appear here, each with a page that says what to do.");
   const patch = keyed(entries, (row) => `${row.time} ${row.address} ${row.detail}`, (row) => {
     const when = live(h("time", { datetime: row.time, title: clock(row.time) }), (now) => ago(now.time));
-    const el = h("li", null, h("div", null, faultLink(row.outcome), address(row.address), when.el), h("p", null, row.detail));
+    const el = h("li", null, h("div", null, faultLink(row.outcome), row.address ? address(row.address) : h("span", null, row.peer ?? ""), when.el), h("p", null, row.detail));
     return { el, update: when.update };
   });
   const box = panel("Recent faults", entries, none);

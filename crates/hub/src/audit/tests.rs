@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::testing::{until, world};
+use crate::{Credential, Origin};
 use serde_json::{Value, json};
 
 fn lines(hub: &Hub) -> Vec<Value> {
@@ -46,4 +47,24 @@ async fn a_stop_writes_down_what_was_still_done() {
     });
     assert!(world.tasks.shutdown(Duration::from_secs(10)).await.is_empty());
     assert_eq!(lines(&hub).len(), 1);
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_is_written_down_without_the_key_and_bounded() {
+    let world = world(json!({})).await;
+    let origin = Origin { protocol: "test", peer: "10.0.0.7:99".parse().unwrap() };
+    for _ in 0..50 {
+        world.hub.authenticate(Credential::Key(b"tl_a_guess_of_a_key"), origin).unwrap_err();
+    }
+    until(async || tail(&world.hub).unwrap() == 3).await;
+    assert!(world.tasks.shutdown(Duration::from_secs(10)).await.is_empty());
+    let lines = lines(&world.hub);
+    let times: Vec<_> = lines.iter().map(|line| line["times"].as_u64().unwrap()).collect();
+    assert_eq!(times, [1, 1, 1, 47], "each attempt is counted once, most of them in a sum");
+    for line in lines {
+        let said =
+            ["principal", "protocol", "verb", "outcome", "peer"].map(|name| line[name].as_str().unwrap());
+        assert_eq!(said, ["unknown", "test", "login", "TL0001", "10.0.0.7:99"]);
+        assert!(!line.to_string().contains("guess"), "{line}");
+    }
 }

@@ -1,6 +1,6 @@
 //! The demo as a newcomer runs it: what it prints works, on any address, in any folder, and nothing is left behind.
 
-use crate::harness::{binary, text};
+use crate::harness::{binary, signal, text};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
@@ -37,8 +37,7 @@ impl Demo {
     }
 
     fn interrupt(&mut self) {
-        let status = Command::new("kill").arg("-INT").arg(self.child.id().to_string()).status().unwrap();
-        assert!(status.success());
+        signal("INT", self.child.id());
         assert!(self.child.wait().unwrap().success());
     }
 }

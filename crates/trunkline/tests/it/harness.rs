@@ -25,6 +25,12 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Sends a signal by name. A shell's own `kill` does it, because small systems have no program of that name.
+pub(crate) fn signal(name: &str, id: u32) {
+    let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {id}")).status().unwrap();
+    assert!(status.success());
+}
+
 /// A running server.
 pub(crate) struct Server {
     child: Child,
@@ -126,9 +132,7 @@ impl Server {
 
     /// Sends a signal by name.
     pub(crate) fn signal(&self, name: &str) {
-        let status =
-            Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status().unwrap();
-        assert!(status.success());
+        signal(name, self.child.id());
     }
 
     /// Waits until it has ended; how long that took.

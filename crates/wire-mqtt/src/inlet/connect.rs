@@ -165,12 +165,13 @@ async fn admit(
         let why = "an empty client id needs a clean session (MQTT 3.1.1 §3.1.3.1)";
         return Err(refusal(0x85, 2, Code::BadRequest, why));
     }
+    let origin = Origin { protocol: "mqtt", peer: conn.peer() };
     let identity = match credential(&connect) {
-        Credential::None => keyless.identity(&shared.hub, conn.peer())?,
-        credential => shared.hub.authenticate(credential, conn.peer())?,
+        Credential::None => keyless.identity(&shared.hub, origin)?,
+        credential => shared.hub.authenticate(credential, origin)?,
     };
     conn.info().set_principal(&identity.principal.name);
-    let mut door = shared.hub.open(identity, Origin { protocol: "mqtt", peer: conn.peer() });
+    let mut door = shared.hub.open(identity, origin);
     if let Some(will) = &connect.will {
         door.allow(Verb::Publish, &topic::address(will.topic.as_str())?)?;
     }
