@@ -120,6 +120,12 @@ impl Conn {
         &self.replay
     }
 
+    /// Puts back bytes that were read and are somebody else's; only when nothing is left to be read again.
+    pub(crate) fn give_back(&mut self, bytes: Bytes) {
+        debug_assert!(self.replay.is_empty(), "what was peeked at was read before");
+        self.replay = bytes;
+    }
+
     /// Reads more bytes ahead, without taking them. The caller sets the deadline. Cancel safe.
     pub async fn peek_more(&mut self) -> io::Result<Peeked> {
         let mut more = [0_u8; 512];
