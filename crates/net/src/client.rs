@@ -1,30 +1,42 @@
 //! The guarded egress client: pooled HTTP/1.1 and HTTP/2 to upstreams, and raw connections, past one check of destinations.
-//! It follows no redirects, keeps no cookies, decompresses nothing and retries nothing that was sent: callers decide.
+//! It follows no redirects, keeps no cookies and decompresses nothing. It repeats only what no upstream can have acted on
+//! twice; everything else is the callers' to decide.
 
+mod answer;
 mod connect;
 mod guard;
+mod head;
+mod out;
+mod pool;
+mod second;
+mod wire;
 
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::Version;
+use futures_util::future::BoxFuture;
+use http::Method;
 use http::header::{self, HeaderMap, HeaderName};
-use http::uri::{Authority, Scheme};
-use hyper_util::client::legacy;
-use hyper_util::rt::TokioTimer;
+use http::uri::Scheme;
 use message::{Clock, Code, Fault};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use self::connect::Connector;
+pub use self::answer::Upgraded;
+use self::connect::{Connector, Speaks};
 pub use self::guard::{Cidr, Egress};
+use self::pool::Pool;
+use self::second::Second;
+use self::wire::{Call, Failure, Target, Wire};
 use crate::conn::Conn;
 use crate::http::{Body, Request, Response};
 use crate::registry::Metrics;
-use crate::tasks::{Executor, Tasks};
+use crate::tasks::Tasks;
 
 /// Settings of the egress client.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -88,7 +100,7 @@ impl Options {
 pub struct Client(Arc<Inner>);
 
 struct Inner {
-    pool: legacy::Client<Connector, Body>,
+    pool: Arc<Pool>,
     connector: Connector,
     metrics: Arc<Metrics>,
 }
@@ -100,7 +112,7 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client with a pool of its own. Its connections run as background tasks.
+    /// A client with a pool of its own. HTTP/1.1 runs inside the calls; HTTP/2 connections are background tasks.
     ///
     /// # Errors
     /// `BadConfiguration` for a destination in the lists that is neither host nor network.
@@ -110,56 +122,37 @@ impl Client {
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Result<Client, Fault> {
-        let executor = Executor { tasks: tasks.clone(), name: "egress connection", waited_for: false };
-        let mut builder = legacy::Client::builder(executor);
-        builder
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_millis(settings.idle_ms))
-            .pool_max_idle_per_host(settings.idle_per_host)
-            .http1_max_headers(256)
-            .http2_adaptive_window(true)
-            .http2_keep_alive_interval(Duration::from_secs(30))
-            .http2_keep_alive_timeout(Duration::from_secs(20))
-            .retry_canceled_requests(true);
+        let idle = Duration::from_millis(settings.idle_ms);
+        let pool = Arc::new(Pool::new(tasks.clone(), settings.idle_per_host, idle));
         let connector = Connector::new(settings, clock, Arc::clone(&metrics))?;
-        let pool = builder.build(connector.clone());
         Ok(Client(Arc::new(Inner { pool, connector, metrics })))
     }
 
     /// Sends a request and returns as soon as the head of the answer is there; both bodies stream. Any status is an
-    /// answer, redirects too. Dropping the future or the answer's body abandons the request.
+    /// answer, redirects too. Dropping the future or the answer's body abandons the request. `Host` is made from the
+    /// URL when it is missing; the body says its own length, and where it does not know it, `Content-Length` does.
+    /// A request with `Connection: upgrade` goes by HTTP/1.1, and an answer 101 has [`Upgraded`] in its extensions.
+    ///
+    /// It is sent a second time only when a connection from the pool turns out to be closed before anything was
+    /// answered, its body is at hand, and nothing of it was sent or its method is idempotent (RFC 9112 §9.3.1).
     ///
     /// # Errors
     /// `EgressForbidden` for a destination that may not be called, `UpstreamDown` naming host and port when it cannot
     /// be reached, `DeadlinePassed`, `UpstreamProtocol` when the answer is no HTTP, `BadRequest` for a URL that is no
     /// absolute `http` or `https` one, and whatever fault the request's body had.
-    pub async fn request(&self, mut request: Request, options: Options) -> Result<Response, Fault> {
-        let Some(authority) = request.uri().authority().cloned() else {
-            return Err(Fault::new(Code::BadRequest, format!("not an absolute URL: {}", request.uri())));
-        };
-        self.0.metrics.egress_requests.fetch_add(1, Ordering::Relaxed);
-        let started = options.whole.map(|_| Instant::now());
-        // The version is that of the connection to come, not of the one that a passed-on request came by.
-        *request.version_mut() = Version::HTTP_11;
-        let secure = request.uri().scheme() == Some(&Scheme::HTTPS);
-        let sent = self.0.pool.request(request);
-        let answered = match options.deadline {
-            None => sent.await,
-            Some(deadline) => match tokio::time::timeout(deadline, sent).await {
-                Ok(answered) => answered,
-                Err(_) => {
-                    let detail = format!("{authority} did not answer within {} ms", deadline.as_millis());
-                    return Err(Fault::new(Code::DeadlinePassed, detail));
-                }
-            },
-        };
-        match answered {
-            Ok(response) => {
-                let until = started.zip(options.whole).map(|(started, whole)| started + whole);
-                Ok(response.map(|incoming| Body::timed(incoming, options.silence, until, Some(authority))))
+    pub fn request(
+        &self,
+        request: Request,
+        options: Options,
+    ) -> impl Future<Output = Result<Response, Fault>> + Send + use<> {
+        // Not an async function: it would hold the request for as long as the answer takes.
+        let begun = Inner::begin(&self.0, request, options);
+        let inner = Arc::clone(&self.0);
+        async move {
+            match begun {
+                Begun::Idle(wire) => inner.exchange(wire).await,
+                Begun::Opening(opening) => opening.await,
             }
-            Err(error) => Err(fault_of(&error, &authority, secure)),
         }
     }
 
@@ -168,37 +161,131 @@ impl Client {
     /// # Errors
     /// `EgressForbidden`, or `UpstreamDown` naming host and port.
     pub async fn dial(&self, host: &str, port: u16, tls: bool) -> Result<Conn, Fault> {
-        self.0.connector.dial(host, port, tls, &[]).await
+        self.0.connector.dial(host, port, tls.then_some(Speaks::Raw)).await
     }
 }
 
-/// Our own fault when one is in the chain of causes, else what the error means.
-fn fault_of(error: &legacy::Error, authority: &Authority, secure: bool) -> Fault {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    let mut last = String::new();
-    let mut parse = false;
-    while let Some(link) = cause {
-        if let Some(fault) = link.downcast_ref::<Fault>() {
-            return fault.clone();
+enum Begun {
+    Idle(Box<Wire>),
+    Opening(BoxFuture<'static, Result<Response, Fault>>),
+}
+
+impl Inner {
+    fn begin(self: &Arc<Inner>, request: Request, options: Options) -> Begun {
+        let target = match target_of(&request) {
+            Ok(target) => target,
+            Err(fault) => return Begun::Opening(Box::pin(std::future::ready(Err(fault)))),
+        };
+        self.metrics.egress_requests.fetch_add(1, Ordering::Relaxed);
+        let call = Call { options, began: Instant::now() };
+        // Outside of a runtime the future is only made; it will be polled in one.
+        let idle = Handle::try_current().ok();
+        match idle.and_then(|handle| self.pool.take(handle.id(), &target, call.began)) {
+            Some(mut wire) => {
+                wire.begin(request, call);
+                Begun::Idle(wire)
+            }
+            None => Begun::Opening(Box::pin(Arc::clone(self).open(request, target, call))),
         }
-        if let Some(error) = link.downcast_ref::<hyper::Error>() {
-            parse |= error.is_parse();
+    }
+
+    /// Sends what was begun and waits for the head of the answer.
+    async fn exchange(&self, mut wire: Box<Wire>) -> Result<Response, Fault> {
+        loop {
+            let error = match std::future::poll_fn(|cx| wire.poll_answer(cx)).await {
+                Ok(head) => return Ok(answer::respond(wire, head, &self.pool)),
+                Err(Failure::Fault(fault)) => return Err(fault),
+                Err(Failure::Lost(error)) => error,
+            };
+            if !wire.may_repeat() {
+                return Err(wire.target.lost(&error));
+            }
+            wire = Box::pin(self.once_more(wire)).await?;
         }
-        last = link.to_string();
-        cause = link.source();
     }
-    let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let host = authority.host();
-    if error.is_connect() {
-        Fault::new(Code::UpstreamDown, format!("{host}:{port} cannot be reached: {last}"))
-    } else if parse {
-        Fault::new(Code::UpstreamProtocol, format!("{host}:{port} answered what is no HTTP: {last}"))
-    } else {
-        Fault::new(
-            Code::UpstreamDown,
-            format!("{host}:{port} closed the connection before its answer: {last}"),
-        )
+
+    async fn once_more(&self, old: Box<Wire>) -> Result<Box<Wire>, Fault> {
+        let (target, runtime, call) = (old.target.clone(), old.runtime, old.call);
+        let conn = in_time(&call, &target, self.dial(&target, Speaks::First)).await??;
+        let mut wire = Wire::new(conn, target, runtime, call);
+        wire.begin_again(old);
+        Ok(wire)
     }
+
+    /// Calls over a connection that is shared or new.
+    async fn open(
+        self: Arc<Inner>,
+        mut request: Request,
+        target: Target,
+        call: Call,
+    ) -> Result<Response, Fault> {
+        let runtime = Handle::current().id();
+        if let Some(mut wire) = self.pool.take(runtime, &target, call.began) {
+            wire.begin(request, call);
+            return self.exchange(wire).await;
+        }
+        let upgrade = request.headers().contains_key(header::UPGRADE);
+        if target.secure
+            && !upgrade
+            && let Some(mut second) = self.pool.second(runtime, &target.authority)
+        {
+            match in_time(&call, &target, second.send(request)).await? {
+                Ok(response) => return Ok(streaming(response, &call, &target)),
+                Err(second::Failure::Http(error)) => return Err(second::fault_of(&error, &target)),
+                Err(second::Failure::Unsent(unsent)) => request = *unsent,
+            }
+        }
+        let speaks = if upgrade { Speaks::First } else { Speaks::Web };
+        let conn = in_time(&call, &target, self.dial(&target, speaks)).await??;
+        if conn.tls().is_none_or(|tls| tls.alpn.as_deref() != Some("h2")) {
+            let mut wire = Wire::new(conn, target, runtime, call);
+            wire.begin(request, call);
+            return self.exchange(wire).await;
+        }
+        let sent = in_time(&call, &target, async {
+            let second = Second::new(conn, self.pool.tasks()).await.map_err(second::Failure::Http)?;
+            self.pool.share(runtime, &target.authority, second).send(request).await
+        });
+        match sent.await? {
+            Ok(response) => Ok(streaming(response, &call, &target)),
+            Err(second::Failure::Http(error)) => Err(second::fault_of(&error, &target)),
+            Err(second::Failure::Unsent(_)) => {
+                let closed = std::io::Error::from(std::io::ErrorKind::ConnectionAborted);
+                Err(target.lost(&closed))
+            }
+        }
+    }
+
+    async fn dial(&self, target: &Target, speaks: Speaks) -> Result<Conn, Fault> {
+        self.connector.dial(target.authority.host(), target.port(), target.secure.then_some(speaks)).await
+    }
+}
+
+fn target_of(request: &Request) -> Result<Target, Fault> {
+    let uri = request.uri();
+    let bad = |why: &str| Fault::new(Code::BadRequest, format!("{why}: {uri}"));
+    let authority = uri.authority().cloned().ok_or_else(|| bad("not an absolute URL"))?;
+    let secure = match uri.scheme() {
+        Some(scheme) if *scheme == Scheme::HTTP => false,
+        Some(scheme) if *scheme == Scheme::HTTPS => true,
+        _ => return Err(bad("neither http nor https")),
+    };
+    if *request.method() == Method::CONNECT {
+        return Err(bad("no proxy is ever asked for a tunnel"));
+    }
+    Ok(Target { authority, secure })
+}
+
+async fn in_time<T>(call: &Call, target: &Target, work: impl Future<Output = T>) -> Result<T, Fault> {
+    match call.until() {
+        None => Ok(work.await),
+        Some(until) => tokio::time::timeout_at(until, work).await.map_err(|_| call.late(target)),
+    }
+}
+
+fn streaming(response: http::Response<hyper::body::Incoming>, call: &Call, target: &Target) -> Response {
+    let (silence, whole) = (call.options.silence, call.whole());
+    response.map(|incoming| Body::timed(incoming, silence, whole, Some(target.authority.clone())))
 }
 
 /// Takes out the headers that concern one connection only (RFC 9110 §7.6.1), those named in `Connection` included.

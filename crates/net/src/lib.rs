@@ -15,7 +15,7 @@ mod testing;
 pub mod tls;
 pub mod ws;
 
-pub use client::{Cidr, Client, Egress, Options, Settings, strip_hop_by_hop};
+pub use client::{Cidr, Client, Egress, Options, Settings, Upgraded, strip_hop_by_hop};
 pub use conn::{Conn, Peeked};
 pub use listen::{Door, Listener, Serve, Sniff, Sniffer};
 pub use registry::{ConnInfo, ConnState, Connections, Counts, Metrics};

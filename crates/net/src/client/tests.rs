@@ -1,7 +1,7 @@
 //! Tests of the egress client against our own server and against peers that misbehave, over real sockets.
 //! The judgements themselves are tested beside `guard.rs`.
 
-use http::Request as HttpRequest;
+use http::{Request as HttpRequest, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 

@@ -5,8 +5,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+type Decoded = (Vec<u8>, Option<HeaderMap>, usize);
+
 /// Decodes `wire`, which arrives cut at `cuts`; the body, the trailers and what was left over.
-fn decode(wire: &[u8], cuts: &[usize]) -> Result<Option<(Vec<u8>, Option<HeaderMap>, usize)>, &'static str> {
+fn decode(wire: &[u8], cuts: &[usize]) -> Result<Option<Decoded>, &'static str> {
     let mut decoder = Decoder::default();
     let (mut buffer, mut body, mut from) = (BytesMut::new(), Vec::new(), 0);
     for to in cuts.iter().copied().chain([wire.len()]) {
