@@ -17,12 +17,11 @@ use super::core::{Core, Job};
 use super::format::{self, Header, Kind, PAGE, RECORDS_START, RosterEntry, size_of_record};
 use super::lane::{Lane, Spot};
 use super::segment::Segment;
+use crate::completion::PATIENCE;
 use crate::{Durability, Error, Promise};
 
 /// A commit is sent off when it has grown to this; more would only make the first ones wait.
 const COMMIT_BYTES: usize = 1 << 20;
-/// How long those who were answered are left to wake each other.
-const WAKE_AFTER: Duration = Duration::from_millis(1);
 /// Payload of one roster record.
 const ROSTER_BYTES: usize = 64 << 10;
 /// With `buffered`, records after which a sync is forced, so that `unsynced` fits in its field.
@@ -107,13 +106,13 @@ impl Writer {
         self.reclaim();
         loop {
             let patience = if !self.batch.is_awake() {
-                Some(WAKE_AFTER)
+                Some(PATIENCE)
             } else {
                 (self.synced < self.sequence).then_some(self.sync_every)
             };
             let goes_on = self.core.take_jobs(&mut jobs, patience);
             if jobs.is_empty() {
-                self.batch.wake_all();
+                self.batch.look_after(self.clock.now());
             }
             for job in jobs.drain(..) {
                 self.take(job);
@@ -320,7 +319,7 @@ impl Writer {
             self.core.notes.records.fetch_add(self.batch.records() as u64, Ordering::Relaxed);
             trimmed = self.batch.publish(segment);
         }
-        let bytes = self.batch.answer(&result);
+        let bytes = self.batch.answer(&result, self.clock.now());
         self.core.no_longer_waiting(bytes);
         if trimmed {
             self.reclaim();
