@@ -50,6 +50,6 @@ sed 's/PV1|1/pv|1/' "$examples/oru-normal.hl7" >"$work/segment.hl7"
 check "a bad segment is answered AE" "$work/segment.hl7" \
     "MSA|AE|LAB20261121000417|TL0004" "segment 3"
 sed 's/ORU^R01/ADT^A01/' "$examples/oru-normal.hl7" >"$work/adt.hl7"
-check "what reaches nothing durable is answered AE" "$work/adt.hl7" "MSA|AE|LAB20261121000417|TL0024"
+check "what a route filters is answered AA with a remark" "$work/adt.hl7" "MSA|AA|LAB20261121000417|taken and not kept"
 { cat "$examples/oru-normal.hl7"; printf 'NTE|2|L|'; head -c 1200000 /dev/zero | tr '\0' 'x'; printf '\r'; } >"$work/large.hl7"
 check "what is over the limit is answered AR" "$work/large.hl7" "MSA|AR|LAB20261121000417|TL0003"

@@ -33,6 +33,11 @@ pub struct Config {
     /// `limits.message_bytes`, whose `model` must then stand within the first `limits.message_bytes`. A larger one is
     /// refused with TL0003. Default 512MiB, what OpenAI takes for one file.
     pub body_bytes: ByteCount,
+    /// How much of a form (`multipart/form-data`, as audio and images are sent) over `limits.message_bytes` is held in
+    /// memory until its part `model` has come, without which it is not known where to send it. A form in which it
+    /// comes later is refused with TL0003. Default 32MiB, so that a file as large as OpenAI transcribes (25 MB) may
+    /// stand before it.
+    pub form_bytes: ByteCount,
 }
 
 impl Default for Config {
@@ -43,6 +48,7 @@ impl Default for Config {
             default_provider: None,
             echo: true,
             body_bytes: ByteCount(512 << 20),
+            form_bytes: ByteCount(32 << 20),
         }
     }
 }

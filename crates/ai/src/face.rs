@@ -1,20 +1,22 @@
 //! OpenAI's API over HTTP: from a request at `/v1/…` to the address that it is for, through the hub's door, and back.
 //! What a path means is the provider's; here only the model that a body names is looked for.
 
+mod asks;
 mod intake;
 
 use crate::forward::Noted;
 use crate::gateway::Gateway;
-use crate::refusal;
+use crate::refusal::{self, Hint};
 use crate::roster;
 use crate::scan::Guard;
-use crate::table::{Model, PROVIDER_PREFIX, strip_version};
+use crate::table::{Model, PROVIDER_PREFIX, Table, strip_version};
 use access::{Outcome, Record};
+use asks::{Asks, Media};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method};
 use hub::{Request, Session, http_session};
-use intake::Intake;
+use intake::{Intake, Room};
 use message::{Address, Code, Envelope, Fault, Id, Kind, Time, Trace, Verb};
 use net::http::{Body, Call, Response, Routes, handler};
 use std::sync::Arc;
@@ -28,7 +30,7 @@ pub fn mount(gateway: &Arc<Gateway>, routes: &mut Routes) {
     let gateway = Arc::clone(gateway);
     let answer = handler(move |call: Call| {
         let gateway = Arc::clone(&gateway);
-        async move { serve(&gateway, call).await.unwrap_or_else(|fault| refusal::response(&fault)) }
+        async move { serve(&gateway, call).await.unwrap_or_else(|told| told.response()) }
     });
     // The busy paths are named so that they are found by one look-up.
     for path in ["/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/models", "/v1/{*rest}"] {
@@ -36,38 +38,63 @@ pub fn mount(gateway: &Arc<Gateway>, routes: &mut Routes) {
     }
 }
 
-async fn serve(gateway: &Gateway, call: Call) -> Result<Response, Fault> {
+/// A refusal, with what OpenAI would say beside the fault.
+struct Told {
+    fault: Fault,
+    hint: Option<Hint>,
+}
+
+impl Told {
+    fn response(&self) -> Response {
+        refusal::response(&self.fault, self.hint)
+    }
+}
+
+impl From<Fault> for Told {
+    fn from(fault: Fault) -> Told {
+        Told { fault, hint: None }
+    }
+}
+
+async fn serve(gateway: &Arc<Gateway>, call: Call) -> Result<Response, Told> {
     let peer = call.peer();
     let (parts, body) = call.into_parts();
     let session = http_session(gateway.hub(), &parts.headers, peer, PROTOCOL)?;
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let Some(rest) = strip_version(path) else {
-        return Err(Fault::new(Code::BadRequest, format!("{path} climbs out of /v1")));
+        return Err(Fault::new(Code::BadRequest, format!("{path} climbs out of /v1")).into());
     };
     if parts.method == Method::GET
         && let Some(answer) = roster::answer(gateway, &session, rest).await
     {
-        return answer;
+        return Ok(answer?);
     }
     let result = forward(gateway, &session, parts, body).await;
-    if let Err(Refused::Here(address, fault)) = &result {
-        gateway.hub().counters().fault(fault);
-        session.record_text(Verb::Call, Arc::clone(address), fault);
+    if let Err(Refused::Here(address, told)) = &result {
+        gateway.hub().counters().fault(&told.fault);
+        session.record_text(Verb::Call, Arc::clone(address), &told.fault);
     }
     result.map_err(|refused| match refused {
-        Refused::Here(_, fault) | Refused::Inside(fault) => fault,
+        Refused::Here(_, told) => told,
+        Refused::Inside(fault) => fault.into(),
     })
 }
 
 /// Whether the hub has recorded a refusal already.
 enum Refused {
-    Here(Arc<str>, Fault),
+    Here(Arc<str>, Told),
     Inside(Fault),
 }
 
 impl From<Fault> for Refused {
     fn from(fault: Fault) -> Refused {
-        Refused::Here("model".into(), fault)
+        Refused::Here("model".into(), fault.into())
+    }
+}
+
+impl From<Told> for Refused {
+    fn from(told: Told) -> Refused {
+        Refused::Here("model".into(), told)
     }
 }
 
@@ -78,18 +105,22 @@ async fn forward(
     body: Body,
 ) -> Result<Response, Refused> {
     let table = gateway.table();
-    let limit = gateway.hub().limits().message_bytes;
-    let body_max = table.config.body_bytes.0;
-    let intake = if is_json(&parts.headers) {
-        intake::read(body, limit).await?
-    } else {
-        Intake::Arriving(Bytes::new(), body)
+    let whole = gateway.hub().limits().message_bytes;
+    let asks = Asks::of(&parts.method, parts.uri.path());
+    let (media, mut guard) = asks::look(&parts, asks)?;
+    let intake = match media {
+        Media::Other => Intake::Arriving(Bytes::new(), body),
+        Media::Json | Media::Form => {
+            let form = usize::try_from(table.config.form_bytes.0).unwrap_or(usize::MAX);
+            intake::read(body, Room { whole, form }, &mut guard).await?
+        }
     };
-    let mut guard = Guard::default();
-    guard.feed(intake.seen())?;
     let head = guard.head();
-    let (model, address) = choose(&table, head.model.as_deref(), intake.is_whole(), limit, &parts)?;
-    if head.model.is_some() && !calls_a_model(&parts.method, parts.uri.path()) {
+    let (model, address) = match &head.model {
+        Some(name) => choose(&table, name)?,
+        None => without(&table, &parts, asks, media, &guard, (!intake.is_whole()).then_some(whole))?,
+    };
+    if head.model.is_some() && asks == Asks::No {
         allow_provider(session, &model)?;
     }
     let (bytes, arriving) = match intake {
@@ -98,7 +129,7 @@ async fn forward(
             (bytes, None)
         }
         Intake::Arriving(prefix, body) => {
-            let body = intake::guarded(body, guard, prefix.len() as u64, body_max)?;
+            let body = intake::guarded(body, guard, prefix.len() as u64, table.config.body_bytes.0)?;
             parts.extensions.insert(Noted { head, prefix });
             (Bytes::new(), Some(body))
         }
@@ -167,33 +198,9 @@ impl Drop for Left<'_> {
     }
 }
 
-/// The way and the address for a request that names this model, or none.
-fn choose(
-    table: &crate::table::Table,
-    name: Option<&str>,
-    whole: bool,
-    limit: usize,
-    parts: &Parts,
-) -> Result<(Arc<Model>, Address), Refused> {
-    let Some(name) = name else {
-        if !whole && is_json(&parts.headers) {
-            let what =
-                format!("\"model\" does not stand within the first {limit} bytes of a body that is larger");
-            return Err(Fault::new(Code::TooLarge, what).into());
-        }
-        let entry = table.default_entry().ok_or_else(|| {
-            let path = parts.uri.path();
-            Fault::new(
-                Code::UnknownAddress,
-                format!("{} {path} names no model, and there is no default provider", parts.method),
-            )
-        })?;
-        let model = Arc::clone(&entry.paths);
-        let address = model.address.as_ref().map(|(address, _)| address.clone());
-        let address = address.ok_or_else(|| Fault::new(Code::Internal, "a provider without an address"))?;
-        return Ok((model, address));
-    };
-    let refuse = |fault: Fault| Refused::Here(format!("model/{name}").into(), fault);
+/// The way and the address for a request that names this model.
+fn choose(table: &Table, name: &str) -> Result<(Arc<Model>, Address), Refused> {
+    let refuse = |fault: Fault| Refused::Here(format!("model/{name}").into(), fault.into());
     let model = table.find(name).map_err(refuse)?;
     let address = match &model.address {
         Some((address, _)) => address.clone(),
@@ -208,14 +215,40 @@ fn choose(
     Ok((model, address))
 }
 
-/// Whether a model named in the body is what this request is about. Anything else at a provider, such as deleting a
-/// file or training, is the provider's own, and a `model` put into its body must not stand for it.
-fn calls_a_model(method: &Method, path: &str) -> bool {
-    const ASKED: [&str; 7] =
-        ["chat/completions", "completions", "responses", "embeddings", "moderations", "rerank", "score"];
-    let rest = path.strip_prefix("/v1/").unwrap_or("");
-    let family = ["images/", "audio/"].iter().any(|family| rest.starts_with(family) && !rest.contains(".."));
-    method == Method::POST && (family || ASKED.contains(&rest))
+/// The way and the address for a request that names none: the default provider's, if it can be meant. `whole` is the
+/// room for a body that did not fit in.
+fn without(
+    table: &Table,
+    parts: &Parts,
+    asks: Asks,
+    media: Media,
+    guard: &Guard,
+    whole: Option<usize>,
+) -> Result<(Arc<Model>, Address), Refused> {
+    if let Some(room) = whole.filter(|_| media == Media::Json) {
+        let what = format!("\"model\" does not stand within the first {room} bytes of a body that is larger");
+        return Err(Fault::new(Code::TooLarge, what).into());
+    }
+    let (method, path) = (&parts.method, parts.uri.path());
+    let default = table.default_entry();
+    let must = asks == Asks::Must && media != Media::Other;
+    if must || (asks != Asks::No && default.is_none()) {
+        let (what, code) = if guard.has_odd_model() {
+            (format!("\"model\" must be the name of a model, as text, for {path}"), "invalid_type")
+        } else {
+            (format!("{method} {path} needs a \"model\" in its body"), "missing_required_parameter")
+        };
+        let hint = Some(Hint { code: Some(code), param: Some("model") });
+        return Err(Told { fault: Fault::new(Code::BadRequest, what), hint }.into());
+    }
+    let entry = default.ok_or_else(|| {
+        let what = format!("{method} {path} names no model, and there is no default provider");
+        Fault::new(Code::UnknownAddress, what)
+    })?;
+    let model = Arc::clone(&entry.paths);
+    let address = model.address.as_ref().map(|(address, _)| address.clone());
+    let address = address.ok_or_else(|| Fault::new(Code::Internal, "a provider without an address"))?;
+    Ok((model, address))
 }
 
 /// Whether the client may call the providers themselves that serve this model.
@@ -225,16 +258,9 @@ fn allow_provider(session: &Session, model: &Model) -> Result<(), Refused> {
         let address = Address::new(Kind::Model, &name)?;
         session
             .allow(Verb::Call, &address)
-            .map_err(|fault| Refused::Here(address.to_string().into(), fault))?;
+            .map_err(|fault| Refused::Here(address.to_string().into(), fault.into()))?;
     }
     Ok(())
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let plain = headers.get(header::CONTENT_ENCODING).is_none_or(|how| how == "identity");
-    let media = headers.get(header::CONTENT_TYPE).and_then(|media| media.to_str().ok()).unwrap_or_default();
-    let media = media.split(';').next().unwrap_or_default().trim();
-    plain && (media.eq_ignore_ascii_case("application/json") || media.ends_with("+json"))
 }
 
 fn trace(headers: &HeaderMap) -> Option<Trace> {

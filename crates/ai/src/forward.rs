@@ -11,7 +11,7 @@ use crate::echo;
 use crate::gateway::Gateway;
 use crate::meter::{Bill, Meter, metered};
 use crate::scan::Head;
-use crate::table::{Deployment, Model, strip_version};
+use crate::table::{Deployment, Model, Named, strip_version};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, header};
@@ -57,6 +57,8 @@ struct Errand {
     arriving: Option<Body>,
     /// Whether the address names a model and not a provider as a whole.
     named: bool,
+    /// The name of the model that was admitted, for a body that came without the face's look at it.
+    own_name: Option<Named>,
     began: Instant,
 }
 
@@ -102,15 +104,20 @@ impl Errand {
             Some(parts) => *parts,
             None => made_up_parts(&envelope)?,
         };
+        let named = !envelope.address.name().starts_with('$');
+        let mut own_name = None;
         let noted = match parts.extensions.remove::<Noted>() {
             Some(noted) => noted,
-            None => Noted { head: Head::read(&envelope.body)?, prefix: Bytes::new() },
+            None => {
+                // The address was admitted; whatever the body names, it is this model that is asked.
+                own_name = named.then(|| Named::new(envelope.address.name()));
+                Noted { head: Head::read(&envelope.body)?, prefix: Bytes::new() }
+            }
         };
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let rest = strip_version(path)
             .ok_or_else(|| Fault::new(Code::BadRequest, format!("{path} is no path below /v1")))?
             .to_owned();
-        let named = !envelope.address.name().starts_with('$');
         let mut headers = parts.headers;
         heads::prepare(&mut headers, named);
         Ok(Errand {
@@ -123,6 +130,7 @@ impl Errand {
             prefix: noted.prefix,
             arriving: body,
             named,
+            own_name,
             began: gateway.hub().instant(),
         })
     }
@@ -194,12 +202,11 @@ impl Errand {
         let mut headers = if final_one { std::mem::take(&mut self.headers) } else { self.headers.clone() };
         heads::address(&mut headers, provider, self.envelope.trace.as_ref(), gateway.hub().dice());
         let ask_usage = provider.ask_usage && self.path() == "/chat/completions";
+        let model = to.model.as_ref().or(self.own_name.as_ref());
         let body = match self.arriving.take() {
-            None => {
-                Body::full(edit::whole(&self.envelope.body, &self.head, &to.quoted, ask_usage, &mut headers))
-            }
+            None => Body::full(edit::whole(&self.envelope.body, &self.head, model, ask_usage, &mut headers)),
             Some(body) => {
-                let prefix = edit::whole(&self.prefix, &self.head, &to.quoted, ask_usage, &mut headers);
+                let prefix = edit::whole(&self.prefix, &self.head, model, ask_usage, &mut headers);
                 edit::chain(prefix, body)
             }
         };

@@ -8,6 +8,7 @@ mod face;
 mod forward;
 mod gateway;
 mod meter;
+mod percent;
 mod price;
 mod refusal;
 mod roster;

@@ -2,10 +2,12 @@
 //! Errors of providers never come by here; they pass as they are.
 
 use crate::forward::OUR_FAULT;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use message::{Code, Fault};
 use net::http::{Response, respond, status_of};
 use serde::Serialize;
+
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -21,6 +23,15 @@ struct Error<'a> {
     code: &'a str,
 }
 
+/// What a face knows of a refusal beside its fault.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hint {
+    /// OpenAI's code for it.
+    pub(crate) code: Option<&'static str>,
+    /// Which parameter is wrong.
+    pub(crate) param: Option<&'static str>,
+}
+
 /// OpenAI's `type`, `code` and `param` for a fault; a code of None is the fault's own title in snake case.
 fn words(code: Code, status: StatusCode) -> (&'static str, Option<&'static str>, Option<&'static str>) {
     match code {
@@ -28,6 +39,7 @@ fn words(code: Code, status: StatusCode) -> (&'static str, Option<&'static str>,
         Code::Forbidden => ("invalid_request_error", Some("insufficient_permissions"), None),
         Code::UnknownModel => ("invalid_request_error", Some("model_not_found"), Some("model")),
         Code::UnknownAddress => ("invalid_request_error", Some("unknown_url"), None),
+        Code::MethodNotAllowed => ("invalid_request_error", Some("method_not_supported"), None),
         Code::TooManyRequests => ("rate_limit_error", Some("rate_limit_exceeded"), None),
         _ if status.is_client_error() => ("invalid_request_error", None, None),
         _ => ("server_error", None, None),
@@ -35,10 +47,14 @@ fn words(code: Code, status: StatusCode) -> (&'static str, Option<&'static str>,
 }
 
 /// The answer that says this fault: `{"error": {"message", "type", "param", "code"}}`, the status of the HTTP table, and
-/// the header `x-trunkline-fault`.
-pub(crate) fn response(fault: &Fault) -> Response {
+/// the header `x-trunkline-fault`. `x-should-retry` keeps OpenAI's clients from trying again by the status alone what
+/// cannot pass.
+pub(crate) fn response(fault: &Fault, hint: Option<Hint>) -> Response {
     let status = status_of(fault);
-    let (kind, code, param) = words(fault.code(), status);
+    let (kind, mut code, mut param) = words(fault.code(), status);
+    if let Some(hint) = hint {
+        (code, param) = (hint.code.or(code), hint.param.or(param));
+    }
     let title = fault.code().entry().title.replace(' ', "_");
     let message = fault.to_string();
     let error = Error { message: &message, kind, param, code: code.unwrap_or(&title) };
@@ -52,6 +68,9 @@ pub(crate) fn response(fault: &Fault) -> Response {
             header::RETRY_AFTER,
             HeaderValue::from(u64::try_from(span.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)),
         );
+    }
+    if !fault.may_retry() {
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -3,15 +3,17 @@
 
 use crate::config::ProviderKind;
 use crate::gateway::Gateway;
+use crate::percent::decoded;
 use crate::table::{Entry, Provider, Table};
 use http::StatusCode;
 use hub::Session;
-use message::{Address, Fault, Kind, Verb};
+use message::{Address, Code, Fault, Kind, Verb};
 use net::Options;
 use net::http::{Body, Response, json, respond};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a provider may take to list its models.
@@ -47,11 +49,21 @@ pub(crate) async fn answer(
 
 fn one(gateway: &Gateway, session: &Session, name: &str) -> Option<Result<Response, Fault>> {
     let table = gateway.table();
-    let model = table.aliases.get(name)?;
-    let owner = model.deployments.first()?.provider.name.clone();
-    let address = model.address.as_ref().map(|(address, _)| address)?;
-    Some(session.allow(Verb::Call, address).map(|()| {
-        json(StatusCode::OK, &Card { id: name, object: "model", created: created(gateway), owned_by: &owner })
+    // Names hold slashes, which paths may hold in escapes.
+    let name = decoded(name.as_bytes());
+    let name = std::str::from_utf8(&name).ok()?;
+    let known = table.by_name.get(name);
+    let default = table.default_entry().filter(|entry| entry.provider.kind == ProviderKind::Openai);
+    if known.is_none() && default.is_some() {
+        return None;
+    }
+    Some(known.map_or_else(|| table.find(name), |model| Ok(Arc::clone(model))).and_then(|model| {
+        let address = Address::new(Kind::Model, name)
+            .map_err(|_| Fault::new(Code::UnknownModel, format!("there is no model {name:?}")))?;
+        session.allow(Verb::Call, &address)?;
+        let owner = model.deployments.first().map_or("", |one| &*one.provider.name);
+        let created = created(gateway);
+        Ok(json(StatusCode::OK, &Card { id: name, object: "model", created, owned_by: owner }))
     }))
 }
 

@@ -1,11 +1,15 @@
 //! A reader of JSON that only looks: it walks over bytes as they pass, piece by piece, and tells a sink where values are.
-//! It builds no tree and checks no grammar beyond what it needs to keep its place; what passes is judged by the upstream.
+//! It builds no tree. Of the grammar (RFC 8259) it checks all but what stands inside of texts, which moves nothing.
 
+mod form;
 mod head;
+mod scalar;
 
-pub(crate) use head::{Guard, Head};
+pub(crate) use form::boundary;
+pub(crate) use head::{Guard, Head, NO_JSON};
 
 use memchr::memchr2;
+use scalar::Scalar;
 
 /// The deepest nesting that is followed.
 const DEPTH_MAX: u32 = 128;
@@ -42,6 +46,19 @@ impl Key<'_> {
         serde_json::from_slice::<String>(&quoted).is_ok_and(|text| text == name)
     }
 
+    /// Whether some reader could take it for `name`: in other letter case, as Go's does, or ended by a NUL, as C's does.
+    pub(crate) fn resembles(&self, name: &str) -> bool {
+        let like = |key: &[u8]| {
+            let end = key.iter().position(|byte| *byte == 0).unwrap_or(key.len());
+            key.get(..end).is_some_and(|key| key.eq_ignore_ascii_case(name.as_bytes()))
+        };
+        if !self.escaped {
+            return like(self.raw);
+        }
+        let quoted = [b"\"", self.raw, b"\""].concat();
+        serde_json::from_slice::<String>(&quoted).is_ok_and(|text| like(text.as_bytes()))
+    }
+
     /// Whether it means one of these.
     pub(crate) fn is_any(&self, names: &[&str]) -> bool {
         names.iter().any(|name| self.is(name))
@@ -50,17 +67,21 @@ impl Key<'_> {
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum State {
-    /// Before a value; in an array also before its end.
+    /// Before a value.
     Value,
-    /// Before a key or the end of an object.
+    /// Before a value or the end of an array.
+    First,
+    /// Before a key.
     Key,
+    /// Before a key or the end of an object.
+    FirstKey,
     InKey,
     InKeyEscape,
     Colon,
     InText,
     InTextEscape,
     /// In a number, `true`, `false` or `null`.
-    InScalar,
+    InScalar(Scalar),
     /// Behind a value.
     After,
     /// Behind the whole value, or lost.
@@ -78,7 +99,8 @@ pub(crate) struct Scan {
     key_escaped: bool,
     keep_depth: Option<u32>,
     kept: Vec<u8>,
-    lost: bool,
+    /// Where it was seen that the bytes are no JSON.
+    lost: Option<u64>,
 }
 
 impl Default for Scan {
@@ -92,7 +114,7 @@ impl Default for Scan {
             key_escaped: false,
             keep_depth: None,
             kept: Vec::new(),
-            lost: false,
+            lost: None,
         }
     }
 }
@@ -106,10 +128,15 @@ impl Scan {
         *self = Scan { key, kept, ..Scan::default() };
     }
 
-    /// Whether the whole value has been seen.
-    #[cfg(test)]
-    fn is_whole(&self) -> bool {
-        self.state == State::Over && !self.lost
+    /// Whether exactly one whole value has been seen.
+    pub(crate) fn is_whole(&self) -> bool {
+        let number = matches!(self.state, State::InScalar(scalar) if scalar.may_end());
+        self.lost.is_none() && (self.state == State::Over || (number && self.depth == 0))
+    }
+
+    /// Where the bytes ceased to be JSON, counted from the first.
+    pub(crate) fn lost_at(&self) -> Option<u64> {
+        self.lost
     }
 
     /// Reads on.
@@ -132,6 +159,11 @@ impl Scan {
                 }
                 _ => self.structure(rest, at, bytes, &mut keep_from, sink),
             };
+        }
+        if self.state == State::Over && self.lost.is_none() {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let more = rest.iter().position(|byte| !is_space(*byte));
+            self.lost = more.map(|more| self.offset + (at + more) as u64);
         }
         if self.keep_depth.is_some() {
             self.keep(bytes.get(keep_from..).unwrap_or_default());
@@ -178,22 +210,16 @@ impl Scan {
         sink: &mut impl Sink,
     ) -> usize {
         let byte = rest.first().copied().unwrap_or(b' ');
-        if self.state == State::InScalar {
-            let end =
-                rest.iter().position(|b| matches!(b, b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t'));
-            let Some(end) = end else { return rest.len() };
-            self.close(at + end, bytes, keep_from, sink);
-            return end;
+        if let State::InScalar(scalar) = self.state {
+            return self.scalar(scalar, rest, at, bytes, keep_from, sink);
         }
-        if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+        if is_space(byte) {
             return 1;
         }
         match (self.state, byte) {
-            (State::Value, b']') if !self.in_object() && self.depth > 0 => {
-                self.pop(at, bytes, keep_from, sink)
-            }
-            (State::Value, _) => self.open(byte, at, keep_from, sink),
-            (State::Key, b'"') => {
+            (State::First, b']') => self.pop(at, bytes, keep_from, sink),
+            (State::Value | State::First, _) => self.open(byte, at, keep_from, sink),
+            (State::Key | State::FirstKey, b'"') => {
                 self.key.clear();
                 self.key_escaped = false;
                 self.state = State::InKey;
@@ -205,11 +231,42 @@ impl Scan {
                 self.key_escaped = false;
                 self.state = State::Value;
             }
-            (State::Key | State::After, b'}') if self.in_object() => self.pop(at, bytes, keep_from, sink),
+            (State::FirstKey, b'}') => self.pop(at, bytes, keep_from, sink),
+            (State::After, b'}') if self.in_object() => self.pop(at, bytes, keep_from, sink),
             (State::After, b']') if !self.in_object() => self.pop(at, bytes, keep_from, sink),
-            _ => self.lose(),
+            _ => self.lose(at),
         }
         1
+    }
+
+    fn scalar(
+        &mut self,
+        mut scalar: Scalar,
+        rest: &[u8],
+        at: usize,
+        bytes: &[u8],
+        keep_from: &mut usize,
+        sink: &mut impl Sink,
+    ) -> usize {
+        for (place, byte) in rest.iter().enumerate() {
+            if matches!(byte, b',' | b']' | b'}') || is_space(*byte) {
+                if scalar.may_end() {
+                    self.close(at + place, bytes, keep_from, sink);
+                } else {
+                    self.lose(at + place);
+                }
+                return place;
+            }
+            match scalar.step(*byte) {
+                Some(next) => scalar = next,
+                None => {
+                    self.lose(at + place);
+                    return place;
+                }
+            }
+        }
+        self.state = State::InScalar(scalar);
+        rest.len()
     }
 
     fn open(&mut self, byte: u8, at: usize, keep_from: &mut usize, sink: &mut impl Sink) {
@@ -223,7 +280,7 @@ impl Scan {
         match byte {
             b'{' | b'[' => {
                 if self.depth >= DEPTH_MAX {
-                    return self.lose();
+                    return self.lose(at);
                 }
                 let bit = 1_u128 << self.depth;
                 let object = byte == b'{';
@@ -231,11 +288,13 @@ impl Scan {
                 self.depth += 1;
                 self.key.clear();
                 self.key_escaped = false;
-                self.state = if object { State::Key } else { State::Value };
+                self.state = if object { State::FirstKey } else { State::First };
             }
             b'"' => self.state = State::InText,
-            b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => self.state = State::InScalar,
-            _ => self.lose(),
+            _ => match Scalar::begin(byte) {
+                Some(scalar) => self.state = State::InScalar(scalar),
+                None => self.lose(at),
+            },
         }
     }
 
@@ -271,10 +330,14 @@ impl Scan {
         self.depth > 0 && self.objects >> (self.depth - 1) & 1 == 1
     }
 
-    fn lose(&mut self) {
-        self.lost = true;
+    fn lose(&mut self, at: usize) {
+        self.lost = Some(self.offset + at as u64);
         self.state = State::Over;
     }
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
 #[cfg(test)]

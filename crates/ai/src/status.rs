@@ -104,7 +104,7 @@ fn deployment(one: &Deployment) -> DeploymentStatus {
     let (breach, consecutive_failures, opened) = pulse.breaker.look();
     DeploymentStatus {
         provider: one.provider.name.to_string(),
-        model: one.model.as_ref().map(ToString::to_string),
+        model: one.model.as_ref().map(|model| model.plain.to_string()),
         breaker: breach.as_str(),
         consecutive_failures,
         opened,

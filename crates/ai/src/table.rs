@@ -32,11 +32,22 @@ pub(crate) struct Model {
 pub(crate) struct Deployment {
     pub(crate) provider: Arc<Provider>,
     /// What the provider calls the model; None: as the client does.
-    pub(crate) model: Option<Arc<str>>,
-    /// The same in quotes, as it is put into a body.
-    pub(crate) quoted: Vec<u8>,
+    pub(crate) model: Option<Named>,
     pub(crate) price: Option<PriceConfig>,
     pub(crate) pulse: Arc<Pulse>,
+}
+
+/// A model as a provider calls it.
+pub(crate) struct Named {
+    pub(crate) plain: Box<str>,
+    /// In quotes, as it is put into JSON.
+    pub(crate) quoted: Vec<u8>,
+}
+
+impl Named {
+    pub(crate) fn new(name: &str) -> Named {
+        Named { plain: name.into(), quoted: serde_json::to_vec(name).unwrap_or_default() }
+    }
 }
 
 /// How a deployment is doing. It outlives a reload that does not concern it.
@@ -80,7 +91,7 @@ pub(crate) struct Table {
     pub(crate) config: Config,
     pub(crate) aliases: BTreeMap<Box<str>, Arc<Model>>,
     /// The same for looking up, with the models that providers are known to have.
-    by_name: HashMap<Box<str>, Arc<Model>, foldhash::fast::RandomState>,
+    pub(crate) by_name: HashMap<Box<str>, Arc<Model>, foldhash::fast::RandomState>,
     pub(crate) entries: BTreeMap<Box<str>, Entry>,
     pub(crate) default: Option<Box<str>>,
     /// Every deployment's pulse by provider and model, for the next table.
@@ -173,13 +184,8 @@ impl Table {
             .map_err(|fault| Misfit::new(fault.detail()))?;
         let provider = Arc::new(Provider::new(name, config)?);
         let pulse = self.pulse(name, None, config, former);
-        let deployment = Arc::new(Deployment {
-            provider: Arc::clone(&provider),
-            model: None,
-            quoted: Vec::new(),
-            price: None,
-            pulse,
-        });
+        let deployment =
+            Arc::new(Deployment { provider: Arc::clone(&provider), model: None, price: None, pulse });
         let way = |address| {
             let timeout = config.timeout.0;
             Arc::new(Model { address, deployments: vec![Arc::clone(&deployment)], timeout })
@@ -234,8 +240,10 @@ impl Table {
         };
         let found = Arc::clone(&entry.provider);
         let pulse = self.pulse(provider, Some(model.unwrap_or(alias)), &found.config, former);
-        let quoted = model.and_then(|model| serde_json::to_vec(model).ok()).unwrap_or_default();
-        Ok(Arc::new(Deployment { provider: found, model: model.map(Arc::from), quoted, price, pulse }))
+        if model.is_some_and(|model| model.is_empty() || model.chars().any(char::is_control)) {
+            return Err(Misfit::new("is no name of a model").at("model"));
+        }
+        Ok(Arc::new(Deployment { provider: found, model: model.map(Named::new), price, pulse }))
     }
 
     /// The provider for models without an alias and paths without a model.

@@ -27,10 +27,11 @@ pub use metrics::Metric;
 /// The largest body of an admin request: a configuration file is the largest thing that is sent.
 const BODY_BYTES_MAX: usize = 4 << 20;
 
-/// Checks the text of a configuration file: what is wrong, as `{file, line, column, field, what, hint}` each.
-pub type CheckConfig = Arc<dyn Fn(String) -> BoxFuture<'static, Result<(), Value>> + Send + Sync>;
+/// Checks the text of a configuration file: all that is wrong, as `{file, line, column, field, what, hint}` each.
+pub type CheckConfig = Arc<dyn Fn(String) -> BoxFuture<'static, Result<(), Vec<Value>>> + Send + Sync>;
 /// Reads the configuration file again and applies it; the fields that take effect at the next start only.
-pub type ReloadConfig = Arc<dyn Fn() -> BoxFuture<'static, Result<Vec<&'static str>, Value>> + Send + Sync>;
+pub type ReloadConfig =
+    Arc<dyn Fn() -> BoxFuture<'static, Result<Vec<&'static str>, Vec<Value>>> + Send + Sync>;
 
 /// What an operator is shown, and by what it is changed.
 pub struct Console {

@@ -42,13 +42,13 @@ async fn reload(asked: &Asked) -> Result<Value, Fault> {
             asked.session.record_change(&admin("config")?);
             Ok(json!({ "ok": true, "problems": [], "restart_needed": waiting }))
         }
-        Err(problem) => Ok(verdict(Err(problem))),
+        Err(problems) => Ok(verdict(Err(problems))),
     }
 }
 
-fn verdict(result: Result<(), Value>) -> Value {
+fn verdict(result: Result<(), Vec<Value>>) -> Value {
     match result {
         Ok(()) => json!({ "ok": true, "problems": [] }),
-        Err(problem) => json!({ "ok": false, "problems": [problem] }),
+        Err(problems) => json!({ "ok": false, "problems": problems }),
     }
 }

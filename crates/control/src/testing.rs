@@ -83,9 +83,9 @@ pub(crate) async fn start() -> Server {
         data: None,
         protocols: Vec::new(),
         check_config: Arc::new(|text| {
-            Box::pin(
-                async move { if text == "good" { Ok(()) } else { Err(json!({ "line": 1, "what": text })) } },
-            )
+            Box::pin(async move {
+                if text == "good" { Ok(()) } else { Err(vec![json!({ "line": 1, "what": text })]) }
+            })
         }),
         reload_config: Arc::new(|| Box::pin(async { Ok(vec!["listen"]) })),
     };

@@ -148,6 +148,10 @@ pub struct RouteConfig {
     /// From a topic or stream: what happens to a message that a step or target refuses. Default `refuse`.
     #[serde(default)]
     pub on_error: OnError,
+    /// What a message that a filter, or the conditions of all targets, let go is to its sender: `accept` or `refuse`.
+    /// Default `accept`.
+    #[serde(default)]
+    pub filtered: Filtered,
 }
 
 fn eight() -> u32 {
@@ -156,6 +160,17 @@ fn eight() -> u32 {
 
 fn thirty_seconds() -> Span {
     Span::secs(30)
+}
+
+/// What a message that nobody wanted is to its sender.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Filtered {
+    /// Not wanted, and nothing wrong with it: the sender is answered as if it had been taken, over MLLP with AA.
+    #[default]
+    Accept,
+    /// The sender chose the wrong place: it is refused with TL0013, and `on_error` holds; from a queue it is a dead letter.
+    Refuse,
 }
 
 /// What becomes of a message that a route cannot take.

@@ -49,6 +49,8 @@ struct Taken {
     /// How many queues stored it, and how many of those knew it already.
     queued: u32,
     known: u32,
+    /// Whether every way ended at a filter.
+    filtered: bool,
 }
 
 impl Taken {
@@ -57,6 +59,7 @@ impl Taken {
         self.live += other.live;
         self.queued += other.queued;
         self.known += other.known;
+        self.filtered |= other.filtered;
     }
 
     fn receipt(self, id: Id, routes: usize) -> Receipt {
@@ -66,6 +69,7 @@ impl Taken {
             live: self.live,
             routes: u32::try_from(routes).unwrap_or(u32::MAX),
             duplicate: self.queued > 0 && self.queued == self.known,
+            filtered: self.filtered && self.durable == 0,
         }
     }
 }
@@ -102,9 +106,11 @@ impl Hub {
         let mut fan = Fan::new(self, compiled);
         self.check_target(compiled, &envelope.address)?;
         aside(&envelope, || fan.feed(plan, &envelope, 0, None))?;
+        let filtered = fan.filtered && !fan.ended;
         let mut leaves = fan.leaves;
         leaves.push(Leaf { to: envelope.address.clone(), envelope, mailbox, rescue: None });
-        self.settle_leaves(compiled, leaves).await
+        let taken = self.settle_leaves(compiled, leaves).await?;
+        Ok(Taken { filtered, ..taken })
     }
 
     /// Sees what `route` makes of a message from a queue to the route's targets, each outlet by its own queue.
@@ -183,7 +189,7 @@ impl Hub {
             }
             _ => return Err(takes_none(to)),
         };
-        Ok(Taken { durable: 1, live: 0, queued: 1, known: u32::from(enqueued.duplicate) })
+        Ok(Taken { durable: 1, queued: 1, known: u32::from(enqueued.duplicate), ..Taken::default() })
     }
 
     async fn enqueue(
@@ -259,11 +265,15 @@ struct Fan<'a> {
     hub: &'a Hub,
     compiled: &'a Compiled,
     leaves: Vec<Leaf>,
+    /// Whether a route let it go.
+    filtered: bool,
+    /// Whether a way ended at a place, rather than at a filter, or in a fault that was forgiven.
+    ended: bool,
 }
 
 impl<'a> Fan<'a> {
     fn new(hub: &'a Hub, compiled: &'a Compiled) -> Fan<'a> {
-        Fan { hub, compiled, leaves: Vec::new() }
+        Fan { hub, compiled, leaves: Vec::new(), filtered: false, ended: false }
     }
 
     /// Runs all routes of `plan` and those that what comes out meets. `saver` is the forgiving route above them, which
@@ -287,6 +297,7 @@ impl<'a> Fan<'a> {
             };
             if let Err(fault) = self.through(route, envelope, depth, own.as_ref().or(saver)) {
                 self.leaves.truncate(mark);
+                self.ended = true;
                 if let Some((to, kept)) = self.hub.rescued(route, envelope, fault)? {
                     self.leaves.push(Leaf { to, envelope: kept, mailbox: 0, rescue: None });
                 }
@@ -302,7 +313,9 @@ impl<'a> Fan<'a> {
         depth: u32,
         saver: Option<&Arc<Saver>>,
     ) -> Result<(), Fault> {
-        for (to, next) in route.run(envelope.clone(), self.compiled.config.limits.depth)? {
+        let out = route.run(envelope.clone(), self.compiled.config.limits.depth)?;
+        self.filtered |= out.is_empty();
+        for (to, next) in out {
             self.push(to, next, depth, saver).map_err(|fault| {
                 route.count_failure();
                 fault.within(&format!("route {}", route.name))
@@ -332,6 +345,7 @@ impl<'a> Fan<'a> {
             _ => self.compiled.plan(&to),
         };
         if plan.is_empty() {
+            self.ended = true;
             self.leaves.push(Leaf { to, envelope, mailbox: 0, rescue: saver.cloned() });
             return Ok(());
         }

@@ -25,7 +25,8 @@ mod testing;
 
 pub use breaker::{Breach, Breaker, BreakerConfig};
 pub use config::{
-    AuditConfig, Config, OnError, OutletConfig, QueueConfig, RouteConfig, StreamConfig, TargetConfig,
+    AuditConfig, Config, Filtered, OnError, OutletConfig, QueueConfig, RouteConfig, StreamConfig,
+    TargetConfig,
 };
 pub use counters::{CallCounts, Counters, LATENCY_BOUNDS_US};
 pub use gauges::{Gauge, ReadGauges};

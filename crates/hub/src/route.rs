@@ -1,7 +1,7 @@
 //! A route, compiled: which addresses it listens to, its steps, its targets. Running one is pure: envelopes in, envelopes out.
 //! Delivering what comes out is the hub's; leasing from a queue is the pump's.
 
-use crate::config::{OnError, RouteConfig, TargetConfig};
+use crate::config::{Filtered, OnError, RouteConfig, TargetConfig};
 use crate::steps::{self, Condition, Flowing, Steps};
 use message::{Address, Code, Envelope, Fault, Kind, Misfit, Pattern};
 use std::path::Path;
@@ -122,6 +122,13 @@ impl Route {
             Ok(out) if out.is_empty() => self.counts.filtered.fetch_add(1, Ordering::Relaxed),
             Ok(out) => self.counts.delivered.fetch_add(out.len() as u64, Ordering::Relaxed),
         };
+        let result = result.and_then(|out| match self.config.filtered {
+            Filtered::Refuse if out.is_empty() => {
+                let detail = "no target wants this message, and the route refuses what it filters";
+                Err(Fault::new(Code::StepFailed, detail))
+            }
+            _ => Ok(out),
+        });
         result.map_err(|fault| fault.within(&format!("route {}", self.name)))
     }
 

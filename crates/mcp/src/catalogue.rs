@@ -1,9 +1,10 @@
 //! What all upstreams and our own tools offer together: merged, renamed, and found by name, URI or address.
 //! It is rebuilt whole when something changes; who may see an entry is asked at each list.
 
-use crate::json::{Fields, Object};
+use crate::json::{Fields, Object, splice};
 use crate::mirror::{self, Param};
 use crate::names;
+use crate::tasks;
 use message::{Address, Kind};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ pub(crate) struct Offer {
     pub(crate) templates: Vec<Entry>,
     /// The capabilities that it declared, in JSON.
     pub(crate) capabilities: String,
+    /// The era in which it declared them.
+    pub(crate) modern: bool,
     /// What it says of itself.
     pub(crate) instructions: Option<String>,
 }
@@ -139,8 +142,12 @@ pub(crate) struct Catalogue {
     pub(crate) readers: Vec<Arc<str>>,
     /// Names that were changed because somebody had them already.
     pub(crate) renamed: Vec<(String, String)>,
-    /// The merged capabilities, in JSON.
+    /// The merged capabilities, in JSON, without those that hold in one era only.
     pub(crate) capabilities: String,
+    /// Those for stateless clients.
+    pub(crate) stateless: String,
+    /// Those for clients with sessions of revision 2025-11-25.
+    pub(crate) seated: String,
     /// The merged instructions.
     pub(crate) instructions: Option<String>,
 }
@@ -172,7 +179,10 @@ impl Catalogue {
             Fields::parse(&part.offer.capabilities).is_ok_and(|f| f.get("resources").is_some())
         };
         all.readers = parts.iter().filter(says).map(|part| part.upstream.clone()).collect();
-        all.capabilities = capabilities(parts);
+        let shared = capabilities(parts);
+        all.stateless = extended(&shared, parts);
+        all.seated = with_tasks(&shared, parts);
+        all.capabilities = shared;
         let texts: Vec<&str> = instructions
             .into_iter()
             .chain(parts.iter().filter_map(|part| part.offer.instructions.as_deref()))
@@ -316,6 +326,35 @@ fn capabilities(parts: &[Part<'_>]) -> String {
         }
     }
     object.done()
+}
+
+/// What the gateway declares to stateless clients: the tasks extension when a stateless upstream has it.
+fn extended(shared: &str, parts: &[Part<'_>]) -> String {
+    let has = |part: &Part<'_>| part.offer.modern && tasks::declared(&part.offer.capabilities);
+    if parts.iter().any(has) {
+        let extensions = Object::new().raw(tasks::EXTENSION, "{}").done();
+        return splice(shared, &format!("\"extensions\":{extensions}"));
+    }
+    shared.to_owned()
+}
+
+/// What the gateway declares in sessions: tasks for tools when an upstream with sessions has them. The list of tasks is our own.
+fn with_tasks(shared: &str, parts: &[Part<'_>]) -> String {
+    let offers: Vec<Fields<'_>> = parts
+        .iter()
+        .filter(|part| !part.offer.modern)
+        .filter_map(|part| Fields::of(Fields::parse(&part.offer.capabilities).ok()?.get("tasks")).ok())
+        .filter(|offer| {
+            let requests = Fields::of(offer.get("requests")).unwrap_or_default();
+            Fields::of(requests.get("tools")).is_ok_and(|tools| tools.get("call").is_some())
+        })
+        .collect();
+    if offers.is_empty() {
+        return shared.to_owned();
+    }
+    let cancel = if offers.iter().any(|offer| offer.get("cancel").is_some()) { ",\"cancel\":{}" } else { "" };
+    let tasks = format!("\"tasks\":{{\"list\":{{}}{cancel},\"requests\":{{\"tools\":{{\"call\":{{}}}}}}}}");
+    splice(shared, &tasks)
 }
 
 #[cfg(test)]

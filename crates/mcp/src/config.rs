@@ -38,6 +38,10 @@ pub struct Config {
     pub parked: usize,
     /// How long such a call waits; then it is cancelled and a late retry is refused. Default `5m`.
     pub parked_for: Span,
+    /// What the ids of tasks are sealed with, as a reference; any text of 16 bytes or more. With it clients can go on asking
+    /// for their tasks after this server was started anew, or at another one with the same secret. Default a key made at
+    /// each start, so that ids from before are unknown.
+    pub task_secret: Option<Secret>,
     /// The most entries of one page of a list. Default 1,000, because most clients read the first page only.
     pub page: usize,
     /// What the server says of itself to clients (`instructions`). Default none; upstreams' instructions follow.
@@ -57,6 +61,7 @@ impl Default for Config {
             mailbox: 256,
             parked: 256,
             parked_for: Span::secs(300),
+            task_secret: None,
             page: 1_000,
             instructions: None,
         }

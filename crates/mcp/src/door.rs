@@ -8,6 +8,7 @@ use crate::gateway::Inner;
 use crate::json::quote;
 use crate::link::{Call, Failure};
 use crate::rpc;
+use crate::tasks;
 use crate::upstream::Upstream;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -64,14 +65,22 @@ async fn answer(gateway: &Arc<Inner>, session: &Session, mut request: Request) -
     call.name = (exchange.method != "completion/complete").then_some(&name);
     call.rounds.clone_from(&exchange.rounds);
     call.trace = trace.as_ref();
-    if let Some(item) = item.as_ref().filter(|item| !item.params.is_empty()) {
+    call.patient = exchange.method == "tasks/result";
+    if let Some(item) =
+        item.as_ref().filter(|item| !item.params.is_empty() && exchange.method == "tools/call")
+    {
         let arguments = std::str::from_utf8(&envelope.body).ok();
         let pairs =
             item.params.iter().filter_map(|param| Some((param.header.clone(), param.value(arguments)?)));
         call.mirror = pairs.collect();
     }
     match upstream.call(&exchange, call).await {
-        Ok(result) => Ok(Bytes::from(result)),
+        Ok(result) => {
+            let (tickets, notes) = (gateway.tickets.load(), &gateway.notes);
+            let address = &envelope.address;
+            tasks::outward(&tickets, notes, session.into(), &exchange, address, &upstream.name, result)
+                .map(Bytes::from)
+        }
         Err(Failure::Fault(fault)) => Err(fault),
         Err(Failure::Rpc(error)) => {
             let fault = Fault::new(code_of(&error), format!("upstream {}: {}", upstream.name, error.message));
@@ -113,8 +122,8 @@ fn whose(
     let (owner, rest) = address.name().split_once('/').unwrap_or((address.name(), ""));
     let owner = item.map_or(owner, |item| &item.upstream);
     let upstream = gateway.upstream(owner).ok_or_else(unknown)?;
-    let name = match (item, &exchange.uri, address.kind()) {
-        (_, Some(uri), _) => uri.clone(),
+    let name = match (item, &exchange.target, address.kind()) {
+        (_, Some(target), _) => target.clone(),
         (Some(item), None, _) => item.theirs.clone(),
         (None, None, Kind::Resource) if !rest.is_empty() => rest.to_owned(),
         _ => return Err(unknown()),
@@ -130,6 +139,7 @@ fn members(exchange: &Exchange, name: &str, body: &[u8]) -> Result<String, Fault
     let mut text = match exchange.method {
         "completion/complete" => return Ok(more.clone()),
         "resources/read" => format!("\"uri\":{}", quote(name)),
+        method if method.starts_with("tasks/") => format!("\"taskId\":{}", quote(name)),
         _ if body.is_empty() => format!("\"name\":{}", quote(name)),
         _ => {
             let mut text = String::with_capacity(body.len() + more.len() + name.len() + 40);

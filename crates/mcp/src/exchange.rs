@@ -4,6 +4,7 @@
 use crate::json::{Fields, Object};
 use crate::rpc;
 use crate::session::Session;
+use crate::tasks;
 use bytes::Bytes;
 use message::Trace;
 use parking_lot::Mutex;
@@ -63,6 +64,17 @@ pub(crate) struct Question {
 /// The client's result in JSON, or its error.
 pub(crate) type Answer = Result<String, rpc::Error>;
 
+/// What a question has to do with tasks.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Tasking {
+    /// Nothing.
+    Never,
+    /// Its answer may be a task.
+    Possible,
+    /// It is about a task, which the upstream and the client know by different ids.
+    Of { theirs: String, ours: String },
+}
+
 /// What is known of a question beside its envelope.
 pub(crate) struct Exchange {
     /// Which era the client speaks.
@@ -75,8 +87,10 @@ pub(crate) struct Exchange {
     pub(crate) rounds: String,
     /// The client's `_meta`.
     pub(crate) meta: Option<String>,
-    /// The URI that is read or completed; addresses cannot hold every URI.
-    pub(crate) uri: Option<String>,
+    /// The URI that is read or completed, as addresses cannot hold every URI; the upstream's id of the task that is asked about.
+    pub(crate) target: Option<String>,
+    /// What it has to do with tasks.
+    pub(crate) tasking: Tasking,
     /// The client's capabilities.
     pub(crate) capabilities: Arc<str>,
     /// The client's name and version, as it gave them.
@@ -108,7 +122,8 @@ impl Exchange {
             more: String::new(),
             rounds: String::new(),
             meta: None,
-            uri: None,
+            target: None,
+            tasking: Tasking::Never,
             capabilities: "{}".into(),
             client_info: None,
             principal: "".into(),
@@ -136,6 +151,10 @@ impl Exchange {
         if method == "notifications/message" && !self.wants_logs(&message) {
             return;
         }
+        let message = match &self.tasking {
+            Tasking::Of { theirs, ours } => tasks::notification(&message, theirs, ours).unwrap_or(message),
+            _ => message,
+        };
         if let Some(events) = &self.events
             && events.try_send(Event::Notify(message)).is_err()
         {
@@ -155,7 +174,13 @@ impl Exchange {
         self.asking.fetch_add(1, Ordering::Relaxed);
         let asking = Asking(&self.asking);
         let (answer, answered) = oneshot::channel();
-        let question = Question { method: method.to_owned(), params: params.map(str::to_owned), answer };
+        let params = match &self.tasking {
+            Tasking::Of { theirs, ours } => {
+                params.map(|params| tasks::related(params, theirs, ours).unwrap_or_else(|| params.to_owned()))
+            }
+            _ => params.map(str::to_owned),
+        };
+        let question = Question { method: method.to_owned(), params, answer };
         let gone = || rpc::Error::new(rpc::INTERNAL, "the client left before it answered");
         events.send(Event::Ask(question)).await.map_err(|_| gone())?;
         let answer = answered.await.map_err(|_| gone())?;

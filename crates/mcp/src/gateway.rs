@@ -7,11 +7,13 @@ use crate::exchange::Exchange;
 use crate::face::Parked;
 use crate::origin::Guard;
 use crate::session::Sessions;
-use crate::upstream::{Upstream, UpstreamStatus};
+use crate::tasks::Notes;
+use crate::ticket::Tickets;
+use crate::upstream::{Topic, Upstream, UpstreamStatus};
 use crate::{builtin, door, rpc};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use hub::{Hub, Session};
+use hub::{Gauge, Hub, Session};
 use message::{Address, Code, Fault, Kind, Misfit, Verb};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -29,7 +31,16 @@ const SWEEP: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
     List(List),
-    Resource { upstream: Arc<str>, uri: Arc<str> },
+    Resource {
+        upstream: Arc<str>,
+        uri: Arc<str>,
+    },
+    /// How a task stands now, in the upstream's words.
+    Task {
+        upstream: Arc<str>,
+        theirs: Arc<str>,
+        params: Arc<str>,
+    },
 }
 
 /// The gateway. Cloning gives another handle on the same one.
@@ -44,6 +55,8 @@ pub(crate) struct Inner {
     pub(crate) guard: ArcSwap<Guard>,
     pub(crate) sessions: Sessions,
     pub(crate) parked: Parked,
+    pub(crate) tickets: ArcSwap<Tickets>,
+    pub(crate) notes: Arc<Notes>,
     changes: broadcast::Sender<Change>,
     changing: Mutex<()>,
     /// Whether every upstream was tried once; spares the question on every call.
@@ -77,6 +90,8 @@ impl Gateway {
             guard: ArcSwap::default(),
             sessions: Sessions::new(hub.clock().clone()),
             parked: Parked::new(hub.dice()),
+            tickets: ArcSwap::from_pointee(Tickets::by_chance().ok_or_else(no_chance)?),
+            notes: Arc::default(),
             changes: broadcast::Sender::new(CHANGES),
             changing: Mutex::new(()),
             settled: AtomicBool::new(false),
@@ -86,6 +101,12 @@ impl Gateway {
         for kind in [Kind::Tool, Kind::Prompt, Kind::Resource] {
             hub.serve(kind, Arc::new(door::Door { gateway: Arc::downgrade(&gateway.0), kind }));
         }
+        let weak = Arc::downgrade(&gateway.0);
+        hub.add_gauges(Box::new(move || {
+            let Some(inner) = weak.upgrade() else { return Vec::new() };
+            let most = inner.config.load().sessions;
+            vec![Gauge::new("mcp_sessions", inner.sessions.count(), most)]
+        }));
         let weak = Arc::downgrade(&gateway.0);
         hub.tasks()
             .spawn("mcp gateway", fan_out(weak, gateway.0.changes.subscribe(), hub.tasks().draining()));
@@ -101,6 +122,13 @@ impl Gateway {
         let inner = &self.0;
         let changing = inner.changing.lock();
         let before = inner.upstreams.load_full();
+        let tickets = match &config.task_secret {
+            Some(secret) => Some(sealed_by(secret).map_err(|misfit| misfit.at("task_secret"))?),
+            None if inner.config.load().task_secret.is_some() => {
+                Some(Tickets::by_chance().ok_or_else(no_chance)?)
+            }
+            None => None,
+        };
         let mut after = BTreeMap::new();
         let mut fresh = Vec::new();
         for (name, section) in config.upstreams.iter().filter(|_| config.enabled) {
@@ -118,6 +146,9 @@ impl Gateway {
             if !after.get(name).is_some_and(|kept| Arc::ptr_eq(kept, upstream)) {
                 upstream.end();
             }
+        }
+        if let Some(tickets) = tickets {
+            inner.tickets.store(Arc::new(tickets));
         }
         inner.guard.store(Arc::new(Guard::new(&config.allowed_hosts, &config.allowed_origins)));
         inner.config.store(Arc::new(config));
@@ -182,6 +213,18 @@ impl Gateway {
         String::from_utf8(bytes.into())
             .map_err(|_| Fault::new(Code::UpstreamProtocol, "the result is no UTF-8"))
     }
+}
+
+fn no_chance() -> Misfit {
+    Misfit::new("the operating system gives no random numbers")
+}
+
+fn sealed_by(secret: &access::Secret) -> Result<Tickets, Misfit> {
+    let text = secret.reveal()?;
+    if text.len() < 16 {
+        return Err(Misfit::new("the secret must have 16 bytes or more"));
+    }
+    Tickets::new(text.as_bytes()).ok_or_else(|| Misfit::new("the secret cannot be a key"))
 }
 
 impl Inner {
@@ -253,6 +296,7 @@ impl Inner {
     /// Ends what hangs on a client's session.
     pub(crate) async fn farewell(&self, session: &crate::session::Session) {
         self.sessions.close(session);
+        self.notes.forget(session);
         let upstreams = self.upstreams.load_full();
         for upstream in upstreams.values() {
             upstream.leave(session);
@@ -260,7 +304,7 @@ impl Inner {
         for uri in session.take_subscriptions() {
             let reader = self.catalogue.load().reader(&uri).and_then(|name| self.upstream(&name));
             if let Some(upstream) = reader {
-                upstream.unwatch(&uri).await;
+                upstream.unwatch(&Topic::Resource(uri)).await;
             }
         }
     }
@@ -315,7 +359,8 @@ async fn fan_out(
                         session
                             .post_once(rpc::notification("notifications/resources/updated", Some(&params)));
                     }
-                    Change::Resource { .. } => {}
+                    // Sessions hear of tasks elsewhere: the extension is of the stateless revision.
+                    Change::Resource { .. } | Change::Task { .. } => {}
                 }
             }
         }

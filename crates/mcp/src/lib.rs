@@ -16,6 +16,8 @@ mod origin;
 mod rpc;
 mod session;
 mod sse;
+mod tasks;
+mod ticket;
 mod upstream;
 
 pub use config::{BuiltIn, Config, Upstream as UpstreamConfig, schema};

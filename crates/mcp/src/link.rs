@@ -8,13 +8,15 @@ mod web;
 pub(crate) use child::{Child, Program};
 pub(crate) use web::{Seat, Web, session_lost};
 
-use crate::exchange::{Answer, Exchange};
+use crate::exchange::{Answer, Exchange, Tasking};
 use crate::rpc;
 use crate::session::Session;
+use crate::tasks::Notes;
 use bytes::Bytes;
 use message::{Fault, Trace};
 use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 /// One request to an upstream.
 pub(crate) struct Call<'a> {
@@ -28,7 +30,12 @@ pub(crate) struct Call<'a> {
     /// The members that only a stateless upstream understands (`inputResponses`, `requestState`).
     pub(crate) rounds: String,
     pub(crate) trace: Option<&'a Trace>,
+    /// Whether the upstream may be silent for as long as the whole call may take.
+    pub(crate) patient: bool,
 }
+
+/// How long a call may take in all, questions to the client included.
+pub(crate) const WHOLE: Duration = Duration::from_secs(600);
 
 impl<'a> Call<'a> {
     /// A call with these members and nothing else.
@@ -40,7 +47,13 @@ impl<'a> Call<'a> {
             members: members.into(),
             rounds: String::new(),
             trace: None,
+            patient: false,
         }
+    }
+
+    /// How long its upstream may be silent that is otherwise given this long.
+    pub(crate) fn wait(&self, usual: Duration) -> Duration {
+        if self.patient { usual.max(WHOLE) } else { usual }
     }
 
     /// `params` with that `_meta`.
@@ -119,6 +132,13 @@ impl Attribution {
         self.0.lock().is_empty()
     }
 
+    /// The call under way that waits for that task.
+    pub(crate) fn about(&self, task: &str) -> Option<Arc<Exchange>> {
+        let is_about =
+            |call: &Arc<Exchange>| matches!(&call.tasking, Tasking::Of { theirs, .. } if theirs == task);
+        self.0.lock().iter().filter_map(Weak::upgrade).find(is_about)
+    }
+
     /// The only call under way; of several of one principal, the only one whose client is not being asked already.
     pub(crate) fn sole(&self) -> Option<Arc<Exchange>> {
         let calls: Vec<Arc<Exchange>> = self.0.lock().iter().filter_map(Weak::upgrade).collect();
@@ -154,8 +174,10 @@ pub(crate) enum Standing {
     Changed(crate::catalogue::List),
     /// A resource changed.
     Updated(String),
-    /// The stream stands now; what changed before it did was not heard.
-    Opened,
+    /// A task stands otherwise now: the upstream's id, and the whole parameters.
+    Task { theirs: String, params: String },
+    /// The stream stands now, for what is named; what changed before it did was not heard.
+    Opened { accepted: String },
     /// Anything else, which is somebody's if it can be said whose.
     Other,
 }
@@ -164,10 +186,19 @@ pub(crate) enum Standing {
 pub(crate) fn standing(method: &str, params: Option<&str>) -> Standing {
     use crate::catalogue::List;
     match method {
-        "notifications/subscriptions/acknowledged" => Standing::Opened,
+        "notifications/subscriptions/acknowledged" => {
+            let fields = crate::json::Fields::of(params).unwrap_or_default();
+            Standing::Opened { accepted: fields.get("notifications").unwrap_or("{}").to_owned() }
+        }
         "notifications/tools/list_changed" => Standing::Changed(List::Tools),
         "notifications/prompts/list_changed" => Standing::Changed(List::Prompts),
         "notifications/resources/list_changed" => Standing::Changed(List::Resources),
+        crate::tasks::UPDATE => params
+            .and_then(|params| Some((crate::json::Fields::parse(params).ok()?.string("taskId")?, params)))
+            .map_or(Standing::Other, |(theirs, params)| Standing::Task {
+                theirs: theirs.into_owned(),
+                params: params.to_owned(),
+            }),
         "notifications/resources/updated" => crate::json::Fields::of(params)
             .ok()
             .and_then(|fields| fields.string("uri"))
@@ -179,25 +210,53 @@ pub(crate) fn standing(method: &str, params: Option<&str>) -> Standing {
 /// Hears what changed: a list, or the resource of that URI.
 pub(crate) type Ear = Arc<dyn Fn(Standing) + Send + Sync>;
 
-/// Answers a question that an upstream put outside a call's own stream.
-pub(crate) async fn reply_to(
-    method: &str,
-    params: Option<&str>,
-    sole: Option<Arc<Exchange>>,
-    owner: Option<Arc<Session>>,
-) -> Answer {
-    match (method, sole, owner) {
-        ("ping", _, _) => Ok("{}".into()),
-        (_, Some(exchange), _) if crate::exchange::capability_for(method).is_some() => {
-            exchange.ask(method, params).await
+/// Who is meant by a question that an upstream put outside a call's own stream.
+pub(crate) enum Asked {
+    /// The client of this call.
+    Call(Arc<Exchange>),
+    /// The client of this session; with the parameters as it shall see them where they differ.
+    Session(Arc<Session>, Option<String>),
+    /// Nobody can be told.
+    Nobody,
+}
+
+impl Asked {
+    /// A question that names a task goes to whoever waits for the task's result, or else to the session that made the task;
+    /// any other to the only call under way, or else to whom the connection belongs.
+    pub(crate) fn whom(
+        notes: &Notes,
+        upstream: &Arc<str>,
+        running: &Attribution,
+        (method, params): (&str, Option<&str>),
+        owner: Option<Arc<Session>>,
+    ) -> Asked {
+        if let Some(task) = crate::tasks::asked_for(params) {
+            let session = |(session, params)| Asked::Session(session, Some(params));
+            return match running.about(&task) {
+                Some(exchange) => Asked::Call(exchange),
+                None => notes.asked(upstream, params).map_or(Asked::Nobody, session),
+            };
         }
-        (_, _, Some(session)) => session.ask(method, params).await,
-        ("roots/list", None, None) => Ok(r#"{"roots":[]}"#.into()),
-        _ => {
-            let why = format!(
-                "{method}: it cannot be said which client is meant, as not exactly one call is under way"
-            );
-            Err(rpc::Error::new(rpc::METHOD_NOT_FOUND, why))
+        match (running.sole(), owner) {
+            (Some(exchange), _) if crate::exchange::capability_for(method).is_some() => Asked::Call(exchange),
+            (_, Some(session)) => Asked::Session(session, None),
+            _ => Asked::Nobody,
+        }
+    }
+
+    /// Asks them.
+    pub(crate) async fn answer(self, method: &str, params: Option<&str>) -> Answer {
+        match self {
+            _ if method == "ping" => Ok("{}".into()),
+            Asked::Call(exchange) => exchange.ask(method, params).await,
+            Asked::Session(session, theirs) => session.ask(method, theirs.as_deref().or(params)).await,
+            Asked::Nobody if method == "roots/list" => Ok(r#"{"roots":[]}"#.into()),
+            Asked::Nobody => {
+                let why = format!(
+                    "{method}: it cannot be said which client is meant, as not exactly one call is under way"
+                );
+                Err(rpc::Error::new(rpc::METHOD_NOT_FOUND, why))
+            }
         }
     }
 }

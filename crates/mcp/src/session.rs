@@ -14,8 +14,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
+/// How long a client may take to answer a question that belongs to no call.
+const ASKED: Duration = Duration::from_secs(600);
 /// The most questions that one session has open at its client.
 const QUESTIONS: usize = 64;
+
+/// The most tasks that one session remembers; then the oldest is forgotten.
+const TASKS: usize = 256;
+
+/// A task of an upstream: its name and its id.
+type TaskKey = (Arc<str>, String);
 
 /// One session. Its id is 192 bits of chance in base64url, all visible ASCII.
 pub(crate) struct Session {
@@ -32,6 +40,7 @@ pub(crate) struct Session {
     questions: Mutex<HashMap<String, oneshot::Sender<Answer>>>,
     running: Mutex<HashMap<String, CancellationToken>>,
     subscribed: Mutex<HashSet<String>>,
+    tasks: Mutex<VecDeque<(TaskKey, String)>>,
     mail: Mutex<VecDeque<Bytes>>,
     mail_max: usize,
     arrived: Notify,
@@ -64,6 +73,7 @@ impl Session {
             questions: Mutex::new(HashMap::new()),
             running: Mutex::new(HashMap::new()),
             subscribed: Mutex::new(HashSet::new()),
+            tasks: Mutex::new(VecDeque::new()),
             mail: Mutex::new(VecDeque::new()),
             mail_max: opening.mailbox,
             arrived: Notify::new(),
@@ -127,7 +137,9 @@ impl Session {
         let (sender, receiver) = oneshot::channel();
         let id = self.question(sender)?;
         self.post(rpc::request(&id, method, params));
+        let late = || rpc::Error::new(rpc::INTERNAL, "the client did not answer in time");
         tokio::select! {
+            () = tokio::time::sleep(ASKED) => Err(late()),
             answer = receiver => answer.unwrap_or_else(|_| Err(rpc::Error::new(rpc::INTERNAL, "the question was dropped"))),
             () = self.gone.cancelled() => Err(rpc::Error::new(rpc::INTERNAL, "the session ended")),
         }
@@ -164,6 +176,23 @@ impl Session {
     /// Takes all interests, to end them.
     pub(crate) fn take_subscriptions(&self) -> Vec<String> {
         self.subscribed.lock().drain().collect()
+    }
+
+    /// Remembers a task that was made here by our id; the one that is forgotten for it.
+    pub(crate) fn remember_task(&self, task: TaskKey, ours: String) -> Option<TaskKey> {
+        let mut tasks = self.tasks.lock();
+        tasks.push_back((task, ours));
+        if tasks.len() > TASKS { tasks.pop_front().map(|(task, _)| task) } else { None }
+    }
+
+    /// Our ids of the tasks that were made here, oldest first.
+    pub(crate) fn tasks(&self) -> Vec<String> {
+        self.tasks.lock().iter().map(|(_, ours)| ours.clone()).collect()
+    }
+
+    /// Takes all tasks, to forget them.
+    pub(crate) fn take_tasks(&self) -> VecDeque<(TaskKey, String)> {
+        std::mem::take(&mut *self.tasks.lock())
     }
 
     /// Puts a message for the standing stream; the oldest is dropped when the client does not read.

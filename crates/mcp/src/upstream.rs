@@ -6,6 +6,7 @@ mod watch;
 mod way;
 
 pub(crate) use keep::Phase;
+pub(crate) use watch::Topic;
 
 use crate::catalogue::Offer;
 use crate::config;
@@ -74,7 +75,7 @@ pub(crate) struct Upstream {
     /// Cancelled when the first attempt to connect has ended, one way or the other.
     pub(crate) tried: CancellationToken,
     seats: Mutex<HashMap<String, Arc<OnceCell<Arc<Seat>>>>>,
-    watched: Mutex<HashMap<String, watch::Watched>>,
+    watched: Mutex<HashMap<Topic, watch::Watched>>,
     nudge: Notify,
     pub(crate) stop: CancellationToken,
 }
@@ -105,9 +106,12 @@ impl Upstream {
         hub: &Hub,
         gateway: Weak<Inner>,
     ) -> Result<Upstream, Misfit> {
+        let notes = gateway.upgrade().map(|gateway| gateway.notes.clone()).unwrap_or_default();
         let most = usize::try_from(config.message.0).unwrap_or(usize::MAX);
         let reach = match (&config.url, &config.command) {
             (Some(url), _) => Reach::Web(Arc::new(Web {
+                name: name.into(),
+                notes: notes.clone(),
                 client: hub.client().clone(),
                 tasks: hub.tasks().clone(),
                 url: url.parse().map_err(|_| Misfit::new(format!("the url {url:?} is no URL")).at("url"))?,
@@ -124,6 +128,7 @@ impl Upstream {
                     env.insert(key.clone(), value.to_string());
                 }
                 let program = Program {
+                    notes,
                     command: command.clone().unwrap_or_default(),
                     args: config.args.clone(),
                     env,

@@ -15,4 +15,6 @@ pub struct Receipt {
     pub routes: u32,
     /// Whether every queue that it went to knew its id already, so that nothing new was stored.
     pub duplicate: bool,
+    /// Whether it is kept nowhere because it is not wanted: every way that it took ended at a filter of a route.
+    pub filtered: bool,
 }

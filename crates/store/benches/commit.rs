@@ -30,21 +30,20 @@ fn main() -> Result<(), Failure> {
     let dir = words.first().map_or_else(std::env::temp_dir, PathBuf::from).join("store-bench-commit");
     let records: u64 = words.get(1).map_or(Ok(150_000), |word| word.parse())?;
     let rounds: usize = words.get(2).map_or(Ok(5), |word| word.parse())?;
-    let threads: usize = words.get(3).map_or(Ok(2), |word| word.parse())?;
+    let threads: u64 = words.get(3).map_or(Ok(2), |word| word.parse())?;
     let mut out = std::io::stdout();
     if dir.exists() {
         fs::remove_dir_all(&dir)?;
     }
     fs::create_dir_all(&dir)?;
 
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).build()?;
     let engine = Embedded::open(dir.join("store"), Options::default())?;
     let log = engine.log("bench")?;
     // The life of a queue: what was consumed is trimmed, and segments are used again.
-    through_the_log(&runtime, &engine, &log, records)?;
+    through_the_log(&engine, &log, records, threads)?;
     let (mut cpu, mut throughput) = (Vec::new(), Vec::new());
     for round in 0..rounds {
-        let ours = through_the_log(&runtime, &engine, &log, records)?;
+        let ours = through_the_log(&engine, &log, records, threads)?;
         let plain = plain_file(&dir.join("plain"), records, ours.records_per_commit)?;
         cpu.push(ours.cpu_us_per_record / plain.cpu_us_per_record);
         throughput.push(ours.records_per_second / plain.records_per_second);
@@ -69,21 +68,39 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
+/// The producers live as connections of the server do: on a runtime of their own for each thread.
 fn through_the_log(
-    runtime: &tokio::runtime::Runtime,
     engine: &Embedded,
     log: &Arc<dyn Log>,
     records: u64,
+    threads: u64,
 ) -> Result<Cost, Failure> {
-    let payload = payload();
     let commits = engine.health().commits;
     let meter = Meter::start()?;
+    let threads: Vec<_> = (0..threads)
+        .map(|number| {
+            let log = log.clone();
+            let producers = (number..PRODUCERS).step_by(usize::try_from(threads).unwrap_or(1)).count();
+            std::thread::spawn(move || produce(&log, producers, records / PRODUCERS))
+        })
+        .collect();
+    for thread in threads {
+        thread.join().map_err(|_| "a producer panicked")??;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+    let batch = records as f64 / (engine.health().commits - commits) as f64;
+    meter.stop(records, batch)
+}
+
+fn produce(log: &Arc<dyn Log>, producers: usize, each: u64) -> Result<(), Failure> {
+    let payload = payload();
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(async {
-        let mut producers = tokio::task::JoinSet::new();
-        for _ in 0..PRODUCERS {
+        let mut all = tokio::task::JoinSet::new();
+        for _ in 0..producers {
             let (log, payload) = (log.clone(), payload.clone());
-            producers.spawn(async move {
-                for _ in 0..records / PRODUCERS {
+            all.spawn(async move {
+                for _ in 0..each {
                     let range = log.append(vec![payload.clone()]).await?;
                     if range.start % 4096 == 0 {
                         log.trim(range.start)?;
@@ -92,14 +109,11 @@ fn through_the_log(
                 Ok::<(), store::Error>(())
             });
         }
-        while let Some(joined) = producers.join_next().await {
+        while let Some(joined) = all.join_next().await {
             joined??;
         }
-        Ok::<(), Failure>(())
-    })?;
-    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-    let batch = records as f64 / (engine.health().commits - commits) as f64;
-    meter.stop(records, batch)
+        Ok(())
+    })
 }
 
 fn plain_file(path: &Path, records: u64, batch: f64) -> Result<Cost, Failure> {

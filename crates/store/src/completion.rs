@@ -11,7 +11,11 @@ use std::thread::Thread;
 
 use parking_lot::Mutex;
 
+mod crew;
+
 use crate::Error;
+use crew::Crew;
+pub(crate) use crew::{Muster, PATIENCE};
 
 /// Resolves to the offsets that an append was given, once its records are durable.
 pub type Appending = Completion<Range<u64>>;
@@ -39,31 +43,8 @@ struct Slot<T>(Mutex<State<T>>);
 struct State<T> {
     result: Option<Result<T, Error>>,
     waker: Option<Waker>,
-    company: Option<Company>,
-}
-
-/// Those who were answered together, and are to be woken together.
-///
-/// To wake a task from a foreign thread costs a lock and often a switch of threads; a task that wakes its neighbours
-/// on its own thread pays neither. So the writer of a log wakes one, the leader, who wakes the rest when it runs or is
-/// dropped. Should it do neither, the writer does it later: nobody hangs on another one's task.
-#[derive(Clone, Default)]
-pub(crate) struct Company(Arc<Mutex<Vec<Waker>>>);
-
-impl Company {
-    pub(crate) fn new(wakers: Vec<Waker>) -> Company {
-        Company(Arc::new(Mutex::new(wakers)))
-    }
-
-    /// Wakes all who are left.
-    pub(crate) fn wake_all(&self) {
-        let wakers = std::mem::take(&mut *self.0.lock());
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
-    pub(crate) fn is_awake(&self) -> bool {
-        self.0.lock().is_empty()
-    }
+    /// Those who wait on the thread that polled last.
+    crew: Option<Arc<Crew>>,
 }
 
 impl<T> Completion<T> {
@@ -74,7 +55,7 @@ impl<T> Completion<T> {
 
     /// A completion, and the promise that decides it.
     pub fn promised() -> (Promise<T>, Completion<T>) {
-        let slot = Arc::new(Slot(Mutex::new(State { result: None, waker: None, company: None })));
+        let slot = Arc::new(Slot(Mutex::new(State { result: None, waker: None, crew: None })));
         (Promise(Some(slot.clone())), Completion(Inner::Promised(slot)))
     }
 
@@ -107,43 +88,37 @@ impl<T> Completion<T> {
 
 impl<T> Promise<T> {
     /// Answers.
-    pub fn keep(self, result: Result<T, Error>) {
-        if let Some(waker) = self.keep_quietly(result) {
+    pub fn keep(mut self, result: Result<T, Error>) {
+        self.answer(result);
+    }
+
+    /// Answers, and leaves it to `muster` to wake whoever waits.
+    pub(crate) fn keep_later(mut self, result: Result<T, Error>, muster: &mut Muster) {
+        if let Some(slot) = self.0.take() {
+            let mut state = slot.0.lock();
+            state.result = Some(result);
+            if let Some(waker) = state.waker.take() {
+                muster.add(state.crew.as_ref(), waker);
+            }
+        }
+    }
+
+    fn answer(&mut self, result: Result<T, Error>) {
+        let Some(slot) = self.0.take() else { return };
+        let waker = {
+            let mut state = slot.0.lock();
+            state.result = Some(result);
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
             waker.wake();
         }
-    }
-
-    /// Answers, and leaves it to the caller to wake whoever waits.
-    #[must_use = "somebody has to wake whoever waits"]
-    pub(crate) fn keep_quietly(mut self, result: Result<T, Error>) -> Option<Waker> {
-        self.answer(result, None)
-    }
-
-    /// Answers and wakes whoever waits, who is to wake the company. When nobody waits here, all are woken now.
-    pub(crate) fn lead(mut self, result: Result<T, Error>, company: &Company) {
-        match self.answer(result, Some(company)) {
-            Some(waker) => waker.wake(),
-            None => company.wake_all(),
-        }
-    }
-
-    fn answer(&mut self, result: Result<T, Error>, company: Option<&Company>) -> Option<Waker> {
-        let slot = self.0.take()?;
-        let mut state = slot.0.lock();
-        state.result = Some(result);
-        let waker = state.waker.take();
-        if waker.is_some() {
-            state.company = company.cloned();
-        }
-        waker
     }
 }
 
 impl<T> Drop for Promise<T> {
     fn drop(&mut self) {
-        if let Some(waker) = self.answer(Err(Error::Closed), None) {
-            waker.wake();
-        }
+        self.answer(Err(Error::Closed));
     }
 }
 
@@ -152,10 +127,10 @@ impl<T> Slot<T> {
         let mut state = self.0.lock();
         match state.result.take() {
             Some(result) => {
-                let company = state.company.take();
+                let crew = state.crew.take();
                 drop(state);
-                if let Some(company) = company {
-                    company.wake_all();
+                if let Some(crew) = crew {
+                    crew.gather();
                 }
                 Poll::Ready(result)
             }
@@ -163,6 +138,9 @@ impl<T> Slot<T> {
                 match &mut state.waker {
                     Some(waker) => waker.clone_from(context.waker()),
                     None => state.waker = Some(context.waker().clone()),
+                }
+                if !state.crew.as_ref().is_some_and(|crew| crew.is_here()) {
+                    state.crew = Crew::here();
                 }
                 Poll::Pending
             }
@@ -188,9 +166,13 @@ impl<T> Future for Completion<T> {
 impl<T> Drop for Completion<T> {
     fn drop(&mut self) {
         if let Inner::Promised(slot) = &self.0 {
-            let company = slot.0.lock().company.take();
-            if let Some(company) = company {
-                company.wake_all();
+            // Perhaps it was woken to wake the others.
+            let crew = {
+                let mut state = slot.0.lock();
+                if state.result.is_some() { state.crew.take() } else { None }
+            };
+            if let Some(crew) = crew {
+                crew.gather();
             }
         }
     }

@@ -13,6 +13,7 @@ mod core;
 mod format;
 mod lane;
 mod lock;
+mod pages;
 mod pool;
 mod read;
 mod recover;

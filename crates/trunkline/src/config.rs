@@ -6,5 +6,6 @@ mod load;
 pub mod reference;
 
 pub use document::{Document, Problem};
+pub(crate) use document::{Mended, STAND_IN, missing_field};
 pub(crate) use load::{Log, LogFormat};
-pub use load::{Program, Settings, check, load, parse};
+pub use load::{Program, Settings, base, load, parse, take_apart};

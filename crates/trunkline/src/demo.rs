@@ -1,7 +1,6 @@
 //! `trunkline demo`: the example configuration with traffic of its own, and what to do next as lines to copy.
 //! Nothing in the server knows that it is a demo: the traffic comes in through sessions like any other.
 
-use crate::config::load;
 use crate::{logging, reload, serve};
 use anyhow::{Context, Result, anyhow};
 use hub::{Hub, Origin, Session};
@@ -44,7 +43,7 @@ async fn run_in(folder: &Path, listen: Option<SocketAddr>, temporary: bool) -> R
     let listen = listen.map(chosen).transpose()?;
     let key = prepare(folder, listen.unwrap_or(LISTEN))?;
     let file = folder.join("trunkline.yaml");
-    let (document, mut settings) = load(&file).map_err(|problem| anyhow!("{problem}"))?;
+    let (document, mut settings) = crate::check::settings(&file).map_err(|problem| anyhow!("{problem}"))?;
     settings.program.listen = listen.unwrap_or(settings.program.listen);
     logging::start(&settings.program.log);
     let stopping = serve::stopping()?;

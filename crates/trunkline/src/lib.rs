@@ -1,6 +1,7 @@
 //! The program as a library, so that tests and chores can reach its parts: configuration, composition, command line.
 //! It holds no logic of its own: what a message meets on its way is in the crates below.
 
+pub mod check;
 pub mod cli;
 pub mod config;
 mod demo;

@@ -1,7 +1,8 @@
 //! Reload: when the configuration file changes, it is checked whole and applied; a bad one changes nothing.
 //! The file is looked at once a second and compared by its hash, which holds on every file system; SIGHUP looks at once.
 
-use crate::config::{Problem, Program, load, parse};
+use crate::check;
+use crate::config::{Problem, Program, base, parse};
 use crate::serve::{Inlets, Running, section};
 use hub::Hub;
 use message::Misfit;
@@ -32,9 +33,12 @@ pub(crate) struct Parts {
 
 impl Parts {
     /// Reads the file again, checks every section, and only then applies them. The fields that wait for the next start.
-    async fn apply(&self, file: &Path) -> Result<Vec<&'static str>, Box<Problem>> {
-        let (document, settings) = load(file)?;
-        crate::serve::check(&document, &settings).await?;
+    async fn apply(&self, file: &Path) -> Result<Vec<&'static str>, Vec<Problem>> {
+        let problems = check::file(file).await;
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let (document, settings) = check::settings(file).map_err(|problem| vec![*problem])?;
         let mut waiting = changed(&self.program, &settings.program);
         if section(&settings, "http") != self.http {
             waiting.push("protocols.http");
@@ -45,7 +49,7 @@ impl Parts {
                 "this field takes effect at the next start; the rest of the file applies now"
             );
         }
-        let point = |misfit: Misfit| document.locate(&misfit);
+        let point = |misfit: Misfit| vec![*document.locate(&misfit)];
         self.hub.apply(settings.hub.clone()).await.map_err(point)?;
         for (name, inlet) in self.inlets.iter() {
             inlet
@@ -63,9 +67,11 @@ impl Parts {
         Arc::new(move |text| {
             let file = file.clone();
             Box::pin(async move {
-                let (document, settings) =
-                    parse(&file, &text, std::env::vars()).map_err(|found| as_json(&found))?;
-                crate::serve::check(&document, &settings).await.map_err(|found| as_json(&found))
+                let problems = match parse(&file, &text, std::env::vars()) {
+                    Ok(document) => check::document_of(document, &base(&file)).await,
+                    Err(problem) => vec![*problem],
+                };
+                if problems.is_empty() { Ok(()) } else { Err(as_json(&problems)) }
             })
         })
     }
@@ -78,7 +84,7 @@ impl Parts {
             Box::pin(async move {
                 let Some(file) = &parts.file else {
                     let problem = Problem::whole(Path::new("-"), "the program was started without a file");
-                    return Err(as_json(&problem));
+                    return Err(as_json(&[*problem]));
                 };
                 parts.apply(file).await.map_err(|found| as_json(&found))
             })
@@ -101,7 +107,11 @@ fn changed(old: &Program, new: &Program) -> Vec<&'static str> {
     fields.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
 }
 
-fn as_json(problem: &Problem) -> Value {
+fn as_json(problems: &[Problem]) -> Vec<Value> {
+    problems.iter().map(problem_as_json).collect()
+}
+
+fn problem_as_json(problem: &Problem) -> Value {
     json!({
         "file": problem.file.display().to_string(), "line": problem.line, "column": problem.column,
         "field": problem.field, "what": problem.what, "hint": problem.hint, "text": problem.to_string(),
@@ -131,8 +141,10 @@ pub(crate) fn watch(running: &Arc<Running>, file: &Path) {
             last = now;
             match running.parts.apply(&file).await {
                 Ok(_) => tracing::info!(config = %file.display(), "configuration applied"),
-                Err(problem) => {
-                    tracing::error!(code = "TL0012", %problem, "configuration refused; the former one stays in force");
+                Err(problems) => {
+                    for problem in &problems {
+                        tracing::error!(code = "TL0012", %problem, "configuration refused; the former one stays in force");
+                    }
                 }
             }
         }

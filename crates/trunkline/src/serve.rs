@@ -1,7 +1,7 @@
 //! Composition: builds the floors from below, opens the doors, waits, drains. What the parts do is theirs.
 
-use crate::config::{Document, Problem, Settings, load};
-use crate::{logging, reload};
+use crate::config::{Document, Settings};
+use crate::{check, logging, reload};
 use anyhow::{Context, Result, anyhow};
 use broker::Broker;
 use hub::{Hub, Inlet, OutletKind, Parts, Protocol};
@@ -46,12 +46,21 @@ pub struct Running {
 
 /// Runs the server with a configuration file until it is told to stop.
 pub async fn run(file: &Path) -> Result<()> {
-    let (document, settings) =
-        load(file).map_err(|problem| anyhow!("{problem}\n  more: trunkline explain TL0012"))?;
+    let (document, settings) = match check::settings(file) {
+        Ok(read) => read,
+        Err(_) => return Err(anyhow!("{}", check::report(&check::file(file).await))),
+    };
     logging::start(&settings.program.log);
     let stopping = stopping()?;
     let nobody = settings.hub.access.keys.is_empty() && !settings.hub.access.trust_loopback;
-    let running = Arc::new(start(&document, settings, Some(file)).await?);
+    let running = match start(&document, settings, Some(file)).await {
+        Ok(running) => Arc::new(running),
+        // What is wrong with the file is said whole; anything else, such as a port that is taken, as it is.
+        Err(error) => match check::file(file).await {
+            problems if problems.is_empty() => return Err(error),
+            problems => return Err(anyhow!("{}", check::report(&problems))),
+        },
+    };
     reload::watch(&running, file);
     if nobody {
         tracing::warn!(config = %file.display(), "nobody can get in: the configuration has no keys, see access.keys");
@@ -215,7 +224,7 @@ pub(crate) fn section(settings: &Settings, name: &str) -> Value {
         .unwrap_or(Value::Object(Map::new()))
 }
 
-fn open_inlets(hub: &Hub, settings: &Settings) -> Result<Inlets, Misfit> {
+pub(crate) fn open_inlets(hub: &Hub, settings: &Settings) -> Result<Inlets, Misfit> {
     let mut inlets = BTreeMap::new();
     for protocol in protocols() {
         let inlet = (protocol.open)(hub, section(settings, protocol.name));
@@ -289,39 +298,6 @@ fn http_sniffer(routes: Arc<Routes>, tasks: Tasks, settings: Arc<net::http::Sett
         Box::pin(net::http::serve(conn, Arc::clone(&routes), Arc::clone(&settings), tasks.clone()))
     });
     Sniffer { name: "http", sniff: net::http::sniff, serve }
-}
-
-/// Checks a configuration as far as that goes without opening doors or data: every section by its own part.
-pub async fn check(document: &Document, settings: &Settings) -> Result<(), Box<Problem>> {
-    let point = |misfit: Misfit| document.locate(&misfit);
-    check_protocols(settings).map_err(point)?;
-    if let Some(files) = &settings.program.tls {
-        let loaded = net::tls::Server::load(files.clone());
-        loaded.map_err(|fault| point(Misfit::new(fault.detail()).at("tls")))?;
-    }
-    let hub = scratch(settings).await.map_err(point)?;
-    hub.check(&settings.hub).map_err(point)?;
-    open_inlets(&hub, settings).map_err(point)?;
-    settings.mcp.check().map_err(|misfit| point(misfit.at("mcp")))?;
-    ai::Gateway::check(&settings.models).map_err(|misfit| point(misfit.at("models")))
-}
-
-/// A hub over nothing, only for checking: its store is in memory and its doors stay shut.
-async fn scratch(settings: &Settings) -> Result<Hub, Misfit> {
-    let (clock, dice, tasks) = (Clock::system(), Dice::from_system(), Tasks::new());
-    let engine: Arc<dyn Engine> = Arc::new(store::Memory::new(store::Faults::none()));
-    let broker = Broker::open(
-        Arc::clone(&engine),
-        broker::Settings::default(),
-        clock.clone(),
-        dice.clone(),
-        tasks.clone(),
-    );
-    let broker = broker.await.map_err(|fault| Misfit::new(fault.to_string()))?;
-    let egress = net::Settings { egress: settings.program.egress.clone(), ..net::Settings::default() };
-    let client = Client::new(egress, &tasks, clock.clone(), Arc::default());
-    let client = client.map_err(|fault| Misfit::new(fault.detail()).at("egress"))?;
-    Hub::new(Parts { broker, engine, client, tasks, clock, dice, outlet_kinds: outlet_kinds() })
 }
 
 /// Listens for Ctrl-C and SIGTERM from now on; what it returns resolves when the process is asked to stop. Called before

@@ -1,7 +1,7 @@
 //! Taking a body in: whole when it is small, else its beginning and the rest as it arrives, counted and watched.
 //! Nothing is written to disk.
 
-use crate::scan::Guard;
+use crate::scan::{Guard, NO_JSON};
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use message::{Code, Fault};
@@ -18,38 +18,84 @@ pub(super) enum Intake {
 }
 
 impl Intake {
-    /// What is here.
-    pub(super) fn seen(&self) -> &[u8] {
-        match self {
-            Intake::Whole(bytes) | Intake::Arriving(bytes, _) => bytes,
-        }
-    }
-
     pub(super) fn is_whole(&self) -> bool {
         matches!(self, Intake::Whole(_))
     }
 }
 
-/// Reads a body until its end or until `limit` bytes are here.
-pub(super) async fn read(body: Body, limit: usize) -> Result<Intake, Fault> {
+/// How much of a body is held while its model is looked for.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    /// A body of at most so many bytes is taken whole.
+    pub(super) whole: usize,
+    /// A form is held up to so many bytes until its model has come.
+    pub(super) form: usize,
+}
+
+/// Reads a body until its end, or until there is no room or no need for more. `guard` sees what is here.
+///
+/// # Errors
+/// What the body or the guard says; [`Code::TooLarge`] for a form whose model has not come by then.
+pub(super) async fn read(body: Body, room: Room, guard: &mut Guard) -> Result<Intake, Fault> {
     let mut body = match body.at_hand() {
-        Ok(bytes) => return Ok(Intake::Whole(bytes)),
+        Ok(bytes) => return whole(bytes, room, guard),
         Err(body) => body,
     };
-    let Some(first) = body.next().await.transpose()? else { return Ok(Intake::Whole(Bytes::new())) };
-    if http_body::Body::is_end_stream(&body) && first.len() <= limit {
-        return Ok(Intake::Whole(first));
+    let Some(first) = body.next().await.transpose()? else { return whole(Bytes::new(), room, guard) };
+    if http_body::Body::is_end_stream(&body) {
+        return whole(first, room, guard);
     }
-    let announced = usize::try_from(http_body::Body::size_hint(&body).lower()).unwrap_or(limit).min(limit);
-    let mut seen = BytesMut::with_capacity(first.len() + announced);
+    let announced = usize::try_from(http_body::Body::size_hint(&body).lower()).unwrap_or(room.whole);
+    let mut seen = BytesMut::with_capacity(first.len() + announced.min(room.whole));
     seen.extend_from_slice(&first);
-    while seen.len() <= limit {
+    let mut looked = 0;
+    loop {
+        if seen.len() > room.whole {
+            guard.feed(seen.get(looked..).unwrap_or_default())?;
+            looked = seen.len();
+            if !guard.is_form() || guard.has_form_model() {
+                return Ok(Intake::Arriving(seen.freeze(), body));
+            }
+            if seen.len() > room.form {
+                let what = format!(
+                    "no part \"model\" stands within the first {} bytes of the form (models.form_bytes); put it before the files",
+                    room.form
+                );
+                return Err(Fault::new(Code::TooLarge, what));
+            }
+        }
         match body.next().await.transpose()? {
             Some(bytes) => seen.extend_from_slice(&bytes),
-            None => return Ok(Intake::Whole(seen.freeze())),
+            None => break,
         }
     }
-    Ok(Intake::Arriving(seen.freeze(), body))
+    guard.feed(seen.get(looked..).unwrap_or_default())?;
+    guard.end()?;
+    Ok(sorted(seen.freeze(), room))
+}
+
+fn whole(bytes: Bytes, room: Room, guard: &mut Guard) -> Result<Intake, Fault> {
+    guard.feed(&bytes).map_err(|fault| in_words(fault, &bytes))?;
+    if bytes.len() <= room.whole {
+        guard.end().map_err(|fault| in_words(fault, &bytes))?;
+    }
+    Ok(sorted(bytes, room))
+}
+
+/// A body that is here, but larger than what is sent twice if need be, counts as one that arrives.
+fn sorted(bytes: Bytes, room: Room) -> Intake {
+    if bytes.len() <= room.whole { Intake::Whole(bytes) } else { Intake::Arriving(bytes, Body::empty()) }
+}
+
+/// With line and column and what was expected there, as a parser says it that reads the whole.
+fn in_words(fault: Fault, bytes: &[u8]) -> Fault {
+    if fault.code() != Code::BadRequest || !fault.detail().starts_with(NO_JSON) {
+        return fault;
+    }
+    match serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
+        Err(error) => Fault::new(Code::BadRequest, format!("{NO_JSON}: {error}")),
+        Ok(_) => fault,
+    }
 }
 
 /// The rest of a body, of which `before` bytes are here already: at most `limit` bytes in all, and no second model in it.
@@ -63,8 +109,6 @@ pub(super) fn guarded(body: Body, guard: Guard, before: u64, limit: u64) -> Resu
     if http_body::Body::is_end_stream(&body) {
         return Ok(body);
     }
-    // Only JSON has been looked at before; anything else is the provider's alone.
-    let guard = (before > 0).then_some(guard);
     Ok(Body::boxed(Guarded { body, guard, count: before, limit }))
 }
 
@@ -74,7 +118,7 @@ fn too_large(limit: u64) -> Fault {
 
 struct Guarded {
     body: Body,
-    guard: Option<Guard>,
+    guard: Guard,
     count: u64,
     limit: u64,
 }
@@ -94,9 +138,14 @@ impl http_body::Body for Guarded {
             if this.count > this.limit {
                 return Poll::Ready(Some(Err(too_large(this.limit))));
             }
-            if let Some(Err(fault)) = this.guard.as_mut().map(|guard| guard.feed(bytes)) {
+            if let Err(fault) = this.guard.feed(bytes) {
                 return Poll::Ready(Some(Err(fault)));
             }
+        }
+        if frame.is_none()
+            && let Err(fault) = this.guard.end()
+        {
+            return Poll::Ready(Some(Err(fault)));
         }
         Poll::Ready(frame)
     }

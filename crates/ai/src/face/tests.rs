@@ -136,6 +136,7 @@ async fn refusals_have_the_form_that_clients_know() {
         request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
         request
     };
+    let named = ["model_not_found", "missing_required_parameter", "invalid_type"];
     let check = async |request, status: u16, fault: &str, code: &str| {
         let got = world.send(request).await;
         let error = &got.json()["error"];
@@ -144,7 +145,8 @@ async fn refusals_have_the_form_that_clients_know() {
         assert!(
             error["message"].is_string()
                 && error["type"].is_string()
-                && error["param"].is_null() == (code != "model_not_found")
+                && error["param"].is_null() == !named.contains(&code),
+            "{error}"
         );
         error["message"].as_str().unwrap().to_owned()
     };
@@ -153,7 +155,21 @@ async fn refusals_have_the_form_that_clients_know() {
     let hint = check(ask(NARROW, r#"{"model":"fats"}"#), 404, "TL0030", "model_not_found").await;
     assert!(hint.contains("did you mean \"fast\"?"), "{hint}");
     check(ask(NARROW, r#"{"model":"a#b"}"#), 404, "TL0030", "model_not_found").await;
-    check(ask(NARROW, "{}"), 404, "TL0010", "unknown_url").await;
+    check(ask(NARROW, "{}"), 400, "TL0028", "missing_required_parameter").await;
+    check(ask(NARROW, r#"{"model":["fast"]}"#), 400, "TL0028", "invalid_type").await;
+    let place = check(ask(NARROW, "{bad"), 400, "TL0028", "bad_request").await;
+    assert!(place.contains("line 1 column 2"), "{place}");
+    check(ask(NARROW, ""), 400, "TL0028", "bad_request").await;
+    let mut plain = ask(NARROW, r#"{"model":"fast"}"#);
+    plain.headers_mut().insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
+    check(plain, 400, "TL0028", "bad_request").await;
+    let mut seven = ask(NARROW, r#"{"model":"fast","+AG0-odel":"echo"}"#);
+    seven.headers_mut().insert("content-type", "application/json; charset=utf-7".parse().unwrap());
+    check(seven, 400, "TL0028", "bad_request").await;
+    check(world.request(Method::GET, "/v1/models/nobody", Body::empty()), 404, "TL0030", "model_not_found")
+        .await;
+    check(world.request(Method::GET, "/v1/files", Body::empty()), 404, "TL0010", "unknown_url").await;
+    check(world.json("/v1/responses", "{}"), 400, "TL0028", "missing_required_parameter").await;
     check(ask(NARROW, r#"{"model":"fast","model":"echo"}"#), 400, "TL0028", "bad_request").await;
     for path in ["/v1/../admin", "/v1/files/%2e%2E/x", "/v1/./x"] {
         check(world.request(Method::GET, path, Body::empty()), 400, "TL0028", "bad_request").await;
@@ -242,4 +258,78 @@ async fn whose_account_pays_is_the_operators_to_say() {
     assert!(
         !seen.headers.contains_key("openai-organization") && !seen.headers.contains_key("openai-project")
     );
+}
+
+const SPOKEN: &str = "--b0\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\nAUDIO\r\n\
+     --b0\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nfast\r\n--b0--\r\n";
+
+#[tokio::test]
+async fn the_model_of_a_form_routes_prices_and_is_renamed() {
+    let upstream = Upstream::start(|_| chat_answer(7, 2));
+    let mut section = one(&upstream);
+    section["form_bytes"] = json!("100KiB");
+    section["aliases"] =
+        json!({ "fast": { "provider": "up", "model": "whisper-1", "price": { "input": "1" } } });
+    let world = World::start(section).await;
+    let form = |path: &str, body: Body| {
+        let mut request = world.request(Method::POST, path, body);
+        request.headers_mut().insert("content-type", "multipart/form-data; boundary=b0".parse().unwrap());
+        request.headers_mut().insert("authorization", format!("Bearer {NARROW}").parse().unwrap());
+        request
+    };
+    for path in
+        ["/v1/audio/transcriptions", "/v1/audio/translations", "/v1/images/edits", "/v1/images/variations"]
+    {
+        let got = world.send(form(path, Body::full(SPOKEN))).await;
+        assert_eq!(got.status, StatusCode::OK, "{path} {got:?}");
+        assert_eq!(upstream.last().body, SPOKEN.replace("fast", "whisper-1"), "{path}");
+        assert_eq!(upstream.last().uri, format!("/base{path}"));
+    }
+    let usage = world.usage().await;
+    assert_eq!((usage.input_tokens, usage.cost_nano, &*usage.model), (7, 7_000, "fast"));
+
+    // Larger than what is held: the model may come behind the file as long as there is room for both.
+    let path = "/v1/audio/transcriptions";
+    let long = |audio: usize, model: &str| SPOKEN.replace("AUDIO", &"x".repeat(audio)).replace("fast", model);
+    let stream = |text: String| {
+        Body::stream(stream::iter(
+            text.into_bytes()
+                .chunks(4_000)
+                .map(|piece| Ok(Bytes::copy_from_slice(piece)))
+                .collect::<Vec<_>>(),
+        ))
+    };
+    for body in [Body::full(long(50_000, "fast")), stream(long(50_000, "fast"))] {
+        let got = world.send(form(path, body)).await;
+        assert_eq!(got.status, StatusCode::OK, "{got:?}");
+        assert_eq!(upstream.last().body, long(50_000, "whisper-1"));
+    }
+    let seen = upstream.count();
+    let got = world.send(form(path, stream(long(200_000, "fast")))).await;
+    assert_eq!((got.status, got.header("x-trunkline-fault")), (StatusCode::PAYLOAD_TOO_LARGE, "TL0003"));
+    assert!(got.json()["error"]["message"].as_str().unwrap().contains("form_bytes"));
+    let front = format!(
+        "{}{}",
+        SPOKEN.replace("--b0--\r\n", ""),
+        SPOKEN.replace("AUDIO", &"y".repeat(200_000)).replace("name=\"model\"", "name=\"prompt\"")
+    );
+    let got = world.send(form(path, stream(front.clone()))).await;
+    assert_eq!(
+        (got.status, upstream.last().body),
+        (StatusCode::OK, Bytes::from(front.replacen("fast", "whisper-1", 1)))
+    );
+
+    let refused = async |body: String, status: StatusCode, code: &str| {
+        let got = world.send(form(path, Body::full(body))).await;
+        assert_eq!((got.status, got.json()["error"]["code"].as_str()), (status, Some(code)), "{got:?}");
+    };
+    refused(SPOKEN.replace("fast", "other"), StatusCode::FORBIDDEN, "insufficient_permissions").await;
+    refused(SPOKEN.replace("\"model\"", "\"prompt\""), StatusCode::BAD_REQUEST, "missing_required_parameter")
+        .await;
+    refused(SPOKEN.replace("--b0--", ""), StatusCode::BAD_REQUEST, "bad_request").await;
+    // A second model behind the part that was looked at never reaches the provider whole.
+    let twice = front.replace("\"prompt\"", "\"model\"");
+    let got = world.send(form(path, stream(twice))).await;
+    assert_eq!(got.status, StatusCode::BAD_REQUEST, "{got:?}");
+    assert_eq!(upstream.count(), seen + 1);
 }

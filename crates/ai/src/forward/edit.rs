@@ -2,6 +2,7 @@
 //! No body is parsed and written again.
 
 use crate::scan::Head;
+use crate::table::Named;
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, HeaderValue, header};
@@ -10,21 +11,22 @@ use std::ops::Range;
 
 const ASK_USAGE: &[u8] = b"{\"include_usage\":true}";
 
-/// The body with the provider's name for the model (in quotes; empty: as it is) and, where `ask_usage` says so, a
-/// request for the usage of a stream. `content-length` is corrected when it was there.
+/// The body with the provider's name for the model (None: as it is) and, where `ask_usage` says so, a request for the
+/// usage of a stream. `content-length` is corrected when it was there.
 pub(super) fn whole(
     body: &Bytes,
     head: &Head,
-    quoted: &[u8],
+    model: Option<&Named>,
     ask_usage: bool,
     headers: &mut HeaderMap,
 ) -> Bytes {
     let mut edits: Vec<(Range<usize>, Vec<u8>)> = Vec::new();
-    if !quoted.is_empty() {
+    if let Some(model) = model {
         if head.model.is_some() {
-            edits.push((head.span.clone(), quoted.to_vec()));
+            let bytes = if head.form { model.plain.as_bytes() } else { &model.quoted };
+            edits.push((head.span.clone(), bytes.to_vec()));
         } else if let Some(inside) = head.inside {
-            edits.push((inside..inside, member(body, inside, "model", quoted)));
+            edits.push((inside..inside, member(body, inside, "model", &model.quoted)));
         }
     }
     if ask_usage && head.stream && !head.usage_asked {

@@ -3,24 +3,25 @@
 
 use super::Visit;
 use crate::catalogue::Item;
-use crate::exchange::{Era, Event, Exchange, Question};
+use crate::exchange::{Era, Event, Exchange, Question, Tasking};
 use crate::gateway::Inner;
 use crate::json::{Fields, Object};
+use crate::link::WHOLE;
 use crate::names;
 use crate::rpc;
 use crate::session::Session;
+use crate::tasks;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hub::Request;
 use message::{Address, Code, Envelope, Fault, Kind, Trace, Verb};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// How long a call may take in all, questions to the client included.
-const WHOLE: Duration = Duration::from_secs(600);
 /// Members of `params` that are written anew.
 const KNOWN: [&str; 6] = ["name", "arguments", "uri", "_meta", "inputResponses", "requestState"];
+/// Those of a question about a task.
+const KNOWN_OF_TASK: [&str; 4] = ["taskId", "_meta", "inputResponses", "requestState"];
 
 /// Who asks, as far as an upstream may know.
 pub(crate) struct Asker {
@@ -63,13 +64,22 @@ pub(crate) fn prepare(
         "prompts/get" => named(visit, Kind::Prompt, fields)?,
         "resources/read" => {
             let uri = fields.string("uri").ok_or_else(|| missing("uri"))?;
-            exchange.uri = Some(uri.to_string());
+            exchange.target = Some(uri.to_string());
             resource(gateway, &uri)?
         }
+        method if method.starts_with("tasks/") => (task(visit, asker.era, fields, &mut exchange)?, None),
         _ => reference(visit, fields, &mut exchange)?,
     };
+    if method == "tools/call" {
+        let possible = match asker.era {
+            Era::Modern => tasks::declared(&exchange.capabilities),
+            Era::Legacy => fields.get("task").is_some(),
+        };
+        exchange.tasking = if possible { Tasking::Possible } else { Tasking::Never };
+    }
     if method != "completion/complete" {
-        let more = Object::new().all_but(fields, &KNOWN).done();
+        let known: &[&str] = if exchange.method.starts_with("tasks/") { &KNOWN_OF_TASK } else { &KNOWN };
+        let more = Object::new().all_but(fields, known).done();
         exchange.more = inside(&more).to_owned();
     }
     if asker.era == Era::Modern {
@@ -125,6 +135,23 @@ pub(crate) fn resource(gateway: &Inner, uri: &str) -> Result<(Address, Option<Ar
     Ok((address, None))
 }
 
+/// The tool whose task is meant. Policy is asked for the tool, as the task is its work.
+fn task(
+    visit: &Visit,
+    era: Era,
+    fields: &Fields<'_>,
+    exchange: &mut Exchange,
+) -> Result<Address, rpc::Error> {
+    let ours = fields.string("taskId").ok_or_else(|| missing("taskId"))?;
+    let ticket = visit.gateway.tickets.load().read((&visit.session).into(), era, &ours);
+    let ticket = ticket.ok_or_else(|| {
+        rpc::Error::new(rpc::INVALID_PARAMS, "there is no such task, or it is somebody else's")
+    })?;
+    exchange.target = Some(ticket.theirs.clone());
+    exchange.tasking = Tasking::Of { theirs: ticket.theirs, ours: ours.into_owned() };
+    Ok(ticket.address)
+}
+
 /// What `completion/complete` is about; `more` becomes its whole `params` in the upstream's words.
 fn reference(
     visit: &Visit,
@@ -140,7 +167,7 @@ fn reference(
         }
         Some("ref/resource") => {
             let uri = reference.string("uri").ok_or_else(|| missing("uri"))?;
-            exchange.uri = Some(uri.to_string());
+            exchange.target = Some(uri.to_string());
             let (address, item) = resource(&visit.gateway, &uri)?;
             (address, item, fields.get("ref").unwrap_or("{}").to_owned())
         }

@@ -9,6 +9,8 @@ use crate::json::{Fields, Object};
 use crate::rpc::{self, Message};
 use crate::session::{Opening, Run, Session};
 use crate::sse;
+use crate::tasks;
+use crate::upstream::Topic;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use message::{Clock, Code, Fault};
@@ -88,7 +90,7 @@ async fn initialize(visit: &Visit, id: &str, params: Option<&str>) -> Result<Res
         principal: principal.name.clone(),
         tenant: principal.tenant.clone(),
         version,
-        capabilities: object("capabilities")?.into(),
+        capabilities: tasks::undeclared(object("capabilities")?).into(),
         client_info: object("clientInfo")?.into(),
         mailbox: config.mailbox,
     };
@@ -98,9 +100,10 @@ async fn initialize(visit: &Visit, id: &str, params: Option<&str>) -> Result<Res
     let session =
         visit.gateway.sessions.open(opening, config.sessions, config.session_idle.0).ok_or_else(full)?;
     let catalogue = visit.gateway.catalogue.load();
+    let capabilities = if has_tasks(&session) { &catalogue.seated } else { &catalogue.capabilities };
     let mut result = Object::new()
         .text("protocolVersion", session.version)
-        .raw("capabilities", &catalogue.capabilities)
+        .raw("capabilities", capabilities)
         .raw("serverInfo", crate::link::OURSELVES);
     if let Some(instructions) = &catalogue.instructions {
         result = result.text("instructions", instructions);
@@ -150,7 +153,40 @@ async fn request(
         "prompts/get" => ask(visit, session, id, "prompts/get", &fields).await,
         "resources/read" => ask(visit, session, id, "resources/read", &fields).await,
         "completion/complete" => ask(visit, session, id, "completion/complete", &fields).await,
+        "tasks/get" | "tasks/result" | "tasks/cancel" | "tasks/list" if has_tasks(&session) => {
+            about_task(visit, session, id, method, &fields).await
+        }
         _ => Err(unknown()),
+    }
+}
+
+/// Tasks came with revision 2025-11-25.
+fn has_tasks(session: &Session) -> bool {
+    session.version == "2025-11-25"
+}
+
+async fn about_task(
+    visit: Visit,
+    session: Arc<Session>,
+    id: &str,
+    method: &str,
+    fields: &Fields<'_>,
+) -> Result<Response, Refusal> {
+    let offered =
+        Fields::parse(&visit.gateway.catalogue.load().seated).is_ok_and(|all| all.get("tasks").is_some());
+    match method {
+        "tasks/get" if offered => ask(visit, session, id, "tasks/get", fields).await,
+        "tasks/result" if offered => ask(visit, session, id, "tasks/result", fields).await,
+        "tasks/cancel" if offered => ask(visit, session, id, "tasks/cancel", fields).await,
+        "tasks/list" if offered => {
+            let list = lists::tasks(&visit, &session, fields.get("cursor")).await;
+            let list = list.map_err(|error| Refusal(StatusCode::OK, error))?;
+            Ok(json(StatusCode::OK, rpc::result(id, &list)))
+        }
+        _ => {
+            let error = rpc::Error::new(rpc::METHOD_NOT_FOUND, "no upstream with sessions has tasks");
+            Err(Refusal(StatusCode::OK, error))
+        }
     }
 }
 
@@ -164,7 +200,7 @@ async fn subscribe(visit: &Visit, session: &Session, method: &str, uri: &str) ->
         let owner =
             visit.gateway.catalogue.load().reader(uri).and_then(|owner| visit.gateway.upstream(&owner));
         if let (true, Some(upstream)) = (session.unsubscribe(uri), owner) {
-            upstream.unwatch(uri).await;
+            upstream.unwatch(&Topic::Resource(uri.to_owned())).await;
         }
         return Ok(());
     }
@@ -178,9 +214,19 @@ async fn subscribe(visit: &Visit, session: &Session, method: &str, uri: &str) ->
     };
     let upstream = listen::follow(visit, uri).await.ok_or_else(unknown)?;
     if !session.subscribe(uri) {
-        upstream.unwatch(uri).await;
+        upstream.unwatch(&Topic::Resource(uri.to_owned())).await;
     }
     Ok(())
+}
+
+/// Who asks in a session.
+pub(crate) fn asker(session: &Arc<Session>) -> Asker {
+    Asker {
+        era: Era::Legacy,
+        capabilities: session.capabilities.clone(),
+        client_info: Some(session.client_info.clone()),
+        session: Some(session.clone()),
+    }
 }
 
 async fn ask(
@@ -190,14 +236,8 @@ async fn ask(
     method: &'static str,
     fields: &Fields<'_>,
 ) -> Result<Response, Refusal> {
-    let asker = Asker {
-        era: Era::Legacy,
-        capabilities: session.capabilities.clone(),
-        client_info: Some(session.client_info.clone()),
-        session: Some(session.clone()),
-    };
-    let prepared =
-        asking::prepare(&visit, asker, method, fields).map_err(|error| Refusal(StatusCode::OK, error))?;
+    let prepared = asking::prepare(&visit, asker(&session), method, fields)
+        .map_err(|error| Refusal(StatusCode::OK, error))?;
     let run = session.run(id);
     let mut state = Streaming {
         running: Some(Running::start(&visit, prepared)),

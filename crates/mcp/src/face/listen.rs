@@ -3,13 +3,14 @@
 
 use super::{Refusal, Visit, asking, stream};
 use crate::catalogue::List;
-use crate::exchange::META_SUBSCRIPTION;
+use crate::exchange::{Era, META_SUBSCRIPTION};
 use crate::gateway::{Change, Inner, changed};
 use crate::json::{Fields, Object, quote};
 use crate::link::server_meta;
 use crate::rpc;
 use crate::sse;
-use crate::upstream::Upstream;
+use crate::tasks;
+use crate::upstream::{Topic, Upstream};
 use bytes::Bytes;
 use message::{Fault, Verb};
 use net::CancellationToken;
@@ -31,28 +32,35 @@ struct Listening {
     owed: Vec<List>,
 }
 
-/// The resources that are followed for one stream; they are let go when it ends, however it ends.
+/// The resources and tasks that are followed for one stream; they are let go when it ends, however it ends.
 struct Followed {
-    tasks: net::Tasks,
-    resources: Vec<(Arc<Upstream>, String)>,
+    spawn: net::Tasks,
+    topics: Vec<(Arc<Upstream>, Topic)>,
+    /// Our ids of the tasks, by upstream and its own id.
+    ours: Vec<(Arc<str>, String, String)>,
 }
 
 impl Drop for Followed {
     fn drop(&mut self) {
-        let resources = std::mem::take(&mut self.resources);
-        if resources.is_empty() {
+        let topics = std::mem::take(&mut self.topics);
+        if topics.is_empty() {
             return;
         }
-        self.tasks.spawn("mcp unwatch", async move {
-            for (upstream, uri) in resources {
-                upstream.unwatch(&uri).await;
+        self.spawn.spawn("mcp unwatch", async move {
+            for (upstream, topic) in topics {
+                upstream.unwatch(&topic).await;
             }
         });
     }
 }
 
 /// Opens the stream: the acknowledgement first, with what will be told.
-pub(crate) async fn open(visit: &Visit, id: &str, fields: &Fields<'_>) -> Result<Response, Refusal> {
+pub(crate) async fn open(
+    visit: &Visit,
+    id: &str,
+    fields: &Fields<'_>,
+    meta: &Fields<'_>,
+) -> Result<Response, Refusal> {
     let bad = |why: &'static str| Refusal::bad(rpc::INVALID_PARAMS, why);
     let filter = fields
         .get("notifications")
@@ -77,26 +85,28 @@ pub(crate) async fn open(visit: &Visit, id: &str, fields: &Fields<'_>) -> Result
             wanted.push(list);
         }
     }
-    let uris: Vec<String> = match filter.get("resourceSubscriptions") {
-        Some(raw) => {
-            serde_json::from_str(raw).map_err(|_| bad("resourceSubscriptions must be a list of strings"))?
-        }
-        None => Vec::new(),
+    let strings = |key: &str| match filter.get(key) {
+        Some(raw) => serde_json::from_str(raw)
+            .map_err(|_| Refusal::bad(rpc::INVALID_PARAMS, format!("{key} must be a list of strings"))),
+        None => Ok(Vec::new()),
     };
+    let (uris, ids): (Vec<String>, Vec<String>) = (strings("resourceSubscriptions")?, strings("taskIds")?);
+    if filter.get("taskIds").is_some() && tasks::declared(&gateway.catalogue.load().stateless) {
+        super::modern::need_tasks(meta)?;
+    }
     let most = gateway.hub.limits().subscriptions;
-    if uris.len() > most {
-        return Err(Refusal::bad(rpc::INVALID_PARAMS, format!("one stream may follow {most} resources")));
+    if uris.len() + ids.len() > most {
+        let why = format!("one stream may follow {most} resources and tasks");
+        return Err(Refusal::bad(rpc::INVALID_PARAMS, why));
     }
-    let asked = !uris.is_empty();
-    let mut followed = Followed { tasks: gateway.hub.tasks().clone(), resources: Vec::new() };
-    for uri in uris {
-        if let Some(upstream) = follow(visit, &uri).await {
-            followed.resources.push((upstream, uri));
-        }
-    }
-    if asked {
-        let uris: Vec<String> = followed.resources.iter().map(|(_, uri)| quote(uri)).collect();
+    let mut followed = Followed { spawn: gateway.hub.tasks().clone(), topics: Vec::new(), ours: Vec::new() };
+    if !uris.is_empty() {
+        let uris = followed.resources(visit, uris).await;
         accepted = accepted.raw("resourceSubscriptions", &format!("[{}]", uris.join(",")));
+    }
+    if !ids.is_empty() {
+        let ids = followed.tasks(visit, ids).await;
+        accepted = accepted.raw("taskIds", &format!("[{}]", ids.join(",")));
     }
     let params = Object::new().raw("_meta", &tag(id)).raw("notifications", &accepted.done()).done();
     let first = sse::frame(&rpc::notification("notifications/subscriptions/acknowledged", Some(&params)));
@@ -115,6 +125,46 @@ pub(crate) async fn open(visit: &Visit, id: &str, fields: &Fields<'_>) -> Result
     Ok(stream(Body::stream(futures_util::stream::unfold(state, Listening::next))))
 }
 
+impl Followed {
+    /// Follows what of these can be followed; says which, as JSON strings.
+    async fn resources(&mut self, visit: &Visit, uris: Vec<String>) -> Vec<String> {
+        let mut accepted = Vec::new();
+        for uri in uris {
+            if let Some(upstream) = follow(visit, &uri).await {
+                accepted.push(quote(&uri));
+                self.topics.push((upstream, Topic::Resource(uri)));
+            }
+        }
+        accepted
+    }
+
+    /// The same for tasks, which must be the caller's own and made by tools that the caller may still call.
+    async fn tasks(&mut self, visit: &Visit, ids: Vec<String>) -> Vec<String> {
+        let mut accepted = Vec::new();
+        for ours in ids {
+            let tickets = visit.gateway.tickets.load_full();
+            let Some(ticket) = tickets.read((&visit.session).into(), Era::Modern, &ours) else { continue };
+            let owner = ticket.address.name().split('/').next().unwrap_or_default();
+            let Some(upstream) = visit.gateway.upstream(owner) else { continue };
+            if !visit.session.may(Verb::Call, &ticket.address) {
+                continue;
+            }
+            let topic = Topic::Task(ticket.theirs.clone());
+            match upstream.watch(&topic).await {
+                Ok(()) => {
+                    accepted.push(quote(&ours));
+                    self.ours.push((upstream.name.clone(), ticket.theirs, ours));
+                    self.topics.push((upstream, topic));
+                }
+                Err(failure) => {
+                    tracing::debug!(upstream = %upstream.name, error = failure.text(), "a task cannot be followed");
+                }
+            }
+        }
+        accepted
+    }
+}
+
 /// Follows one resource that the caller may read, at whose it is.
 pub(crate) async fn follow(visit: &Visit, uri: &str) -> Option<Arc<Upstream>> {
     let (address, _) = asking::resource(&visit.gateway, uri).ok()?;
@@ -123,13 +173,26 @@ pub(crate) async fn follow(visit: &Visit, uri: &str) -> Option<Arc<Upstream>> {
     }
     let owner = visit.gateway.catalogue.load().reader(uri)?;
     let upstream = visit.gateway.upstream(&owner)?;
-    match upstream.watch(uri).await {
+    match upstream.watch(&Topic::Resource(uri.to_owned())).await {
         Ok(()) => Some(upstream),
         Err(failure) => {
             tracing::debug!(upstream = %upstream.name, error = failure.text(), "a resource cannot be followed");
             None
         }
     }
+}
+
+/// How a task stands, with our id of it and of the stream in place of the upstream's.
+fn task_update(id: &str, ours: &str, params: &str) -> Bytes {
+    let fields = Fields::parse(params).unwrap_or_default();
+    let meta = Fields::of(fields.get("_meta")).unwrap_or_default();
+    let meta = Object::new().raw(META_SUBSCRIPTION, id).all_but(&meta, &[META_SUBSCRIPTION]).done();
+    let params = Object::with_capacity(params.len() + ours.len())
+        .raw("_meta", &meta)
+        .text("taskId", ours)
+        .all_but(&fields, &["_meta", "taskId"])
+        .done();
+    rpc::notification(tasks::UPDATE, Some(&params))
 }
 
 fn tag(id: &str) -> String {
@@ -167,12 +230,21 @@ impl Listening {
                     }
                 }
                 Ok(Change::Resource { upstream, uri }) => {
-                    let mine =
-                        |(owner, have): &(Arc<Upstream>, String)| **have == *uri && owner.name == upstream;
-                    if self.followed.resources.iter().any(mine) {
+                    let mine = |(owner, topic): &(Arc<Upstream>, Topic)| {
+                        matches!(topic, Topic::Resource(have) if **have == *uri) && owner.name == upstream
+                    };
+                    if self.followed.topics.iter().any(mine) {
                         let params = Object::new().raw("_meta", &tag(&self.id)).text("uri", &uri).done();
                         let message = rpc::notification("notifications/resources/updated", Some(&params));
                         return Some((Ok(sse::frame(&message)), self));
+                    }
+                }
+                Ok(Change::Task { upstream, theirs, params }) => {
+                    let mine = |(owner, have, _): &&(Arc<str>, String, String)| {
+                        **have == *theirs && *owner == upstream
+                    };
+                    if let Some((_, _, ours)) = self.followed.ours.iter().find(mine) {
+                        return Some((Ok(sse::frame(&task_update(&self.id, ours, &params))), self));
                     }
                 }
                 Err(broadcast::error::RecvError::Lagged(_)) => self.owed.clone_from(&self.wanted),

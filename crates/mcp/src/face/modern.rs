@@ -12,7 +12,7 @@ use crate::gateway::Inner;
 use crate::json::{Fields, Object, quote};
 use crate::link::server_meta;
 use crate::rpc;
-use crate::{mirror, sse};
+use crate::{mirror, sse, tasks};
 use bytes::Bytes;
 use http::StatusCode;
 use message::{Code, Fault};
@@ -52,9 +52,46 @@ async fn serve(visit: Visit, id: &str, method: &str, params: Option<&str>) -> Re
         "prompts/get" => ask(visit, id, "prompts/get", &fields, &meta).await,
         "resources/read" => ask(visit, id, "resources/read", &fields, &meta).await,
         "completion/complete" => ask(visit, id, "completion/complete", &fields, &meta).await,
-        "subscriptions/listen" => listen::open(&visit, id, &fields).await,
+        "tasks/get" => about_task(visit, id, "tasks/get", &fields, &meta).await,
+        "tasks/update" => about_task(visit, id, "tasks/update", &fields, &meta).await,
+        "tasks/cancel" => about_task(visit, id, "tasks/cancel", &fields, &meta).await,
+        "subscriptions/listen" => listen::open(&visit, id, &fields, &meta).await,
         _ => Err(unknown(method)),
     }
+}
+
+/// The methods of the tasks extension: there when an upstream has it, for clients that declare it.
+async fn about_task(
+    visit: Visit,
+    id: &str,
+    method: &'static str,
+    fields: &Fields<'_>,
+    meta: &Fields<'_>,
+) -> Result<Response, Refusal> {
+    visit.gateway.settled().await;
+    if !tasks::declared(&visit.gateway.catalogue.load().stateless) {
+        return Err(unknown(method));
+    }
+    need_tasks(meta)?;
+    if method == "tasks/update" && !fields.get("inputResponses").is_some_and(|raw| raw.starts_with('{')) {
+        return Err(Refusal(
+            StatusCode::OK,
+            rpc::Error::new(rpc::INVALID_PARAMS, "inputResponses must be an object"),
+        ));
+    }
+    ask(visit, id, method, fields, meta).await
+}
+
+/// Refuses a client that did not declare the tasks extension.
+pub(crate) fn need_tasks(meta: &Fields<'_>) -> Result<(), Refusal> {
+    if meta.get(META_CAPABILITIES).is_some_and(tasks::declared) {
+        return Ok(());
+    }
+    let extension = Object::new().raw(tasks::EXTENSION, "{}").done();
+    let required = Object::new().raw("extensions", &extension).done();
+    let error = rpc::Error::new(rpc::MISSING_CAPABILITY, "the client did not declare the tasks extension");
+    let data = Object::new().raw("requiredCapabilities", &required).done();
+    Err(Refusal(StatusCode::BAD_REQUEST, error.with_data(data)))
 }
 
 fn unknown(method: &str) -> Refusal {
@@ -111,28 +148,29 @@ fn check_method(visit: &Visit, method: &str) -> Result<(), Refusal> {
     }
 }
 
-/// `Mcp-Name` and `Mcp-Param-*` say what the body says.
-fn check_mirror(
-    visit: &Visit,
-    method: &str,
-    fields: &Fields<'_>,
-    prepared: &Prepared,
-) -> Result<(), Refusal> {
-    let mismatch = |name: &str, header: Option<&str>, body: Option<&str>| {
-        let why = format!("Header mismatch: {name} is {header:?}, but the body says {body:?}");
-        Err(Refusal::bad(rpc::HEADER_MISMATCH, why))
-    };
+/// `Mcp-Name` says what the body says. `completion/complete` has none.
+fn check_name(visit: &Visit, method: &str, fields: &Fields<'_>) -> Result<(), Refusal> {
     let body = match method {
         "tools/call" | "prompts/get" => fields.string("name"),
         "resources/read" => fields.string("uri"),
+        method if method.starts_with("tasks/") => fields.string("taskId"),
         _ => None,
     };
-    if let Some(body) = body {
-        let header = visit.header("mcp-name");
-        if header.and_then(mirror::decode).as_deref() != Some(&*body) {
-            return mismatch("Mcp-Name", header, Some(&body));
-        }
+    let Some(body) = body else { return Ok(()) };
+    let header = visit.header("mcp-name");
+    if header.and_then(mirror::decode).as_deref() == Some(&*body) {
+        return Ok(());
     }
+    mismatch("Mcp-Name", header, Some(&body))
+}
+
+fn mismatch(name: &str, header: Option<&str>, body: Option<&str>) -> Result<(), Refusal> {
+    let why = format!("Header mismatch: {name} is {header:?}, but the body says {body:?}");
+    Err(Refusal::bad(rpc::HEADER_MISMATCH, why))
+}
+
+/// `Mcp-Param-*` say what the arguments say.
+fn check_mirror(visit: &Visit, fields: &Fields<'_>, prepared: &Prepared) -> Result<(), Refusal> {
     for param in prepared.item.iter().flat_map(|item| &item.params) {
         let body = param.value(fields.get("arguments"));
         let header = visit.header(param.header.as_str());
@@ -155,7 +193,7 @@ fn discover(gateway: &Inner) -> String {
     let mut object = Object::new()
         .text("resultType", "complete")
         .raw("supportedVersions", &format!("[{}]", supported.join(",")))
-        .raw("capabilities", &catalogue.capabilities);
+        .raw("capabilities", &catalogue.stateless);
     if let Some(instructions) = &catalogue.instructions {
         object = object.text("instructions", instructions);
     }
@@ -176,13 +214,14 @@ async fn ask(
         session: None,
     };
     visit.gateway.settled().await;
+    check_name(&visit, method, fields)?;
     let prepared = asking::prepare(&visit, asker, method, fields).map_err(|mut error| {
         if error.code == rpc::RESOURCE_NOT_FOUND {
             error.code = rpc::INVALID_PARAMS;
         }
         Refusal(status(&error, None), error)
     })?;
-    check_mirror(&visit, method, fields, &prepared)?;
+    check_mirror(&visit, fields, &prepared)?;
     let principal = visit.session.principal();
     let owner = (principal.name.clone(), principal.tenant.clone());
     let about = parked::about(method, fields);

@@ -2,12 +2,13 @@
 //! When to start it again is the upstream's to decide. It shares one process among all clients.
 
 use super::{
-    ALL_CAPABILITIES, Attribution, Call, Ear, Failure, OURSELVES, Outcome, Standing, reply_to, response,
+    ALL_CAPABILITIES, Asked, Attribution, Call, Ear, Failure, OURSELVES, Outcome, Standing, response,
     standing,
 };
 use crate::exchange::{Exchange, META_CAPABILITIES, META_CLIENT, META_SUBSCRIPTION, META_VERSION, MODERN};
 use crate::json::{Fields, Object};
 use crate::rpc::{self, Message};
+use crate::tasks::{self, Notes};
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use message::{Code, Fault};
@@ -35,6 +36,7 @@ const STDERR_LINE: usize = 4096;
 /// How to start the program.
 #[derive(Clone)]
 pub(crate) struct Program {
+    pub(crate) notes: Arc<Notes>,
     pub(crate) command: String,
     pub(crate) args: Vec<String>,
     pub(crate) env: BTreeMap<String, String>,
@@ -48,6 +50,7 @@ pub(crate) struct Program {
 /// One running child.
 pub(crate) struct Child {
     name: Arc<str>,
+    notes: Arc<Notes>,
     timeout: Duration,
     connect: Duration,
     tasks: Tasks,
@@ -109,6 +112,7 @@ impl Child {
         let (input, outgoing) = mpsc::channel(OUTGOING);
         let child = Arc::new(Child {
             name: name.clone(),
+            notes: program.notes.clone(),
             timeout: program.timeout,
             connect: program.connect,
             tasks: tasks.clone(),
@@ -174,7 +178,13 @@ impl Child {
         };
         let noted = self.running.enter(exchange);
         let outcome = self
-            .ask_as(id, call.method, &call.params(meta.as_deref(), modern), Some(exchange), self.timeout)
+            .ask_as(
+                id,
+                call.method,
+                &call.params(meta.as_deref(), modern),
+                Some(exchange),
+                call.wait(self.timeout),
+            )
             .await;
         drop(noted);
         outcome
@@ -267,13 +277,16 @@ impl Child {
             Ok(Message::Notification { method, params }) if method == "notifications/progress" => {
                 self.progress(params)
             }
+            Ok(Message::Notification { method, params }) if method == tasks::STATUS => {
+                self.notes.status(&self.name, params)
+            }
             Ok(Message::Notification { method, params }) => match standing(&method, params) {
                 Standing::Other => {
                     if let Some(exchange) = self.running.sole() {
                         exchange.notify(&method, Bytes::copy_from_slice(line.as_bytes()));
                     }
                 }
-                Standing::Opened => self.opened(params),
+                Standing::Opened { .. } => self.opened(params),
                 change => ear(change),
             },
             Ok(Message::Request { id, method, params }) => self.question(id, &method, params),
@@ -335,16 +348,16 @@ impl Child {
     }
 
     fn question(self: &Arc<Self>, id: &str, method: &str, params: Option<&str>) {
-        let sole = self.running.sole();
         let Ok(place) = self.questions.clone().try_acquire_owned() else {
             tracing::warn!(upstream = %self.name, "it asks more than {QUESTIONS} questions at once");
             return;
         };
+        let asked = Asked::whom(&self.notes, &self.name, &self.running, (method, params), None);
         let (child, id, method) = (self.clone(), id.to_owned(), method.to_owned());
         let params = params.map(str::to_owned);
         self.tasks.spawn("mcp answer", async move {
             let answer = tokio::select! {
-                answer = reply_to(&method, params.as_deref(), sole, None) => answer,
+                answer = asked.answer(&method, params.as_deref()) => answer,
                 () = child.ended.cancelled() => return,
             };
             if let Err(fault) = child.tell(response(&id, &answer)).await {

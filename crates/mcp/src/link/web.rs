@@ -2,12 +2,13 @@
 //! standing streams. Which era is spoken, and when to try again, is the upstream's to decide.
 
 use super::answers::{Stream, is_stream, own, read_whole, refusal, silent, within};
-use super::{Attribution, Call, Ear, Failure, OURSELVES, Outcome, Standing, reply_to, response, standing};
+use super::{Asked, Attribution, Call, Ear, Failure, OURSELVES, Outcome, Standing, response, standing};
 use crate::exchange::{Answer, Exchange, META_CAPABILITIES, META_CLIENT, META_VERSION, MODERN};
 use crate::json::{Fields, Object};
 use crate::rpc::{self, Message};
 use crate::session::Session;
 use crate::sse::Frame;
+use crate::tasks::{self, Notes};
 use crate::{exchange, mirror};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -31,6 +32,9 @@ const RESUME_PAUSE: Duration = Duration::from_secs(5);
 
 /// The connection to one server.
 pub(crate) struct Web {
+    /// The upstream's name.
+    pub(crate) name: Arc<str>,
+    pub(crate) notes: Arc<Notes>,
     pub(crate) client: Client,
     pub(crate) tasks: Tasks,
     pub(crate) url: Uri,
@@ -96,6 +100,7 @@ impl Web {
         let mut headers = self.seated(seat);
         trace_header(&mut headers, call)?;
         let wait = if exchange.is_some() { self.timeout } else { self.connect };
+        let wait = call.wait(wait);
         let noted = exchange.map(|exchange| seat.running.enter(exchange));
         let mut cancel = Cancel { web: self.clone(), seat: seat.clone(), id: Some(id.clone()) };
         let answer = self.send(Method::POST, headers, body, wait).await?;
@@ -216,7 +221,7 @@ impl Web {
             };
         }
         if let Some(ear) = ear {
-            ear(Standing::Opened);
+            ear(Standing::Opened { accepted: String::new() });
         }
         let mut stream = Stream::new(answer, self.most);
         while let Some(frame) = stream.next().await? {
@@ -228,6 +233,9 @@ impl Web {
     fn hear(self: &Arc<Self>, seat: &Arc<Seat>, ear: Option<&Ear>, frame: Frame) {
         let owner = seat.owner.as_ref().and_then(Weak::upgrade);
         match Message::parse(frame.data.as_bytes()) {
+            Ok(Message::Notification { method, params }) if method == tasks::STATUS => {
+                self.notes.status(&self.name, params)
+            }
             Ok(Message::Notification { method, params }) => match (standing(&method, params), ear) {
                 (Standing::Other, _) => {
                     let message = Bytes::copy_from_slice(frame.data.as_bytes());
@@ -241,11 +249,12 @@ impl Web {
                 (_, None) => {}
             },
             Ok(Message::Request { id, method, params }) => {
-                let (web, seat, sole) = (self.clone(), seat.clone(), seat.running.sole());
+                let asked = Asked::whom(&self.notes, &self.name, &seat.running, (&method, params), owner);
+                let (web, seat) = (self.clone(), seat.clone());
                 let (id, method, params) = (id.to_owned(), method.into_owned(), params.map(str::to_owned));
                 self.tasks.spawn("mcp answer", async move {
                     let answer = tokio::select! {
-                        answer = reply_to(&method, params.as_deref(), sole, owner) => answer,
+                        answer = asked.answer(&method, params.as_deref()) => answer,
                         () = seat.gone.cancelled() => return,
                     };
                     web.answer(&seat, &id, &answer).await;

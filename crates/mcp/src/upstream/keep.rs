@@ -124,6 +124,7 @@ impl Upstream {
             info.string("name").map(|name| format!("{name} {}", info.string("version").unwrap_or_default()));
         let mut offer = Offer {
             capabilities,
+            modern: self.state.lock().modern,
             instructions: fields.string("instructions").map(Into::into),
             ..Offer::default()
         };
@@ -269,7 +270,7 @@ impl Upstream {
                 if let Some(child) = self.child() {
                     if let Some(filter) = self.filter().filter(|_| child.is_modern()) {
                         child.listen(&filter).await?;
-                        ear(Standing::Opened);
+                        ear(Standing::Opened { accepted: filter });
                     }
                     child.ended.cancelled().await;
                 }
@@ -330,6 +331,11 @@ impl Upstream {
             Standing::Updated(uri) => {
                 gateway.announce(Change::Resource { upstream: self.name.clone(), uri: uri.into() })
             }
+            Standing::Task { theirs, params } => gateway.announce(Change::Task {
+                upstream: self.name.clone(),
+                theirs: theirs.into(),
+                params: params.into(),
+            }),
             Standing::Changed(list) => {
                 self.refresh(if list == List::Resources {
                     &[List::Resources, List::Templates]
@@ -340,7 +346,7 @@ impl Upstream {
                 gateway.rebuild();
                 gateway.announce(Change::List(list));
             }
-            Standing::Opened => {
+            Standing::Opened { .. } => {
                 let different = self.refresh(&List::ALL).await;
                 if !different.is_empty() {
                     gateway.rebuild();

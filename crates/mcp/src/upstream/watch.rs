@@ -1,9 +1,9 @@
-//! Following single resources for clients: each once at the upstream, however many clients follow it.
+//! Following single resources and tasks for clients: each once at the upstream, however many clients follow it.
 //! Lists are followed elsewhere, in `keep`.
 
 use super::{Reach, Upstream};
 use crate::gateway::Change;
-use crate::json::quote;
+use crate::json::{Fields, quote};
 use crate::link::{Call, Ear, Failure, Standing, Web};
 use message::{Code, Fault};
 use net::CancellationToken;
@@ -11,12 +11,21 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// The most resources that are followed at one upstream.
+/// The most resources and tasks that are followed at one upstream.
 const WATCHED: usize = 1_000;
 /// The pause before a stream that ended is opened again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// One resource that is followed.
+/// What is followed.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Topic {
+    /// The resource with this URI.
+    Resource(String),
+    /// The task with this id, the upstream's own. Only stateless upstreams let tasks be followed.
+    Task(String),
+}
+
+/// One topic that is followed.
 pub(super) struct Watched {
     count: usize,
     /// Ends the stream that follows it, where it has one of its own.
@@ -26,35 +35,38 @@ pub(super) struct Watched {
 }
 
 impl Upstream {
-    /// Begins to follow a resource for somebody. When this returns, no change is missed any more.
-    pub(crate) async fn watch(self: &Arc<Self>, uri: &str) -> Result<(), Failure> {
+    /// Begins to follow something for somebody. When this returns, no change is missed any more.
+    pub(crate) async fn watch(self: &Arc<Self>, topic: &Topic) -> Result<(), Failure> {
         let stop = {
             let mut watched = self.watched.lock();
-            if let Some(entry) = watched.get_mut(uri) {
+            if let Some(entry) = watched.get_mut(topic) {
                 entry.count += 1;
                 return Ok(());
             }
             if watched.len() >= WATCHED {
-                let why = format!("{WATCHED} resources of the upstream {} are followed already", self.name);
+                let why = format!(
+                    "{WATCHED} resources and tasks of the upstream {} are followed already",
+                    self.name
+                );
                 return Err(Fault::new(Code::TooManySubscriptions, why).into());
             }
             let stop = self.stop.child_token();
-            watched.insert(uri.to_owned(), Watched { count: 1, stop: stop.clone(), listening: None });
+            watched.insert(topic.clone(), Watched { count: 1, stop: stop.clone(), listening: None });
             stop
         };
         let began = match &self.reach {
-            Reach::Web(web) if self.state.lock().modern => self.open_watch(web.clone(), uri, stop).await,
-            _ => self.subscribe(uri).await,
+            Reach::Web(web) if self.state.lock().modern => self.open_watch(web.clone(), topic, stop).await,
+            _ => self.subscribe(topic).await,
         };
         if began.is_err() {
-            drop(self.forget(uri));
+            drop(self.forget(topic));
         }
         began
     }
 
     /// Ends what [`Upstream::watch`] began.
-    pub(crate) async fn unwatch(&self, uri: &str) {
-        let Some(last) = self.forget(uri) else { return };
+    pub(crate) async fn unwatch(&self, topic: &Topic) {
+        let Some(last) = self.forget(topic) else { return };
         if matches!(self.reach, Reach::Web(_)) && self.state.lock().modern {
             return;
         }
@@ -64,6 +76,7 @@ impl Upstream {
             }
             return;
         }
+        let Topic::Resource(uri) = topic else { return };
         if let Err(failure) = self.tell("resources/unsubscribe", uri).await {
             tracing::debug!(upstream = %self.name, error = failure.text(), "a resource is still followed");
         }
@@ -74,23 +87,23 @@ impl Upstream {
         if matches!(self.reach, Reach::Web(_)) && self.state.lock().modern {
             return;
         }
-        let uris: Vec<String> = self.watched.lock().keys().cloned().collect();
-        for uri in uris {
-            if let Err(failure) = self.subscribe(&uri).await {
-                tracing::warn!(upstream = %self.name, uri, error = failure.text(), "a resource is not followed any more");
+        let topics: Vec<Topic> = self.watched.lock().keys().cloned().collect();
+        for topic in topics {
+            if let Err(failure) = self.subscribe(&topic).await {
+                tracing::warn!(upstream = %self.name, ?topic, error = failure.text(), "it is not followed any more");
             }
         }
     }
 
     /// Counts down; the entry when nobody follows it any more.
-    fn forget(&self, uri: &str) -> Option<Watched> {
+    fn forget(&self, topic: &Topic) -> Option<Watched> {
         let mut watched = self.watched.lock();
-        let entry = watched.get_mut(uri)?;
+        let entry = watched.get_mut(topic)?;
         entry.count = entry.count.saturating_sub(1);
         if entry.count > 0 {
             return None;
         }
-        let last = watched.remove(uri)?;
+        let last = watched.remove(topic)?;
         last.stop.cancel();
         Some(last)
     }
@@ -99,27 +112,35 @@ impl Upstream {
     async fn open_watch(
         self: &Arc<Self>,
         web: Arc<Web>,
-        uri: &str,
+        topic: &Topic,
         stop: CancellationToken,
     ) -> Result<(), Failure> {
-        let (opened, mut standing) = watch::channel(false);
-        let (gateway, name) = (self.gateway.clone(), self.name.clone());
-        let ear: Ear = Arc::new(move |change| match change {
-            Standing::Opened => drop(opened.send(true)),
-            Standing::Updated(uri) => {
-                if let Some(gateway) = gateway.upgrade() {
-                    gateway.announce(Change::Resource { upstream: name.clone(), uri: uri.into() });
+        let (opened, mut standing) = watch::channel(None);
+        let (gateway, upstream, wanted) = (self.gateway.clone(), self.name.clone(), topic.clone());
+        let ear: Ear = Arc::new(move |change| {
+            let upstream = upstream.clone();
+            let change = match change {
+                Standing::Opened { accepted } => {
+                    opened.send_replace(Some(wanted.is_in(&accepted)));
+                    return;
                 }
+                Standing::Updated(uri) => Change::Resource { upstream, uri: uri.into() },
+                Standing::Task { theirs, params } => {
+                    Change::Task { upstream, theirs: theirs.into(), params: params.into() }
+                }
+                _ => return,
+            };
+            if let Some(gateway) = gateway.upgrade() {
+                gateway.announce(change);
             }
-            _ => {}
         });
-        let filter = filter(uri);
+        let filter = topic.filter();
         let (draining, ended) = (self.tasks.draining(), stop.clone());
         self.tasks.spawn("mcp watch", async move {
             let following = async {
                 loop {
                     if let Err(fault) = web.listen(&filter, &ear).await {
-                        tracing::debug!(error = %fault, "a stream that follows a resource ended");
+                        tracing::debug!(error = %fault, "a stream that follows one thing ended");
                     }
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -130,25 +151,29 @@ impl Upstream {
                 () = draining.cancelled() => {}
             }
         });
-        let wait = standing.wait_for(|open| *open);
-        match tokio::time::timeout(self.config.connect.0, wait).await {
-            Ok(Ok(_)) => Ok(()),
-            _ => {
-                stop.cancel();
-                Err(Fault::new(Code::UpstreamFailed, "it does not let the resource be followed").into())
-            }
+        let wait = standing.wait_for(Option::is_some);
+        let accepted = tokio::time::timeout(self.config.connect.0, wait).await;
+        if matches!(accepted, Ok(Ok(accepted)) if *accepted == Some(true)) {
+            return Ok(());
         }
+        stop.cancel();
+        Err(Fault::new(Code::UpstreamFailed, "it does not let this be followed").into())
     }
 
-    /// Follows a resource on the connection that all share.
-    async fn subscribe(&self, uri: &str) -> Result<(), Failure> {
+    /// Follows something on the connection that all share.
+    async fn subscribe(&self, topic: &Topic) -> Result<(), Failure> {
         let Some(child) = self.child().filter(|child| child.is_modern()) else {
-            return self.tell("resources/subscribe", uri).await;
+            return match topic {
+                Topic::Resource(uri) => self.tell("resources/subscribe", uri).await,
+                Topic::Task(_) => {
+                    Err(Fault::new(Code::UpstreamRefused, "its tasks cannot be followed").into())
+                }
+            };
         };
-        let listening = child.listen(&filter(uri)).await?;
-        match self.watched.lock().get_mut(uri) {
+        let listening = child.listen(&topic.filter()).await?;
+        match self.watched.lock().get_mut(topic) {
             Some(entry) => entry.listening = Some(listening),
-            None => tracing::debug!(upstream = %self.name, uri, "nobody follows the resource any more"),
+            None => tracing::debug!(upstream = %self.name, ?topic, "nobody follows it any more"),
         }
         Ok(())
     }
@@ -158,6 +183,22 @@ impl Upstream {
     }
 }
 
-fn filter(uri: &str) -> String {
-    format!("{{\"resourceSubscriptions\":[{}]}}", quote(uri))
+impl Topic {
+    /// What to listen for.
+    fn filter(&self) -> String {
+        match self {
+            Topic::Resource(uri) => format!("{{\"resourceSubscriptions\":[{}]}}", quote(uri)),
+            Topic::Task(id) => format!("{{\"taskIds\":[{}]}}", quote(id)),
+        }
+    }
+
+    /// Whether an acknowledgement holds it. Support for following tasks is optional, so that an upstream that acknowledges
+    /// without the task will not speak of it; for resources the acknowledgement itself is enough.
+    fn is_in(&self, accepted: &str) -> bool {
+        let Topic::Task(id) = self else { return true };
+        let fields = Fields::parse(accepted).unwrap_or_default();
+        let ids: Vec<String> =
+            fields.get("taskIds").and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or_default();
+        ids.contains(id)
+    }
 }

@@ -2,7 +2,7 @@
 //! The bytes of arguments and results are kept wherever both sides speak one era.
 
 use super::{Reach, Upstream};
-use crate::exchange::{Era, Exchange};
+use crate::exchange::{Era, Exchange, Tasking};
 use crate::json::{Fields, Object, quote, splice};
 use crate::link::{Call, Child, Failure, Outcome, Seat, Web};
 use crate::rpc;
@@ -40,6 +40,13 @@ impl Way {
 impl Upstream {
     pub(super) async fn converse(self: &Arc<Self>, exchange: &Arc<Exchange>, mut call: Call<'_>) -> Outcome {
         let way = self.way(exchange).await?;
+        if let Tasking::Of { .. } = &exchange.tasking
+            && way.is_modern() != (exchange.client == Era::Modern)
+        {
+            // The eras' tasks have other fields, methods and ways to be asked, so one cannot be shown as the other.
+            let why = "the upstream of this task no longer speaks the era in which the task was made";
+            return Err(Failure::Rpc(rpc::Error::new(rpc::INVALID_PARAMS, why)));
+        }
         for _ in 0..ROUNDS {
             let result = self
                 .once(&way, exchange, &call)

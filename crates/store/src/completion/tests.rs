@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use message::Time;
+
 use super::*;
 
 #[derive(Default)]
@@ -35,60 +37,110 @@ fn poll(completion: &mut Completion<u32>, counter: &Arc<Counter>) -> Poll<Result
 
 type Member = (Completion<u32>, Arc<Counter>);
 
-/// The first one leads.
-fn together(count: u32) -> (Company, Vec<Member>) {
-    let (mut members, mut promises) = (Vec::new(), Vec::new());
-    for _ in 0..count {
+const NOW: Time = Time::from_millis(1_000);
+
+fn later() -> Time {
+    NOW.after(PATIENCE)
+}
+
+/// All wait on this thread and are answered together.
+fn together(count: u32, muster: &mut Muster) -> Vec<Member> {
+    let members = (0..count).map(|_| {
         let (promise, completion, counter) = waiting();
-        members.push((completion, counter));
-        promises.push(promise);
-    }
-    let leader = promises.remove(0);
-    let company =
-        Company::new(promises.into_iter().filter_map(|promise| promise.keep_quietly(Ok(1))).collect());
-    leader.lead(Ok(0), &company);
-    (company, members)
+        promise.keep_later(Ok(1), muster);
+        (completion, counter)
+    });
+    let members = members.collect();
+    muster.wake(NOW);
+    members
 }
 
 fn woken(members: &[Member]) -> usize {
     members.iter().map(|(_, counter)| counter.count()).sum()
 }
 
+fn leader(members: &[Member]) -> usize {
+    members.iter().position(|(_, counter)| counter.count() == 1).unwrap()
+}
+
+fn all_awake(members: &[Member]) -> bool {
+    members.iter().all(|(_, counter)| counter.count() == 1)
+}
+
 #[test]
 fn one_is_woken_and_wakes_the_others() {
-    let (company, mut members) = together(5);
+    let mut muster = Muster::default();
+    let mut members = together(5, &mut muster);
     assert_eq!(woken(&members), 1);
-    assert!(!company.is_awake());
-    let (completion, counter) = &mut members[0];
+    assert!(!muster.is_awake());
+    let first = leader(&members);
+    let (completion, counter) = &mut members[first];
     assert!(poll(completion, counter).is_ready());
-    assert!(members.iter().all(|(_, counter)| counter.count() == 1));
-    assert!(company.is_awake());
+    assert!(all_awake(&members));
+    assert!(muster.is_awake());
 }
 
 #[test]
 fn a_leader_that_is_dropped_wakes_the_others() {
-    let (company, mut members) = together(5);
-    drop(members.remove(0));
-    assert!(members.iter().all(|(_, counter)| counter.count() == 1));
-    assert!(company.is_awake());
+    let mut muster = Muster::default();
+    let mut members = together(5, &mut muster);
+    drop(members.remove(leader(&members)));
+    assert!(all_awake(&members));
+    assert!(muster.is_awake());
+}
+
+#[test]
+fn who_is_answered_before_the_leader_ran_is_woken_by_it_too() {
+    let mut muster = Muster::default();
+    let mut members = together(3, &mut muster);
+    let first = leader(&members);
+    members.append(&mut together(3, &mut muster));
+    assert_eq!(woken(&members), 1, "the thread is called once");
+    let (completion, counter) = &mut members[first];
+    assert!(poll(completion, counter).is_ready());
+    assert!(all_awake(&members));
 }
 
 #[test]
 fn the_others_need_no_leader_to_get_their_answer() {
-    let (company, mut members) = together(3);
-    let (completion, counter) = &mut members[1];
+    let mut muster = Muster::default();
+    let mut members = together(3, &mut muster);
+    let other = members.iter().position(|(_, counter)| counter.count() == 0).unwrap();
+    let (completion, counter) = &mut members[other];
     assert!(matches!(poll(completion, counter), Poll::Ready(Ok(1))));
-    company.wake_all();
-    assert_eq!(woken(&members), 3);
+    assert!(all_awake(&members), "whoever runs first wakes the rest");
 }
 
 #[test]
-fn without_a_leader_who_waits_all_are_woken() {
-    let (promise, _completion) = Completion::<u32>::promised();
-    let (other, _other, counter) = waiting();
-    let company = Company::new(other.keep_quietly(Ok(1)).into_iter().collect());
-    promise.lead(Ok(0), &company);
-    assert_eq!(counter.count(), 1);
+fn a_leader_that_does_not_run_is_not_waited_for() {
+    let mut muster = Muster::default();
+    let members = together(3, &mut muster);
+    muster.look_after(NOW);
+    assert_eq!(woken(&members), 1);
+    muster.look_after(later());
+    assert!(all_awake(&members));
+    assert!(muster.is_awake());
+}
+
+#[test]
+fn every_thread_has_a_leader_of_its_own() {
+    let mut muster = Muster::default();
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        let (promise, completion, counter) = std::thread::spawn(waiting).join().unwrap();
+        promise.keep_later(Ok(1), &mut muster);
+        all.push((completion, counter));
+    }
+    muster.wake(NOW);
+    assert_eq!(woken(&all), 3);
+}
+
+#[test]
+fn whoever_goes_wakes_all() {
+    let mut muster = Muster::default();
+    let members = together(4, &mut muster);
+    drop(muster);
+    assert!(all_awake(&members));
 }
 
 #[test]
@@ -102,7 +154,10 @@ fn a_promise_that_is_dropped_says_closed() {
 #[test]
 fn what_is_kept_before_it_is_polled_is_there_at_once() {
     let (promise, mut completion) = Completion::promised();
-    assert!(promise.keep_quietly(Ok(7)).is_none(), "there is nobody to wake");
+    let mut muster = Muster::default();
+    promise.keep_later(Ok(7), &mut muster);
+    muster.wake(NOW);
+    assert!(muster.is_awake(), "there is nobody to wake");
     assert!(matches!(poll(&mut completion, &Arc::default()), Poll::Ready(Ok(7))));
 }
 

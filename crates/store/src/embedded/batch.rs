@@ -4,9 +4,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use message::Time;
+
 use super::lane::{Lane, Spot};
 use super::segment::Segment;
-use crate::completion::Company;
+use crate::completion::Muster;
 use crate::{Error, Promise};
 
 /// What is to be told when the commit is durable.
@@ -20,8 +22,8 @@ pub(super) enum Done {
 pub(super) struct Batch {
     done: Vec<Done>,
     spots: Vec<Spot>,
-    /// Those who were answered last. One was woken and wakes the rest; should it not, the writer does.
-    woken: Company,
+    /// Those who were answered. One of each thread was woken and wakes the rest; should it not, the writer does.
+    woken: Muster,
 }
 
 impl Batch {
@@ -82,32 +84,22 @@ impl Batch {
         }
     }
 
-    /// Tells everybody, and wakes one of them. The bytes that are no longer under way.
-    pub(super) fn answer(&mut self, result: &Result<(), Error>) -> u64 {
-        self.woken.wake_all();
+    /// Tells everybody, and wakes one on each thread. The bytes that are no longer under way.
+    pub(super) fn answer(&mut self, result: &Result<(), Error>, now: Time) -> u64 {
         let mut bytes = 0;
-        let mut company = Vec::new();
-        let mut leader = None;
         for done in self.done.drain(..) {
             match done {
                 Done::Append { first, spots, bytes: size, done, .. } => {
                     bytes += size;
                     let range = result.clone().map(|()| first..first + spots.len() as u64);
-                    if leader.is_none() {
-                        leader = Some((done, range));
-                    } else {
-                        company.extend(done.keep_quietly(range));
-                    }
+                    done.keep_later(range, &mut self.woken);
                 }
-                Done::Remove { done, .. } => done.keep(result.clone()),
+                Done::Remove { done, .. } => done.keep_later(result.clone(), &mut self.woken),
                 Done::Trim { .. } => {}
             }
         }
         self.spots.clear();
-        self.woken = Company::new(company);
-        if let Some((done, range)) = leader {
-            done.lead(range, &self.woken);
-        }
+        self.woken.wake(now);
         bytes
     }
 
@@ -115,14 +107,8 @@ impl Batch {
         self.woken.is_awake()
     }
 
-    /// Wakes those whom their leader has not woken.
-    pub(super) fn wake_all(&self) {
-        self.woken.wake_all();
-    }
-}
-
-impl Drop for Batch {
-    fn drop(&mut self) {
-        self.wake_all();
+    /// Wakes those whom their leader has not woken in time.
+    pub(super) fn look_after(&mut self, now: Time) {
+        self.woken.look_after(now);
     }
 }

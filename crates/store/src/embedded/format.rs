@@ -164,7 +164,10 @@ pub(super) fn encode(out: &mut Vec<u8>, header: &Header, payload: &[u8], seed: u
     out.extend_from_slice(&crc32c_append(seed, &fields).to_le_bytes());
     out.extend_from_slice(&fields);
     out.extend_from_slice(payload);
-    out.resize(out.len().next_multiple_of(8), 0);
+    out.resize(
+        out.len() + (HEADER_BYTES + payload.len()).next_multiple_of(8) - HEADER_BYTES - payload.len(),
+        0,
+    );
 }
 
 /// The first record header at or behind `from` whose sequence lies in `sequences`, and where it is: how reading

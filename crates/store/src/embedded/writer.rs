@@ -16,13 +16,13 @@ use super::batch::{Batch, Done};
 use super::core::{Core, Job};
 use super::format::{self, Header, Kind, PAGE, RECORDS_START, RosterEntry, size_of_record};
 use super::lane::{Lane, Spot};
+use super::pages::Pages;
 use super::segment::Segment;
+use crate::completion::PATIENCE;
 use crate::{Durability, Error, Promise};
 
 /// A commit is sent off when it has grown to this; more would only make the first ones wait.
 const COMMIT_BYTES: usize = 1 << 20;
-/// How long those who were answered are left to wake each other.
-const WAKE_AFTER: Duration = Duration::from_millis(1);
 /// Payload of one roster record.
 const ROSTER_BYTES: usize = 64 << 10;
 /// With `buffered`, records after which a sync is forced, so that `unsynced` fits in its field.
@@ -63,7 +63,7 @@ pub(super) struct Writer {
     segment: Option<Arc<Segment>>,
     /// What is to be written at `base`: first what already stands in that page, so that only whole pages are written
     /// and no page of a recycled file need be read.
-    buffer: Vec<u8>,
+    buffer: Pages,
     base: u64,
     written: usize,
     sequence: u64,
@@ -91,7 +91,7 @@ impl Writer {
             segment: position.segment,
             base: position.at - position.page.len() as u64,
             written: position.page.len(),
-            buffer: position.page,
+            buffer: Pages::holding(&position.page),
             sequence: position.sequence,
             synced: position.sequence,
             batch: Batch::default(),
@@ -101,19 +101,22 @@ impl Writer {
     /// The thread's work, until the store is closed.
     pub(super) fn run(mut self) {
         let mut jobs = Vec::new();
-        if self.segment.is_some() && self.position() == RECORDS_START {
-            self.start_segment();
+        if let Some(segment) = &self.segment {
+            self.write_directly(segment);
+            if self.position() == RECORDS_START {
+                self.start_segment();
+            }
         }
         self.reclaim();
         loop {
             let patience = if !self.batch.is_awake() {
-                Some(WAKE_AFTER)
+                Some(PATIENCE)
             } else {
                 (self.synced < self.sequence).then_some(self.sync_every)
             };
             let goes_on = self.core.take_jobs(&mut jobs, patience);
             if jobs.is_empty() {
-                self.batch.wake_all();
+                self.batch.look_after(self.clock.now());
             }
             for job in jobs.drain(..) {
                 self.take(job);
@@ -125,6 +128,13 @@ impl Writer {
             if !goes_on {
                 return self.finish();
             }
+        }
+    }
+
+    /// With `buffered` the page cache is what the bytes are handed to.
+    fn write_directly(&self, segment: &Segment) {
+        if self.durability == Durability::Fsync {
+            segment.write_directly();
         }
     }
 
@@ -202,7 +212,8 @@ impl Writer {
         let Some(segment) = &self.segment else { return };
         header.sequence = self.sequence;
         header.unsynced = u32::try_from(self.sequence - self.synced).unwrap_or(u32::MAX);
-        format::encode(&mut self.buffer, &header, payload, segment.header.seed());
+        let size = usize::try_from(size_of_record(payload.len() as u64)).unwrap_or(usize::MAX);
+        format::encode(self.buffer.room(size), &header, payload, segment.header.seed());
         self.sequence += 1;
     }
 
@@ -254,7 +265,9 @@ impl Writer {
         };
         self.core.notes.full.store(false, Ordering::Release);
         self.core.segments.lock().push_back(next.clone());
+        self.write_directly(&next);
         if let Some(sealed) = self.segment.replace(next) {
+            sealed.seal();
             self.core.files.opened(&sealed);
         }
         self.base = RECORDS_START;
@@ -290,21 +303,13 @@ impl Writer {
     fn write_pages(&mut self) -> Result<(), Error> {
         let segment = self.segment.as_ref().ok_or(Error::Closed)?;
         let length = self.buffer.len();
-        let page = usize::try_from(PAGE).unwrap_or(4096);
-        self.buffer.resize(length.next_multiple_of(page), 0);
-        segment.write(&self.buffer, self.base)?;
+        segment.write(self.buffer.whole(), self.base)?;
         if self.durability == Durability::Fsync {
             segment.sync()?;
             self.synced = self.sequence;
             self.synced_at = self.clock.now();
         }
-        let whole = length / page * page;
-        self.buffer.truncate(length);
-        self.buffer.drain(..whole);
-        if self.buffer.capacity() > 4 * COMMIT_BYTES {
-            self.buffer.shrink_to(COMMIT_BYTES);
-        }
-        self.base += whole as u64;
+        self.base += self.buffer.release(length) as u64;
         self.written = self.buffer.len();
         Ok(())
     }
@@ -320,7 +325,7 @@ impl Writer {
             self.core.notes.records.fetch_add(self.batch.records() as u64, Ordering::Relaxed);
             trimmed = self.batch.publish(segment);
         }
-        let bytes = self.batch.answer(&result);
+        let bytes = self.batch.answer(&result, self.clock.now());
         self.core.no_longer_waiting(bytes);
         if trimmed {
             self.reclaim();

@@ -1,7 +1,7 @@
 //! `trunkline config`: a commented default file, a check with file, line and column, the JSON schema.
 
 use super::{Reach, complain, say};
-use crate::config::{load, reference};
+use crate::config::reference;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -40,12 +40,9 @@ impl Config {
             Command::Manual => say(reference::manual().trim_end())?,
             Command::Schema => say(&serde_json::to_string_pretty(&reference::schema())?)?,
             Command::Check { file } => {
-                let checked = match load(&file) {
-                    Ok((document, settings)) => crate::serve::check(&document, &settings).await,
-                    Err(problem) => Err(problem),
-                };
-                if let Err(problem) = checked {
-                    complain(&format!("{problem}\n  more: trunkline explain TL0012"));
+                let problems = crate::check::file(&file).await;
+                if !problems.is_empty() {
+                    complain(&crate::check::report(&problems));
                     return Ok(ExitCode::FAILURE);
                 }
                 say(&format!("{} is fine", file.display()))?;

@@ -54,14 +54,11 @@ impl Doctor {
             let name = self.config.display();
             return Finding::Fine(format!("no {name} here; `trunkline config default > {name}` writes one"));
         }
-        let checked = match crate::config::load(&self.config) {
-            Ok((document, settings)) => crate::serve::check(&document, &settings).await,
-            Err(problem) => Err(problem),
-        };
-        match checked {
-            Ok(()) => Finding::Fine(format!("{} can be used", self.config.display())),
-            Err(problem) => Finding::Broken(problem.to_string()),
+        let problems = crate::check::file(&self.config).await;
+        if problems.is_empty() {
+            return Finding::Fine(format!("{} can be used", self.config.display()));
         }
+        Finding::Broken(crate::check::report(&problems))
     }
 
     async fn server(&self) -> Vec<Finding> {

@@ -8,6 +8,10 @@ use serde_saphyr::Spanned;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+mod mend;
+
+pub(crate) use mend::{Mended, STAND_IN, missing_field};
+
 /// A document that was read.
 #[derive(Clone, Debug)]
 pub struct Document {
@@ -28,6 +32,8 @@ struct Place {
 struct Node {
     place: Place,
     tree: Tree,
+    /// Which entry of its list it is in the file, from 0, whatever was taken out before it.
+    number: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -61,7 +67,7 @@ impl Document {
     pub fn parse(file: &Path, text: &str) -> Result<Document, Box<Problem>> {
         let empty = text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
         let root = if empty {
-            Node { place: Place { line: 1, column: 1 }, tree: Tree::Map(Vec::new()) }
+            Node::new(Place { line: 1, column: 1 }, Tree::Map(Vec::new()))
         } else {
             // YAML 1.1's `y`, `no` and `on` are names here: only `true` and `false` are booleans.
             let options = serde_saphyr::options! { strict_booleans: true };
@@ -97,17 +103,20 @@ impl Document {
         Some(problem)
     }
 
-    /// Points a misfit at its place: that of the deepest key of its path that the file has.
+    /// Points a misfit at its place: at the key when that is unknown, else at the value; when the file has neither, at the
+    /// deepest key of its path that it has.
     pub fn locate(&self, misfit: &Misfit) -> Box<Problem> {
         if let Some(problem) = self.of_environment(misfit) {
             return problem;
         }
         let (place, _) = self.root.place(&misfit.path);
+        let key = mend::is_unknown_key(misfit).then(|| self.root.key_place(&misfit.path)).flatten();
+        let place = key.unwrap_or(place);
         Box::new(Problem {
             file: self.file.clone(),
             line: place.line,
             column: place.column,
-            field: misfit.path.join("."),
+            field: self.path_in_file(&misfit.path).join("."),
             what: misfit.what.clone(),
             hint: misfit.hint.clone(),
             excerpt: excerpt(&self.text, place.line),
@@ -155,6 +164,10 @@ impl fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 impl Node {
+    fn new(place: Place, tree: Tree) -> Node {
+        Node { place, tree, number: 0 }
+    }
+
     fn value(&self) -> Value {
         match &self.tree {
             Tree::Scalar(value) => value.clone(),
@@ -181,7 +194,7 @@ impl Node {
                 {
                     return node.set(rest, value);
                 }
-                let mut node = Node { place: self.place, tree: Tree::Map(Vec::new()) };
+                let mut node = Node::new(self.place, Tree::Map(Vec::new()));
                 let done = node.set(rest, value);
                 entries.push((key.to_ascii_lowercase(), self.place, node));
                 done
@@ -229,25 +242,9 @@ impl Node {
     }
 }
 
-impl Document {
-    /// Like [`Document::locate`], but points at the key of the last step of the path: for keys that are unknown.
-    pub fn locate_key(&self, misfit: &Misfit) -> Box<Problem> {
-        let mut problem = self.locate(misfit);
-        if problem.line == 0 {
-            return problem;
-        }
-        if let Some(place) = self.root.key_place(&misfit.path) {
-            problem.line = place.line;
-            problem.column = place.column;
-            problem.excerpt = excerpt(&self.text, place.line);
-        }
-        problem
-    }
-}
-
 impl From<Spanned<Tree>> for Node {
     fn from(spanned: Spanned<Tree>) -> Node {
-        Node { place: place_of(&spanned.referenced), tree: spanned.value }
+        Node::new(place_of(&spanned.referenced), spanned.value)
     }
 }
 
@@ -301,7 +298,7 @@ impl<'de> Visitor<'de> for TreeVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Tree, A::Error> {
         let mut nodes = Vec::new();
         while let Some(node) = seq.next_element::<Spanned<Tree>>()? {
-            nodes.push(Node::from(node));
+            nodes.push(Node { number: nodes.len(), ..Node::from(node) });
         }
         Ok(Tree::List(nodes))
     }

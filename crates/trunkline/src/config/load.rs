@@ -5,7 +5,6 @@ use super::document::{Document, Problem};
 use message::{Misfit, Span};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -109,8 +108,8 @@ pub enum LogFormat {
     Text,
 }
 
-/// Reads and checks a file.
-pub fn load(file: &Path) -> Result<(Document, Settings), Box<Problem>> {
+/// Reads a file, with what the environment overrides.
+pub fn load(file: &Path) -> Result<Document, Box<Problem>> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         let mut problem = Problem::whole(file, format!("cannot be read: {error}"));
         if error.kind() == std::io::ErrorKind::NotFound {
@@ -124,12 +123,12 @@ pub fn load(file: &Path) -> Result<(Document, Settings), Box<Problem>> {
     parse(file, &text, std::env::vars())
 }
 
-/// Reads and checks a text as if it stood in `file`, with these environment variables.
+/// Reads a text as if it stood in `file`, with these environment variables.
 pub fn parse(
     file: &Path,
     text: &str,
     environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<(Document, Settings), Box<Problem>> {
+) -> Result<Document, Box<Problem>> {
     let mut document = Document::parse(file, text)?;
     for (name, value) in environment {
         let Some(path) = name.strip_prefix(ENV_PREFIX) else { continue };
@@ -143,31 +142,34 @@ pub fn parse(
             ));
         }
     }
-    let base = file.parent().map(Path::to_owned).unwrap_or_default();
-    let settings = check(&document, &base)?;
-    Ok((document, settings))
+    Ok(document)
+}
+
+/// The folder that file names in a file are relative to.
+pub fn base(file: &Path) -> PathBuf {
+    file.parent().map(Path::to_owned).unwrap_or_default()
 }
 
 /// Takes a document apart into settings; `base` is what file names in it are relative to.
-pub fn check(document: &Document, base: &Path) -> Result<Settings, Box<Problem>> {
+pub fn take_apart(document: &Document, base: &Path) -> Result<Settings, Misfit> {
     let Value::Object(mut sections) = document.value() else {
-        return Err(document.locate(&Misfit::new("the file must be a map of sections")));
+        return Err(Misfit::new("the file must be a map of sections"));
     };
     let known = top_keys();
     if let Some(unknown) = sections.keys().find(|key| !known.contains(&key.as_str())) {
         let misfit =
             Misfit::new(format!("unknown section {unknown:?}")).among(unknown, known.iter().copied());
-        return Err(document.locate_key(&misfit.at(unknown)));
+        return Err(misfit.at(unknown));
     }
     let protocols = match sections.remove("protocols") {
         None | Some(Value::Null) => BTreeMap::new(),
         Some(Value::Object(map)) => map.into_iter().collect(),
-        Some(_) => return Err(document.locate(&Misfit::new("must be a map of protocols").at("protocols"))),
+        Some(_) => return Err(Misfit::new("must be a map of protocols").at("protocols")),
     };
     let mut take = |key: &str| {
         sections.remove(key).filter(|value| !value.is_null()).unwrap_or(Value::Object(Map::new()))
     };
-    let mcp: mcp::Config = hub::section(take("mcp")).map_err(|misfit| pointed(document, misfit.at("mcp")))?;
+    let mcp: mcp::Config = hub::section(take("mcp")).map_err(|misfit| misfit.at("mcp"))?;
     let models = take("models");
     let mut hub_part = Map::new();
     for key in HUB_KEYS {
@@ -176,9 +178,9 @@ pub fn check(document: &Document, base: &Path) -> Result<Settings, Box<Problem>>
         }
     }
     sections.retain(|_, value| !value.is_null());
-    let program: Program = section(document, Value::Object(sections))?;
-    check_level(&program.log.level).map_err(|misfit| document.locate(&misfit.at("level").at("log")))?;
-    let mut hub: hub::Config = section(document, Value::Object(hub_part))?;
+    let program: Program = hub::section(Value::Object(sections))?;
+    check_level(&program.log.level).map_err(|misfit| misfit.at("level").at("log"))?;
+    let mut hub: hub::Config = hub::section(Value::Object(hub_part))?;
     hub.base = base.to_owned();
     Ok(Settings { program, hub, protocols, mcp, models })
 }
@@ -213,17 +215,6 @@ fn check_level(level: &str) -> Result<(), Misfit> {
         }
     }
     Ok(())
-}
-
-fn section<T: DeserializeOwned>(document: &Document, value: Value) -> Result<T, Box<Problem>> {
-    hub::section(value).map_err(|misfit| pointed(document, misfit))
-}
-
-/// An unknown key is pointed at itself, anything else at its value.
-fn pointed(document: &Document, misfit: Misfit) -> Box<Problem> {
-    let named = misfit.what.split('`').nth(1);
-    let key = misfit.what.starts_with("unknown ") && named == misfit.path.last().map(String::as_str);
-    if key { document.locate_key(&misfit) } else { document.locate(&misfit) }
 }
 
 #[cfg(test)]

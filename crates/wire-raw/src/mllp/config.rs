@@ -16,11 +16,14 @@ pub(super) struct Config {
     /// The networks (CIDR) that clients may come from; from others each message is answered AR with TL0002.
     /// Default 127.0.0.0/8 and ::1.
     pub(super) networks: Vec<String>,
-    /// How long a connection may say nothing between messages before it is closed. Senders keep theirs open for hours.
+    /// How long a connection may bring no message before it is closed; line ends between messages count as nothing. Senders keep theirs open for hours.
     /// Default 1h.
     pub(super) idle_timeout: Span,
     /// How long a sender may fall silent in the middle of a message before its connection is closed. Default 30s.
     pub(super) frame_timeout: Span,
+    /// How long a message may take from its first byte to its last, however steadily bytes come; then its connection is
+    /// closed, so that nobody holds it with a drip. Default 5m.
+    pub(super) message_timeout: Span,
     /// How long storing a message may take until it is answered AE with TL0009; it may be stored all the same.
     /// Default 30s, what senders usually wait.
     pub(super) store_timeout: Span,
@@ -34,6 +37,7 @@ impl Default for Config {
             networks: vec!["127.0.0.0/8".to_owned(), "::1/128".to_owned()],
             idle_timeout: Span::secs(3600),
             frame_timeout: Span::secs(30),
+            message_timeout: Span::secs(300),
             store_timeout: Span::secs(30),
         }
     }

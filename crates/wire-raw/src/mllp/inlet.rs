@@ -1,5 +1,5 @@
 //! MLLP coming in: frames in turn, each published and answered before the next is looked at.
-//! Its promise: AA is sent only after the receipt says that the message is on disk.
+//! Its promise: AA is sent only after the receipt says that the message is on disk, or that a route lets it go on purpose.
 
 use super::Config;
 use super::frame::{self, Decoder, Found};
@@ -13,7 +13,7 @@ use message::{Code, Fault, Misfit};
 use net::Conn;
 use serde_json::Value;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// How much one read may bring.
@@ -27,6 +27,9 @@ const GARBAGE_BYTES_MAX: usize = 64 << 10;
 
 /// So many first bytes tell an HTTP request; no message is as short.
 const HTTP_BYTES: usize = 8;
+
+/// What a sender is told of a message that a route filters on purpose.
+const NOT_WANTED: &str = "taken and not kept: a filter lets messages of this kind go";
 
 struct Mllp {
     hub: Hub,
@@ -69,7 +72,10 @@ impl Mllp {
         let mut buffer = BytesMut::with_capacity(READ_BYTES);
         let mut garbage = 0;
         let mut first = true;
+        // Since when the stream stands between two messages, or inside of one.
+        let mut since = self.hub.instant();
         loop {
+            let between = decoder.is_between();
             // A page can have its visitor's browser post a frame to this port; what stands before it gives it away.
             if first && buffer.len() >= HTTP_BYTES {
                 first = false;
@@ -96,27 +102,34 @@ impl Mllp {
                     }
                 };
                 self.answer(&mut conn, message.as_ref(), outcome).await?;
+                since = self.hub.instant();
             }
-            if !self.read_more(&mut conn, &mut buffer, &decoder).await? {
+            if between != decoder.is_between() {
+                since = self.hub.instant();
+            }
+            if !self.read_more(&mut conn, &mut buffer, decoder.is_between(), since).await? {
                 return Ok(());
             }
         }
     }
 
-    /// Reads once; false at the end of the connection or, between messages, when the program is stopping.
+    /// Reads once; false at the end of the connection or, between messages, when the program is stopping. Neither a silence
+    /// nor a drip of bytes holds a connection: what is `between` messages, or inside of one, is so `since` then.
     async fn read_more(
         &self,
         conn: &mut Conn,
         buffer: &mut BytesMut,
-        decoder: &Decoder,
+        between: bool,
+        since: Instant,
     ) -> Result<bool, Fault> {
         let draining = self.hub.tasks().draining();
         let state = self.state.load_full();
-        let between = decoder.is_between();
+        let whole = if between { state.0.idle_timeout.0 } else { state.0.message_timeout.0 };
+        let left = whole.saturating_sub(since.elapsed());
         let patience = match between {
-            true => state.0.idle_timeout.0,
-            false if draining.is_cancelled() => DRAIN,
-            false => state.0.frame_timeout.0,
+            true => left,
+            false if draining.is_cancelled() => DRAIN.min(left),
+            false => state.0.frame_timeout.0.min(left),
         };
         if between && draining.is_cancelled() {
             return Ok(false);
@@ -134,6 +147,11 @@ impl Mllp {
             Err(_) if between => {
                 Err(Fault::new(Code::IdleTimeout, format!("no message for {}", state.0.idle_timeout)))
             }
+            Err(_) if since.elapsed() >= whole => {
+                let detail =
+                    format!("a message did not end within {} of its beginning", state.0.message_timeout);
+                Err(Fault::new(Code::IdleTimeout, detail))
+            }
             Err(_) => {
                 let detail = format!("a message did not end within {} of silence", state.0.frame_timeout);
                 Err(Fault::new(Code::IdleTimeout, detail))
@@ -146,7 +164,7 @@ impl Mllp {
         &self,
         session: &Result<Session, Fault>,
         bytes: Bytes,
-    ) -> (Option<Message>, Result<(), Fault>) {
+    ) -> (Option<Message>, Result<&'static str, Fault>) {
         let message = match Message::parse(&bytes) {
             Ok(message) => message,
             Err(malformed) => {
@@ -165,7 +183,13 @@ impl Mllp {
         (Some(message), outcome)
     }
 
-    async fn publish(&self, session: &Session, message: &Message, bytes: Bytes) -> Result<(), Fault> {
+    /// The remark for the sender when the message was taken.
+    async fn publish(
+        &self,
+        session: &Session,
+        message: &Message,
+        bytes: Bytes,
+    ) -> Result<&'static str, Fault> {
         let state = self.state.load_full();
         let mut envelope = session.envelope(state.1.publish.clone(), bytes);
         envelope.content_type = Some("application/hl7-v2".into());
@@ -181,18 +205,21 @@ impl Mllp {
                 format!("storing the message took longer than {}", state.0.store_timeout),
             )
         })??;
+        if receipt.filtered {
+            return Ok(NOT_WANTED);
+        }
         if receipt.durable == 0 {
             let detail = format!("{} led the message to no queue or stream", state.1.publish);
             return Err(Fault::new(Code::NotDurable, detail));
         }
-        Ok(())
+        Ok("")
     }
 
     async fn answer(
         &self,
         conn: &mut Conn,
         message: Option<&Message>,
-        outcome: Result<(), Fault>,
+        outcome: Result<&'static str, Fault>,
     ) -> Result<(), Fault> {
         let control_id = format!("{:016X}", self.hub.dice().roll());
         let answer = acknowledge(message, outcome.as_ref().copied(), &control_id, self.hub.clock().now());

@@ -43,13 +43,14 @@ impl Answer {
 /// The longest text in MSA-3 and ERR-8; a fault may quote a value of the message.
 const TEXT_CHARS_MAX: usize = 400;
 
-/// The acknowledgement of `original` (or of something unreadable), sent `now` under `control_id`: `Ok` says AA.
+/// The acknowledgement of `original` (or of something unreadable), sent `now` under `control_id`: `Ok` says
+/// AA, with a remark in MSA-3 when there is one.
 ///
 /// Sender and receiver are exchanged; version, processing id, charset and delimiters are the original's. A fault stands
 /// in MSA-3 as text and in ERR with its catalogue code in ERR-5, so that old and new readers find it.
 pub fn acknowledge(
     original: Option<&Message>,
-    outcome: Result<(), &Fault>,
+    outcome: Result<&str, &Fault>,
     control_id: &str,
     now: Time,
 ) -> Vec<u8> {
@@ -91,12 +92,15 @@ pub fn acknowledge(
         String::new(),
         raw(18),
     ];
-    let answer = outcome.map_or_else(Answer::to_fault, |()| Answer::Accept);
+    let answer = outcome.map_or_else(Answer::to_fault, |_| Answer::Accept);
     let mut confirmation = vec!["MSA".to_owned(), answer.as_str().to_owned(), raw(10)];
     let mut segments = Vec::new();
-    if let Err(fault) = outcome {
-        confirmation.push(escaped(&fault.to_string()));
-        segments.push(error(fault, &delimiters, &escaped));
+    match outcome {
+        Ok(remark) => confirmation.push(escaped(remark)),
+        Err(fault) => {
+            confirmation.push(escaped(&fault.to_string()));
+            segments.push(error(fault, &delimiters, &escaped));
+        }
     }
     segments.splice(0..0, [header.to_vec(), confirmation]);
     let mut out = String::new();

@@ -132,7 +132,7 @@ fn writes_messages_made_by_hand_and_refuses_what_cannot_be_said() {
 fn acknowledges() {
     let now = Time::from_millis(1_700_000_000_123);
     let original = Message::parse(NORMAL).unwrap();
-    let good = acknowledge(Some(&original), Ok(()), "ack-1", now);
+    let good = acknowledge(Some(&original), Ok(""), "ack-1", now);
     assert_eq!(
         String::from_utf8(good.clone()).unwrap(),
         "MSH|^~\\&|TRUNKLINE|STADTKLINIK|COBAS^1.2.276.0.76^ISO|ZENTRALLABOR|20231114221320.123+0000||ACK^R01^ACK|ack-1|P|2.5.1||||||UNICODE UTF-8\rMSA|AA|LAB20261121000417\r"
@@ -187,7 +187,7 @@ proptest! {
         drop(Message::parse(&bytes));
         if let Ok(message) = Message::parse(text.as_bytes()) {
             message.to_json();
-            acknowledge(Some(&message), Ok(()), "x", Time::from_millis(0));
+            acknowledge(Some(&message), Ok("a|b"), "x", Time::from_millis(0));
         }
     }
 

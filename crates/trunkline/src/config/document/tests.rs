@@ -30,10 +30,13 @@ fn places_are_right() {
     check("routes.0.from", 4, 11);
     check("routes.0.to.0", 5, 10);
     check("limits.message_bytes", 6, 25);
-    let key = document().locate_key(&path("routes.0.from"));
+    let unknown = Misfit { what: "unknown field `from`".into(), ..path("routes.0.from") };
+    let key = document().locate(&unknown);
     assert_eq!((key.line, key.column), (4, 5));
     assert!(
-        key.to_string().contains("t.yaml:4:5: routes.0.from: w\n     4 |     from: topic/x\n       |     ^"),
+        key.to_string().contains(
+            "t.yaml:4:5: routes.0.from: unknown field `from`\n     4 |     from: topic/x\n       |     ^"
+        ),
         "{key}"
     );
 }
@@ -55,4 +58,21 @@ fn what_is_no_yaml_says_where() {
     assert!(problem.what.starts_with("not valid YAML"), "{problem}");
     let empty = Document::parse(Path::new("t.yaml"), "# nothing\n\n").unwrap();
     assert_eq!(empty.value(), serde_json::json!({}));
+}
+
+#[test]
+fn what_is_taken_out_moves_no_path() {
+    let mut document = Document::parse(Path::new("t.yaml"), "routes: [a, b, {name: c}]\n").unwrap();
+    assert_eq!(document.mend(&path("routes.0"), false), Mended::Without(vec![]));
+    assert_eq!(document.locate(&path("routes.1.name")).field, "routes.2.name");
+    assert_eq!(document.mend(&path("routes.1"), false), Mended::Without(vec!["c".into()]));
+    assert_eq!(document.value(), serde_json::json!({ "routes": ["b"] }));
+    let misspelled = Misfit {
+        what: "unknown section \"routes\"".into(),
+        hint: Some("did you mean \"roots\"?".into()),
+        ..path("routes")
+    };
+    document.mend(&misspelled, false);
+    assert_eq!(document.value(), serde_json::json!({ "roots": ["b"] }));
+    assert_eq!(document.mend(&Misfit::new("about everything"), false), Mended::No);
 }

@@ -3,7 +3,8 @@
 use super::*;
 
 fn parse_text(text: &str) -> Result<Settings, Box<Problem>> {
-    parse(Path::new("trunkline.yaml"), text, []).map(|(_, settings)| settings)
+    let document = parse(Path::new("trunkline.yaml"), text, [])?;
+    take_apart(&document, Path::new("")).map_err(|misfit| document.locate(&misfit))
 }
 
 fn check_problem(text: &str, line: u64, column: u64, expected: &str) {
@@ -34,7 +35,8 @@ fn the_environment_overrides_scalars() {
         ("TRUNKLINE__LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
         ("OTHER".to_owned(), "x".to_owned()),
     ];
-    let (_, settings) = parse(Path::new("t.yaml"), "limits: {message_bytes: 5}\n", vars).unwrap();
+    let document = parse(Path::new("t.yaml"), "limits: {message_bytes: 5}\n", vars).unwrap();
+    let settings = take_apart(&document, Path::new("")).unwrap();
     assert_eq!(settings.hub.limits.message_bytes, 77);
     assert_eq!(settings.program.listen.port(), 0);
 }

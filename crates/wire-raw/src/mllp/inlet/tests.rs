@@ -60,14 +60,66 @@ async fn refused_messages_are_answered_with_the_reason_and_the_connection_goes_o
     assert_eq!(broken.control_id, "LAB20261121000417");
     check(&send(&mut stream, text.replace("|N|||F", "|XX|||F").as_bytes()).await, Answer::Error, "TL0006");
     check(&send(&mut stream, text.replace("||4.2|", "||n/a|").as_bytes()).await, Answer::Error, "TL0013");
-    // The route lets other messages go, so that they reach nothing durable.
-    check(&send(&mut stream, text.replace("ORU^R01", "ADT^A01").as_bytes()).await, Answer::Error, "TL0024");
     let large = [text.as_bytes(), b"NTE|1||", &[b'x'; 30_000]].concat();
     let large = send(&mut stream, &large).await;
     check(&large, Answer::Reject, "TL0003");
     assert_eq!(large.control_id, "LAB20261121000417");
     assert!(server.waiting("queue/lab-results").await.is_empty());
     check(&send(&mut stream, NORMAL).await, Answer::Accept, "");
+}
+
+#[tokio::test]
+async fn what_a_route_filters_is_accepted_unless_it_refuses() {
+    let server = lab().await;
+    let mut stream = server.connect().await;
+    let text = String::from_utf8(NORMAL.to_vec()).unwrap();
+    let other = text.replace("ORU^R01", "ADT^A01");
+    let answer = send(&mut stream, other.as_bytes()).await;
+    check(&answer, Answer::Accept, "not kept");
+    assert_eq!(answer.control_id, "LAB20261121000417");
+    let mut config = server.hub.config();
+    let lab = config.routes.iter_mut().find(|route| route.from == "topic/hl7/in").unwrap();
+    lab.filtered = hub::Filtered::Refuse;
+    server.hub.apply(config.clone()).await.unwrap();
+    check(&send(&mut stream, other.as_bytes()).await, Answer::Error, "refuses what it filters");
+    // A route that leads to nobody who keeps it is a mistake of the configuration, not a filter.
+    config.routes.clear();
+    server.hub.apply(config).await.unwrap();
+    check(&send(&mut stream, other.as_bytes()).await, Answer::Error, "TL0024");
+    assert!(server.waiting("queue/lab-results").await.is_empty());
+}
+
+/// Sends one byte after the other, ten times as often as a silence would be noticed; how long the peer let it.
+async fn drip(server: &Server, first: &[u8], byte: u8) -> Duration {
+    let mut stream = server.connect().await;
+    let began = std::time::Instant::now();
+    soon(stream.write_all(first)).await.unwrap();
+    let mut answer = [0; 1];
+    soon(async {
+        loop {
+            tokio::select! {
+                read = stream.read(&mut answer) => if !matches!(read, Ok(1..)) { return },
+                () = tokio::time::sleep(Duration::from_millis(10)) => {
+                    if stream.write_all(&[byte]).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    })
+    .await;
+    began.elapsed()
+}
+
+#[tokio::test]
+async fn a_drip_holds_no_connection() {
+    let section = json!({
+        "principal": "lab", "frame_timeout": "10s", "message_timeout": "300ms", "idle_timeout": "400ms",
+    });
+    let server = start(&MLLP, section).await;
+    assert!(drip(&server, b"\x0bMSH|", b'x').await >= Duration::from_millis(300), "a message has its time");
+    assert!(drip(&server, b"", b'\r').await >= Duration::from_millis(400), "and so has a connection");
+    assert_eq!(server.faults(Code::IdleTimeout), 2);
 }
 
 #[tokio::test]
