@@ -144,13 +144,12 @@ impl Client {
         &self,
         request: Request,
         options: Options,
-    ) -> impl Future<Output = Result<Response, Fault>> + Send + use<> {
+    ) -> impl Future<Output = Result<Response, Fault>> + Send + '_ {
         // Not an async function: it would hold the request for as long as the answer takes.
         let begun = Inner::begin(&self.0, request, options);
-        let inner = Arc::clone(&self.0);
         async move {
             match begun {
-                Begun::Idle(wire) => inner.exchange(wire).await,
+                Begun::Idle(wire) => self.0.exchange(wire).await,
                 Begun::Opening(opening) => opening.await,
             }
         }

@@ -202,6 +202,17 @@ async fn http_2_over_tls_by_alpn_with_an_extra_authority() {
     assert_eq!(response.version(), Version::HTTP_2);
     assert_eq!(response.into_body().collect(10).await.unwrap(), "x");
     assert_eq!(server.connections.list()[0].protocol, "http/2");
+    for _ in 0..3 {
+        let response = soon(trusting_it.request(request(), Options::default())).await.unwrap();
+        assert_eq!(response.into_body().collect(10).await.unwrap(), "x");
+    }
+    assert_eq!(trusting_it.0.metrics.egress_dialled.load(Ordering::Relaxed), 1);
+    // One that was closed is replaced.
+    server.connections.close(server.connections.list()[0].id);
+    testing::until(|| server.connections.is_empty()).await;
+    let response = soon(trusting_it.request(request(), Options::default())).await.unwrap();
+    assert_eq!(response.into_body().collect(10).await.unwrap(), "x");
+    assert_eq!(trusting_it.0.metrics.egress_dialled.load(Ordering::Relaxed), 2);
     let fault = soon(trusting().request(request(), Options::default())).await.unwrap_err();
     assert_eq!(fault.code(), Code::UpstreamDown);
     assert!(fault.detail().contains("certificate"), "{fault}");
@@ -211,6 +222,35 @@ async fn http_2_over_tls_by_alpn_with_an_extra_authority() {
     let mut back = [0; 5];
     soon(raw.read_exact(&mut back)).await.unwrap();
     assert_eq!(&back, b"@ping");
+}
+
+#[tokio::test]
+async fn http_1_over_tls_for_what_asks_for_another_protocol() {
+    let pair = Pair::new();
+    let tasks = Tasks::new();
+    let mut routes = Routes::new();
+    routes.post("/echo", handler(|mut call: Call| async move { Response::new(call.take_body()) }));
+    let mut door = testing::door(vec![testing::http_sniffer(routes, &tasks)], &tasks);
+    door.tls = Some(tls::Server::load(pair.files.clone()).unwrap());
+    let server = testing::open(door);
+    let client = with(Settings {
+        egress: Egress::trusting(),
+        extra_ca: Some(pair.files.certificate.clone()),
+        ..Settings::default()
+    });
+    let large = "x".repeat(1_000_000);
+    for upgrade in [true, false] {
+        let mut request = HttpRequest::post(format!("https://{}/echo", server.address));
+        if upgrade {
+            request = request.header("connection", "upgrade").header("upgrade", "what-nobody-speaks");
+        }
+        let request = request.body(Body::full(large.clone())).unwrap();
+        let response = soon(client.request(request, Options::default())).await.unwrap();
+        // The second call finds the connection of the first.
+        assert_eq!(response.version(), Version::HTTP_11);
+        assert_eq!(soon(response.into_body().collect(large.len())).await.unwrap(), large);
+        assert_eq!(client.0.metrics.egress_dialled.load(Ordering::Relaxed), 1);
+    }
 }
 
 #[tokio::test]
