@@ -119,11 +119,11 @@ struct Books {
 }
 
 impl Ledger {
-    /// Takes one record down.
-    pub fn write(&self, record: Record) {
+    /// Takes one record down; its number, from 1, in the order in which records are drained.
+    pub fn write(&self, record: Record) -> u64 {
         let record = Arc::new(record);
-        self.written.fetch_add(1, Ordering::Relaxed);
         let mut books = self.books.lock();
+        let number = self.written.fetch_add(1, Ordering::Relaxed) + 1;
         push_bounded(&mut books.recent, Arc::clone(&record), RECENT_MAX);
         if record.outcome.fault().is_some() {
             push_bounded(&mut books.faults, Arc::clone(&record), RECENT_MAX);
@@ -134,6 +134,7 @@ impl Ledger {
         if push_bounded(&mut books.waiting, record, WAITING_MAX) {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
+        number
     }
 
     /// Takes out what waits to be written down, at most `max` records, oldest first.

@@ -1,6 +1,6 @@
 //! The fault catalogue as pages, and what failed recently.
 
-use crate::{Asked, State, endpoint, items, put};
+use crate::{Asked, State, endpoint, items, open_endpoint, put};
 use message::{Code, Entry, Fault, Verb};
 use net::http::{Call, Method, Response, Routes, StatusCode, handler, json, problem, respond};
 use serde_json::{Value, json};
@@ -16,11 +16,13 @@ pub(crate) fn mount(state: &Arc<State>, routes: &mut Routes) {
         |asked| async move { recent(&asked) },
     );
     // The pages are the same for everybody and say nothing about this server: no key is needed.
-    routes.get(
+    open_endpoint(
+        state,
+        routes,
         "/faults",
         handler(|_: Call| async { json(StatusCode::OK, &items(Code::all().iter().map(summary).collect())) }),
     );
-    routes.get("/faults/{code}", handler(|call: Call| async move { page(&call) }));
+    open_endpoint(state, routes, "/faults/{code}", handler(|call: Call| async move { page(&call) }));
 }
 
 fn recent(asked: &Asked) -> Result<Value, Fault> {

@@ -7,16 +7,19 @@ mod gateways;
 mod listing;
 pub mod machine;
 mod metrics;
+mod openapi;
 mod overview;
 mod queues;
+mod rehearsal;
 mod sampler;
 mod settings;
 
 use futures_util::future::BoxFuture;
 use hub::{Hub, Protocol, Session};
-use message::{Address, Fault, Kind, Misfit, Verb};
+use message::{Address, Fault, Kind, Verb};
 use net::Connections;
 use net::http::{Call, Method, Response, Routes, StatusCode, handler, json, problem};
+use parking_lot::Mutex;
 use sampler::Sampler;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -60,25 +63,30 @@ pub(crate) struct State {
     pub(crate) console: Console,
     pub(crate) sampler: Sampler,
     pub(crate) started: message::Time,
+    /// Every endpoint that was mounted, for the description of the API.
+    pub(crate) mounted: Mutex<Vec<openapi::Mounted>>,
 }
 
 /// Adds the admin API, the dashboard, the metrics, health and the fault pages to the paths.
-///
-/// # Errors
-/// None today; a console that must check something before it opens says so here.
-pub fn mount(console: Console, routes: &mut Routes) -> Result<(), Misfit> {
+pub fn open(console: Console, routes: &mut Routes) {
+    mount(console, routes);
+}
+
+fn mount(console: Console, routes: &mut Routes) -> Arc<State> {
     let started = console.hub.clock().now();
-    let state = Arc::new(State { sampler: Sampler::default(), started, console });
+    let state = Arc::new(State { sampler: Sampler::default(), started, mounted: Mutex::default(), console });
     sampler::start(&state);
     overview::mount(&state, routes);
     queues::mount(&state, routes);
     listing::mount(&state, routes);
     gateways::mount(&state, routes);
+    rehearsal::mount(&state, routes);
     settings::mount(&state, routes);
     faults::mount(&state, routes);
     metrics::mount(&state, routes);
+    openapi::mount(&state, routes);
     assets::mount(routes);
-    Ok(())
+    state
 }
 
 /// What an endpoint is given: the state, who asks, and the call.
@@ -132,9 +140,9 @@ pub(crate) fn endpoint<F, A>(
     A: Future<Output = Result<Value, Fault>> + Send + 'static,
 {
     let name: String = path.trim_start_matches("/admin/").split('/').next().unwrap_or("").to_owned();
-    let state = Arc::clone(state);
+    let of_handler = Arc::clone(state);
     let serve = handler(move |call: Call| {
-        let (state, name, answer) = (Arc::clone(&state), name.clone(), answer.clone());
+        let (state, name, answer) = (Arc::clone(&of_handler), name.clone(), answer.clone());
         async move {
             match asked(state, call, verb, &name) {
                 Ok(asked) => answered(answer(asked).await),
@@ -142,7 +150,19 @@ pub(crate) fn endpoint<F, A>(
             }
         }
     });
+    note(state, &method, path, Some(verb));
     routes.on(method, path, serve);
+}
+
+/// Adds an endpoint to read from that checks by itself who asks, or lets everybody.
+pub(crate) fn open_endpoint(state: &State, routes: &mut Routes, path: &str, serve: net::http::Handler) {
+    note(state, &Method::GET, path, None);
+    routes.get(path, serve);
+}
+
+fn note(state: &State, method: &Method, path: &str, needs: Option<Verb>) {
+    let mounted = openapi::Mounted { method: method.clone(), path: path.to_owned(), needs };
+    state.mounted.lock().push(mounted);
 }
 
 fn asked(state: Arc<State>, call: Call, verb: Verb, name: &str) -> Result<Asked, Fault> {

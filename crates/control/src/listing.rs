@@ -22,7 +22,7 @@ pub(crate) fn mount(state: &Arc<State>, routes: &mut Routes) {
     get(routes, "/admin/usage", usage);
     get(routes, "/admin/audit", audit);
     endpoint(state, routes, Method::DELETE, "/admin/connections/{id}", Verb::Manage, |asked| async move {
-        close(&asked)
+        close(&asked).await
     });
 }
 
@@ -65,13 +65,13 @@ fn connections(asked: &Asked) -> Result<Value, Fault> {
     Ok(items(asked.state.console.connections.list().iter().map(row).collect()))
 }
 
-fn close(asked: &Asked) -> Result<Value, Fault> {
+async fn close(asked: &Asked) -> Result<Value, Fault> {
     let text = asked.call.param("id");
     let id: u64 = text.parse().map_err(|_| bad(format!("{text:?} is no connection's number")))?;
     if !asked.state.console.connections.close(id) {
         return Err(Fault::new(Code::UnknownAddress, format!("there is no connection {id}")));
     }
-    asked.session.record_change(&admin("connections")?);
+    asked.session.record_change(&admin("connections")?).await?;
     Ok(json!({ "closed": id }))
 }
 

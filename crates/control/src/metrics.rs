@@ -2,7 +2,7 @@
 //! nothing is counted a second time.
 
 use crate::overview::process;
-use crate::{State, admin};
+use crate::{State, admin, open_endpoint};
 use message::{Fault, Verb};
 use net::http::{Call, Routes, StatusCode, handler, problem, respond};
 use std::sync::Arc;
@@ -203,11 +203,13 @@ impl Metric {
 }
 
 pub(crate) fn mount(state: &Arc<State>, routes: &mut Routes) {
-    let state = Arc::clone(state);
-    routes.get(
+    let of_handler = Arc::clone(state);
+    open_endpoint(
+        state,
+        routes,
         "/metrics",
         handler(move |call: Call| {
-            let state = Arc::clone(&state);
+            let state = Arc::clone(&of_handler);
             async move {
                 match page(&state, &call).await {
                     Ok(text) => respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),

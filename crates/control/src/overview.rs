@@ -1,6 +1,6 @@
 //! The overview, health and readiness: whether the program is well, at a glance.
 
-use crate::{Asked, State, endpoint, items, put};
+use crate::{Asked, State, endpoint, items, open_endpoint, put};
 use message::{Code, Fault, Verb};
 use net::http::{Call, Method, Routes, StatusCode, handler, json};
 use serde_json::{Value, json};
@@ -22,9 +22,12 @@ pub(crate) fn mount(state: &Arc<State>, routes: &mut Routes) {
     endpoint(state, routes, Method::GET, "/admin/addresses", Verb::Inspect, |asked| async move {
         addresses(&asked)
     });
-    routes.get("/healthz", handler(|_: Call| async { json(StatusCode::OK, &json!({ "status": "ok" })) }));
+    let healthy = handler(|_: Call| async { json(StatusCode::OK, &json!({ "status": "ok" })) });
+    open_endpoint(state, routes, "/healthz", healthy);
     let ready = Arc::clone(state);
-    routes.get(
+    open_endpoint(
+        state,
+        routes,
         "/readyz",
         handler(move |_: Call| {
             let ready = Arc::clone(&ready);

@@ -45,7 +45,7 @@ pub(crate) fn mount(state: &Arc<State>, routes: &mut Routes) {
             let queue = queue(&asked, Verb::Manage)?;
             let selection = selection(&asked.body().await?)?;
             let count = asked.hub().broker().replay(&queue, selection).await?;
-            asked.session.record_change(&queue);
+            asked.session.record_change(&queue).await?;
             Ok(json!({ "replayed": count }))
         },
     );
@@ -59,14 +59,14 @@ pub(crate) fn mount(state: &Arc<State>, routes: &mut Routes) {
             let queue = queue(&asked, Verb::Manage)?;
             let selection = selection(&asked.body().await?)?;
             let count = asked.hub().broker().drop_dead(&queue, selection).await?;
-            asked.session.record_change(&queue);
+            asked.session.record_change(&queue).await?;
             Ok(json!({ "dropped": count }))
         },
     );
     endpoint(state, routes, post, "/admin/queues/{name}/purge", Verb::Inspect, |asked| async move {
         let queue = queue(&asked, Verb::Manage)?;
         let count = asked.hub().broker().purge(&queue).await?;
-        asked.session.record_change(&queue);
+        asked.session.record_change(&queue).await?;
         Ok(json!({ "purged": count }))
     });
 }
@@ -76,7 +76,7 @@ fn queue(asked: &Asked, verb: Verb) -> Result<Address, Fault> {
     let address = Address::new(Kind::Queue, asked.call.param("name"))?;
     asked.session.allow(verb, &address)?;
     if !asked.hub().broker().exists(&address) {
-        return Err(asked.hub().unknown(&address));
+        return Err(asked.session.unknown(&address));
     }
     Ok(address)
 }

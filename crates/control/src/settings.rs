@@ -39,7 +39,7 @@ async fn check(mut asked: Asked) -> Result<Value, Fault> {
 async fn reload(asked: &Asked) -> Result<Value, Fault> {
     match (asked.state.console.reload_config)().await {
         Ok(waiting) => {
-            asked.session.record_change(&admin("config")?);
+            asked.session.record_change(&admin("config")?).await?;
             Ok(json!({ "ok": true, "problems": [], "restart_needed": waiting }))
         }
         Err(problems) => Ok(verdict(Err(problems))),

@@ -25,6 +25,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) hub: Hub,
     client: Client,
+    /// Every endpoint.
+    pub(crate) mounted: Vec<crate::openapi::Mounted>,
 }
 
 /// What came back.
@@ -91,7 +93,7 @@ pub(crate) async fn start() -> Server {
     };
     hub.apply(serde_json::from_value(config()).unwrap()).await.unwrap();
     let mut routes = Routes::new();
-    mount(console, &mut routes).unwrap();
+    let mounted = mount(console, &mut routes).mounted.lock().clone();
     assert!(routes.conflicts().is_empty());
     let (routes, settings) = (Arc::new(routes), Arc::new(net::http::Settings::default()));
     let of_server = tasks.clone();
@@ -102,7 +104,7 @@ pub(crate) async fn start() -> Server {
     let address = listener.local();
     let sniffers = vec![Sniffer { name: "http", sniff: net::http::sniff, serve }];
     listener.serve(Door { sniffers, tls: None, first_bytes: Duration::from_secs(10), connections, tasks });
-    Server { address, hub, client: outside }
+    Server { address, hub, client: outside, mounted }
 }
 
 impl Server {

@@ -296,3 +296,66 @@ fn the_manual_names_every_metric() {
         assert!(manual.contains(&format!("| `{name}` |")), "{name} is missing in docs/manual/operating.md");
     }
 }
+
+#[tokio::test]
+async fn the_description_is_that_of_the_api() {
+    use crate::openapi::{Answer, WORDS, words};
+    let server = start().await;
+    kill(&server, "late").await;
+    put(&server, Kind::Queue, "orders", "here").await;
+    put(&server, Kind::Topic, "plant/7", "1").await;
+    let mounted = server.mounted.clone();
+    for one in &mounted {
+        assert!(words(one).is_some(), "no words for {} {}", one.method, one.path);
+    }
+    for one in WORDS {
+        let found = mounted.iter().any(|other| words(other).is_some_and(|words| std::ptr::eq(words, one)));
+        assert!(found, "{} {} is described and not there", one.method, one.path);
+    }
+    let described = server.get("/admin/openapi.json").await.json();
+    assert_eq!(described["openapi"], "3.1.0");
+    for one in WORDS {
+        assert!(described["paths"][one.path][one.method].is_object(), "{}", one.path);
+        let path = one.path.replace("{name}", "orders").replace("{code}", "TL0001");
+        if one.method != "get" {
+            continue;
+        }
+        let answer = server.get(&path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        let (row, members) = match one.answer {
+            Answer::Other(_) => continue,
+            Answer::Object(members) => (answer.json(), members),
+            Answer::List(members) => (answer.json()["items"][0].clone(), members),
+        };
+        for member in members.iter().filter(|_| row.is_object()) {
+            assert!(row.get(member).is_some(), "{path} has no {member}: {row}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_route_is_tried_and_nothing_happens() {
+    let server = start().await;
+    let answer = server.post("/admin/routes/keep/test", r#"{"json":{"a":1},"headers":{"X":"y"}}"#).await;
+    assert_eq!(answer.status, 200, "{:?}", answer.body);
+    let told = answer.json();
+    assert_eq!(
+        (&told["outcome"], &told["targets"][0]["to"]),
+        (&json!("delivered"), &json!("stream/readings"))
+    );
+    let arrives = &told["targets"][0]["envelope"];
+    assert_eq!((&arrives["body"], &arrives["headers"]), (&json!("{\"a\":1}"), &json!([["x", "y"]])));
+    assert_eq!(server.get("/admin/routes").await.json()["items"][0]["taken"], 0);
+    for (path, body, status) in [
+        ("kepe", "{}", 404),
+        ("keep", r#"{"address":"topic/elsewhere"}"#, 400),
+        ("keep", r#"{"body":"a","json":1}"#, 400),
+        ("keep", r#"{"bodyy":"a"}"#, 400),
+    ] {
+        assert_eq!(
+            server.post(&format!("/admin/routes/{path}/test"), body).await.status,
+            status,
+            "{path} {body}"
+        );
+    }
+}

@@ -1,5 +1,6 @@
 //! The audit trail on disk: what the ledger took down, as JSON lines in a log of the store, bounded by count.
-//! A record is on disk within a fifth of a second of what it tells; a crash can lose those that were not.
+//! A record is on disk within a fifth of a second of what it tells; a crash can lose those that were not. Who makes a change
+//! as an operator is answered when its record is on disk.
 
 use crate::hub::Hub;
 use access::{Outcome, Record};
@@ -8,6 +9,7 @@ use message::{Fault, Id, Time};
 use serde::{Serialize, Serializer};
 use std::net::SocketAddr;
 use std::time::Duration;
+use tokio::sync::{Notify, watch};
 
 /// The store's log that holds the trail.
 const LOG: &str = "audit";
@@ -20,6 +22,42 @@ const APPEND_BYTES_MAX: usize = 1 << 20;
 /// How often the trail is written while the program stops.
 const DRAIN_EVERY: Duration = Duration::from_millis(20);
 
+/// How long a change waits for its record to be on disk.
+const RECORD_WAIT: Duration = Duration::from_secs(5);
+
+/// How far the trail on disk is.
+pub(crate) struct Trail {
+    /// How many records were drained and written, since the start.
+    written: watch::Sender<u64>,
+    /// Asks for writing now.
+    now: Notify,
+}
+
+impl Default for Trail {
+    fn default() -> Trail {
+        Trail { written: watch::Sender::new(0), now: Notify::new() }
+    }
+}
+
+/// Waits until the record with this number is on disk.
+///
+/// # Errors
+/// `TL0019` when it is not within five seconds: what it tells of was done all the same.
+pub(crate) async fn on_disk(hub: &Hub, number: u64) -> Result<(), Fault> {
+    let trail = hub.trail();
+    trail.now.notify_one();
+    let mut written = trail.written.subscribe();
+    // What was lost for lack of room was older than what waits.
+    let there = written.wait_for(|written| written + hub.ledger().counts().1 >= number);
+    match tokio::time::timeout(RECORD_WAIT, there).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(Fault::new(
+            message::Code::StoreUnavailable,
+            "the change was made, but its audit record could not be written to disk",
+        )),
+    }
+}
+
 /// Starts writing the hub's ledger down until the program stops.
 pub(crate) fn start(hub: &Hub) {
     let hub = hub.clone();
@@ -31,6 +69,7 @@ pub(crate) fn start(hub: &Hub) {
             tokio::select! {
                 () = draining.cancelled() => {}
                 () = tokio::time::sleep(EVERY) => {}
+                () = hub.trail().now.notified() => {}
             }
             write_down(&hub, &mut unwritten).await;
         }
@@ -72,6 +111,7 @@ async fn append(hub: &Hub, unwritten: &mut Vec<Bytes>) -> Result<(), store::Erro
         let count = fits.count().max(1);
         let range = log.append(unwritten.iter().take(count).cloned().collect()).await?;
         unwritten.drain(..count);
+        hub.trail().written.send_modify(|written| *written += u64::try_from(count).unwrap_or(0));
         log.trim(range.end.saturating_sub(hub.compiled().config.audit.records))?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 //! durable is stored, all at once; then the live subscribers get it. Who may send is decided before, in the session.
 
 use crate::config::QueueConfig;
-use crate::hub::Hub;
+use crate::hub::{Hub, unknown};
 use crate::plan::{Compiled, Plan};
 use crate::route::{Rescue, Route};
 use crate::session::wrap;
@@ -29,7 +29,7 @@ struct Leaf {
 }
 
 /// Runs the steps on one message. While it is large, the other tasks of this thread go on elsewhere.
-fn aside<T>(envelope: &Envelope, work: impl FnOnce() -> T) -> T {
+pub(crate) fn aside<T>(envelope: &Envelope, work: impl FnOnce() -> T) -> T {
     let others = tokio::runtime::Handle::try_current()
         .is_ok_and(|runtime| runtime.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread);
     if envelope.body.len() > LARGE_BYTES && others { tokio::task::block_in_place(work) } else { work() }
@@ -181,10 +181,10 @@ impl Hub {
             // The envelope keeps the address that it was sent to: the outlet tells its server where it comes from.
             Kind::Out => match self.slot(to.name()) {
                 Some(slot) => self.broker().enqueue(&slot.queue, Arc::new(envelope)).await?,
-                None => return Err(self.unknown(to)),
+                None => return Err(unknown(to)),
             },
             Kind::Stream => {
-                self.broker().append(to, &envelope).await.map_err(|fault| self.nearest(to, fault))?;
+                self.broker().append(to, &envelope).await?;
                 return Ok(Taken { durable: 1, ..Taken::default() });
             }
             _ => return Err(takes_none(to)),
@@ -200,8 +200,7 @@ impl Hub {
     ) -> Result<broker::Enqueued, Fault> {
         let envelope = Arc::new(envelope);
         if !compiled.config.queues_on_demand {
-            let result = self.broker().enqueue(queue, envelope).await;
-            return result.map_err(|fault| self.nearest(queue, fault));
+            return self.broker().enqueue(queue, envelope).await;
         }
         match self.broker().enqueue(queue, Arc::clone(&envelope)).await {
             Err(fault) if fault.code() == Code::UnknownAddress => {
@@ -210,11 +209,6 @@ impl Hub {
             }
             other => other,
         }
-    }
-
-    /// The broker knows that an address does not exist; the hub knows which was perhaps meant.
-    fn nearest(&self, address: &Address, fault: Fault) -> Fault {
-        if fault.code() == Code::UnknownAddress { self.unknown(address) } else { fault }
     }
 
     /// Whether there is such a place at all, asked before anything is stored anywhere.
@@ -226,7 +220,7 @@ impl Hub {
             Kind::Out => self.slot(to.name()).is_some(),
             _ => return Err(takes_none(to)),
         };
-        if there { Ok(()) } else { Err(self.unknown(to)) }
+        if there { Ok(()) } else { Err(unknown(to)) }
     }
 
     /// What a route's `on_error` makes of a fault: the fault itself, nothing, or the original for a queue.

@@ -59,6 +59,7 @@ struct Inner {
     counters: Counters,
     gauges: Gauges,
     ledger: Ledger,
+    trail: audit::Trail,
     bars: parking_lot::Mutex<Bars>,
     /// Tells the number of the configuration that holds, after it does.
     generation: watch::Sender<u64>,
@@ -84,6 +85,7 @@ impl Hub {
             counters: Counters::default(),
             gauges: Gauges::default(),
             ledger: Ledger::default(),
+            trail: audit::Trail::default(),
             bars: parking_lot::Mutex::default(),
             generation: watch::Sender::new(0),
             applying: Mutex::default(),
@@ -212,10 +214,10 @@ impl Hub {
         self.0.handlers.serve(kind, handler);
     }
 
-    /// [`Code::UnknownAddress`] with the nearest address that exists.
-    pub fn unknown(&self, address: &Address) -> Fault {
+    /// The names of this kind that exist.
+    pub(crate) fn names(&self, kind: Kind) -> Vec<String> {
         let compiled = self.compiled();
-        let names: Vec<String> = match address.kind() {
+        match kind {
             Kind::Queue => compiled.config.queues.keys().cloned().collect(),
             Kind::Stream => compiled.config.streams.keys().cloned().collect(),
             Kind::Out => compiled.config.outlets.keys().cloned().collect(),
@@ -225,12 +227,7 @@ impl Hub {
                     .map(|h| h.addresses().iter().map(|a| a.name().to_owned()).collect())
                     .unwrap_or_default()
             }
-        };
-        let near = message::nearest(address.name(), names.iter().map(String::as_str));
-        let hint = near
-            .map(|near| format!("; did you mean {}/{near}?", address.kind().as_str()))
-            .unwrap_or_default();
-        Fault::new(Code::UnknownAddress, format!("there is no {address}{hint}"))
+        }
     }
 
     /// Topics, queues and streams. What clients do goes through a [`Session`]; this is for looking.
@@ -320,6 +317,10 @@ impl Hub {
         self.0.generation.subscribe()
     }
 
+    pub(crate) fn trail(&self) -> &audit::Trail {
+        &self.0.trail
+    }
+
     pub(crate) fn gauge_book(&self) -> &Gauges {
         &self.0.gauges
     }
@@ -327,6 +328,11 @@ impl Hub {
     pub(crate) fn handlers(&self) -> &Handlers {
         &self.0.handlers
     }
+}
+
+/// That there is no such address. Which was perhaps meant, a session says: that depends on who asks.
+pub(crate) fn unknown(address: &Address) -> Fault {
+    Fault::new(Code::UnknownAddress, format!("there is no {address}"))
 }
 
 /// The queue that stands in front of the outlet `name`.

@@ -15,6 +15,7 @@ mod outlets;
 mod plan;
 mod protocol;
 mod pump;
+mod rehearsal;
 mod retry;
 mod route;
 mod section;
@@ -37,6 +38,7 @@ pub use http_auth::{
 pub use hub::{Hub, Parts};
 pub use outlets::OutletStats;
 pub use protocol::{BuildOutlet, Inlet, OpenInlet, Outlet, OutletKind, Protocol};
+pub use rehearsal::{Aim, Rehearsal, Stage};
 pub use retry::RetryConfig;
 pub use route::RouteStats;
 pub use section::section;

@@ -113,23 +113,38 @@ impl Route {
         depth_max: usize,
     ) -> Result<Vec<(Address, Envelope)>, Fault> {
         self.counts.taken.fetch_add(1, Ordering::Relaxed);
-        let result = match self.reads_bodies {
-            true => check_depth(&envelope.body, depth_max).and_then(|()| self.run_targets(envelope)),
-            false => self.run_targets(envelope),
-        };
+        let result = self.check_depth(&envelope, depth_max).and_then(|()| self.run_targets(envelope));
         match &result {
             Err(_) => self.counts.failed.fetch_add(1, Ordering::Relaxed),
             Ok(out) if out.is_empty() => self.counts.filtered.fetch_add(1, Ordering::Relaxed),
             Ok(out) => self.counts.delivered.fetch_add(out.len() as u64, Ordering::Relaxed),
         };
-        let result = result.and_then(|out| match self.config.filtered {
-            Filtered::Refuse if out.is_empty() => {
-                let detail = "no target wants this message, and the route refuses what it filters";
-                Err(Fault::new(Code::StepFailed, detail))
-            }
+        let result = result.and_then(|out| match self.refuses_filtered() {
+            Some(fault) if out.is_empty() => Err(fault),
             _ => Ok(out),
         });
         result.map_err(|fault| fault.within(&format!("route {}", self.name)))
+    }
+
+    /// Refuses JSON that is nested too deep, when the route looks at bodies at all.
+    pub(crate) fn check_depth(&self, envelope: &Envelope, depth_max: usize) -> Result<(), Fault> {
+        if self.reads_bodies { check_depth(&envelope.body, depth_max) } else { Ok(()) }
+    }
+
+    /// What the sender is told of a message that nobody wants, when the route refuses such.
+    pub(crate) fn refuses_filtered(&self) -> Option<Fault> {
+        let detail = "no target wants this message, and the route refuses what it filters";
+        (self.config.filtered == Filtered::Refuse).then(|| Fault::new(Code::StepFailed, detail))
+    }
+
+    /// The steps that all targets share.
+    pub(crate) fn steps(&self) -> &Steps {
+        &self.steps
+    }
+
+    /// Every target with its condition and steps.
+    pub(crate) fn ways(&self) -> impl Iterator<Item = (&Address, Option<&Condition>, &Steps)> {
+        self.targets.iter().map(|target| (&target.to, target.when.as_ref(), &target.steps))
     }
 
     /// Counts a message that was refused behind the steps.

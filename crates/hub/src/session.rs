@@ -93,7 +93,9 @@ impl Session {
     ) -> Result<Receipt, Fault> {
         self.admit(compiled, Verb::Publish, &mut envelope)?;
         let bytes = envelope.body.len() as u64;
-        let receipt = self.hub.take(compiled, envelope, self.mailbox).await?;
+        let address = envelope.address.clone();
+        let taken = self.hub.take(compiled, envelope, self.mailbox).await;
+        let receipt = taken.map_err(|fault| self.hinted(&address, fault))?;
         let counters = self.hub.counters();
         counters.published.fetch_add(1, Ordering::Relaxed);
         counters.published_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -196,7 +198,7 @@ impl Session {
     pub async fn lease(&self, queue: &Address, lease: Lease) -> Result<Vec<Delivery>, Fault> {
         let allowed = self.allow(Verb::Consume, queue);
         let result = match allowed {
-            Ok(()) => self.hub.broker().lease(queue, lease).await,
+            Ok(()) => self.hub.broker().lease(queue, lease).await.map_err(|fault| self.hinted(queue, fault)),
             Err(fault) => Err(fault),
         };
         self.note(Verb::Consume, queue, result)
@@ -211,7 +213,10 @@ impl Session {
     ) -> Result<Settled, Fault> {
         let allowed = self.allow(Verb::Consume, queue);
         let result = match allowed {
-            Ok(()) => self.hub.broker().settle(queue, token, settlement).await,
+            Ok(()) => {
+                let settled = self.hub.broker().settle(queue, token, settlement).await;
+                settled.map_err(|fault| self.hinted(queue, fault))
+            }
             Err(fault) => Err(fault),
         };
         self.note(Verb::Consume, queue, result)
@@ -298,9 +303,33 @@ impl Session {
         });
     }
 
-    /// Writes down a change that an operator made.
-    pub fn record_change(&self, address: &Address) {
-        self.record(Verb::Manage, address, self.hub.clock().now(), None, None, None);
+    /// Writes down a change that an operator made, and waits until that is on disk: a change that nobody can trace must not
+    /// look as if it were done.
+    ///
+    /// # Errors
+    /// `TL0019` when the record is not on disk in time; the change was made all the same.
+    pub async fn record_change(&self, address: &Address) -> Result<(), Fault> {
+        let number = self.record(Verb::Manage, address, self.hub.clock().now(), None, None, None);
+        crate::audit::on_disk(&self.hub, number).await
+    }
+
+    /// [`Code::UnknownAddress`], with the nearest address that exists and that this client may do something with: what others
+    /// have is none of its business, not even by name.
+    pub fn unknown(&self, address: &Address) -> Fault {
+        let kind = address.kind();
+        let mine = |name: &String| {
+            let found = Address::new(kind, name);
+            found.is_ok_and(|found| Verb::ALL.iter().any(|verb| self.may(*verb, &found)))
+        };
+        let names: Vec<String> = self.hub.names(kind).into_iter().filter(mine).collect();
+        let near = message::nearest(address.name(), names.iter().map(String::as_str));
+        let hint = near.map(|near| format!("; did you mean {}/{near}?", kind.as_str())).unwrap_or_default();
+        Fault::new(Code::UnknownAddress, format!("there is no {address}{hint}"))
+    }
+
+    /// Adds the hint to a fault that says that this very address is not there. What a route lacks is not the client's slip.
+    fn hinted(&self, address: &Address, fault: Fault) -> Fault {
+        if fault == crate::hub::unknown(address) { self.unknown(address) } else { fault }
     }
 
     fn note<T>(&self, verb: Verb, address: &Address, result: Result<T, Fault>) -> Result<T, Fault> {
@@ -318,9 +347,9 @@ impl Session {
         fault: Option<&Fault>,
         id: Option<message::Id>,
         trace_id: Option<u128>,
-    ) {
+    ) -> u64 {
         let took = self.hub.clock().now().since(began).as_micros();
-        self.record_took(verb, address, began, u64::try_from(took).unwrap_or(u64::MAX), fault, id, trace_id);
+        self.record_took(verb, address, began, u64::try_from(took).unwrap_or(u64::MAX), fault, id, trace_id)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the columns of one record")]
@@ -333,7 +362,7 @@ impl Session {
         fault: Option<&Fault>,
         id: Option<message::Id>,
         trace_id: Option<u128>,
-    ) {
+    ) -> u64 {
         if let Some(fault) = fault {
             self.hub.counters().fault(fault);
         }
@@ -348,7 +377,7 @@ impl Session {
             outcome: fault.map_or(Outcome::Done, |fault| Outcome::Failed(fault.clone())),
             took_us,
             usage: None,
-        });
+        })
     }
 
     /// The checks that every message passes, in the order of their cost; then it is stamped with who sent it.

@@ -58,6 +58,22 @@ impl Steps {
         Ok(Some(flowing))
     }
 
+    /// As [`Steps::run`], and what came out of each step, up to where it ended.
+    pub(crate) fn each(&self, message: Flowing) -> (Vec<crate::rehearsal::Stage>, Option<Flowing>) {
+        let mut stages = Vec::with_capacity(self.steps.len());
+        let mut flowing = Some(message);
+        for (place, step) in self.steps.iter().enumerate() {
+            let Some(now) = flowing.take() else { break };
+            let within = |fault: Fault| fault.within(&format!("step {} ({})", place + 1, step.name()));
+            let made = step.run(now).and_then(|next| {
+                flowing = next;
+                flowing.clone().map(Flowing::into_envelope).transpose()
+            });
+            stages.push(crate::rehearsal::Stage { name: step.name(), made: made.map_err(within) });
+        }
+        (stages, flowing)
+    }
+
     /// How many steps there are.
     pub fn len(&self) -> usize {
         self.steps.len()

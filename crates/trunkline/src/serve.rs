@@ -138,7 +138,7 @@ pub async fn start(document: &Document, settings: Settings, file: Option<&Path>)
         check_config: parts.checker(),
         reload_config: parts.reloader(),
     };
-    control::mount(console, &mut routes).map_err(point)?;
+    control::open(console, &mut routes);
     if let [first, ..] = routes.conflicts() {
         return Err(anyhow!("two parts answer the same path: {first}"));
     }

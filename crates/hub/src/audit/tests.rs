@@ -1,7 +1,7 @@
 //! The trail is on disk soon, bounded, and misses nothing of an orderly stop.
 
 use super::*;
-use crate::testing::{until, world};
+use crate::testing::{address, until, world};
 use crate::{Credential, Origin};
 use serde_json::{Value, json};
 
@@ -66,5 +66,15 @@ async fn who_is_not_let_in_is_written_down_without_the_key_and_bounded() {
             ["principal", "protocol", "verb", "outcome", "peer"].map(|name| line[name].as_str().unwrap());
         assert_eq!(said, ["unknown", "test", "login", "TL0001", "10.0.0.7:99"]);
         assert!(!line.to_string().contains("guess"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_answered_when_its_record_is_on_disk() {
+    let world = world(json!({})).await;
+    let session = world.session("boss");
+    for number in 1..20 {
+        session.record_change(&address("queue/orders")).await.unwrap();
+        assert_eq!(tail(&world.hub).unwrap(), number, "no waiting for the next turn");
     }
 }

@@ -21,7 +21,7 @@ impl Handler for Tools {
                     Ok(Reply::json(request.envelope.body))
                 }
                 "hang" => std::future::pending().await,
-                _ => Err(session.hub().unknown(&request.envelope.address)),
+                _ => Err(session.unknown(&request.envelope.address)),
             }
         })
     }
@@ -173,4 +173,36 @@ fn a_topic_without_routes_is_published_in_the_first_poll() {
     let future = world.session("boss").publish(world.envelope("topic/a", "1"));
     let receipt = futures_util::FutureExt::now_or_never(future).expect("ready").unwrap();
     assert_eq!((receipt.live, receipt.durable, receipt.routes, receipt.duplicate), (1, 0, 0, false));
+}
+
+#[tokio::test]
+async fn hints_name_only_what_the_client_may_use() {
+    let world = world(json!({
+        "access": {
+            "keys": [
+                { "name": "boss", "sha256": "01".repeat(32), "roles": ["admin"] },
+                { "name": "narrow", "sha256": "02".repeat(32), "roles": ["narrow"] },
+            ],
+            "roles": { "narrow": { "allow": [
+                { "verbs": ["publish"], "on": ["queue/mine/#", "queue/their/typo"] },
+                { "verbs": ["consume"], "on": ["queue/mine/#"] },
+            ] } },
+        },
+        "queues": { "mine/orders": {}, "their/type": {} },
+    }))
+    .await;
+    let told =
+        async |who: &str, to: &str| refused(&world, who, world.envelope(to, "")).await.detail().to_owned();
+    assert_eq!(
+        told("narrow", "queue/mine/odrers").await,
+        "there is no queue/mine/odrers; did you mean queue/mine/orders?"
+    );
+    assert_eq!(told("narrow", "queue/their/typo").await, "there is no queue/their/typo");
+    assert_eq!(
+        told("boss", "queue/their/typo").await,
+        "there is no queue/their/typo; did you mean queue/their/type?"
+    );
+    let lease =
+        world.session("narrow").lease(&address("queue/mine/order"), broker::Lease::new("test", 1)).await;
+    assert_eq!(lease.unwrap_err().detail(), "there is no queue/mine/order; did you mean queue/mine/orders?");
 }

@@ -39,7 +39,7 @@ pub(crate) fn open_now(hub: &Hub, mut call: Call) -> Result<Response, Fault> {
     let queue = Address::new(Kind::Queue, call.param("queue"))?;
     allowed(&session, Verb::Consume, &queue)?;
     if !hub.broker().exists(&queue) {
-        return Err(hub.unknown(&queue));
+        return Err(session.unknown(&queue));
     }
     let (response, upgrading) = ws::upgrade(&mut call, &[], 64 << 10)?;
     let credit = usize::try_from(credit).unwrap_or(0);

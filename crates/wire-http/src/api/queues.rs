@@ -47,7 +47,7 @@ pub(crate) async fn lease(hub: Hub, mut call: Call) -> Result<Response, Fault> {
     let draining = hub.tasks().draining();
     let deliveries = tokio::select! {
         biased;
-        deliveries = session.lease(&queue, lease) => deliveries.map_err(|fault| nearest(&hub, &queue, fault))?,
+        deliveries = session.lease(&queue, lease) => deliveries.map_err(|fault| nearest(&session, &queue, fault))?,
         // Who waits for work is told at once that there is none here any more.
         () = draining.cancelled() => Vec::new(),
     };
@@ -185,7 +185,7 @@ impl Item {
 pub(crate) async fn stats(hub: Hub, call: Call) -> Result<Response, Fault> {
     let (session, queue) = begin(&hub, &call)?;
     allowed(&session, Verb::Inspect, &queue)?;
-    let stats = hub.broker().stats(&queue).await.map_err(|fault| nearest(&hub, &queue, fault))?;
+    let stats = hub.broker().stats(&queue).await.map_err(|fault| nearest(&session, &queue, fault))?;
     let mut out = Vec::with_capacity(512);
     shapes::queue_stats(&mut out, queue.name(), &stats, hub.clock().now());
     Ok(json(StatusCode::OK, out))
@@ -200,7 +200,7 @@ pub(crate) async fn peek(hub: Hub, call: Call) -> Result<Response, Fault> {
     let after = query.number("after", 0..=u64::MAX)?;
     let max = query.number("max", 1..=MESSAGES_MAX)?.unwrap_or(20);
     let messages = hub.broker().peek(&queue, after, usize::try_from(max).unwrap_or(20)).await;
-    let messages = messages.map_err(|fault| nearest(&hub, &queue, fault))?;
+    let messages = messages.map_err(|fault| nearest(&session, &queue, fault))?;
     let mut out = Vec::new();
     let mut object = shapes::Object::open(&mut out);
     shapes::array(object.member("messages"), &messages, shapes::peeked);
@@ -215,7 +215,7 @@ fn begin(hub: &Hub, call: &Call) -> Result<(Session, Address), Fault> {
     Ok((session, Address::new(Kind::Queue, call.param("queue"))?))
 }
 
-/// The hub knows what there is instead.
-pub(crate) fn nearest(hub: &Hub, address: &Address, fault: Fault) -> Fault {
-    if fault.code() == Code::UnknownAddress { hub.unknown(address) } else { fault }
+/// The session knows what there is instead.
+pub(crate) fn nearest(session: &Session, address: &Address, fault: Fault) -> Fault {
+    if fault.code() == Code::UnknownAddress { session.unknown(address) } else { fault }
 }

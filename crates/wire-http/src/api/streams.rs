@@ -35,7 +35,7 @@ pub(crate) async fn read(hub: Hub, call: Call) -> Result<Response, Fault> {
             from = StartAt::Offset(last.saturating_add(1));
         }
     }
-    let follower = hub.broker().follow(&stream, from).map_err(|fault| nearest(&hub, &stream, fault))?;
+    let follower = hub.broker().follow(&stream, from).map_err(|fault| nearest(&session, &stream, fault))?;
     if following {
         let refused = async move { session.refused(|now| now.allow(Verb::Subscribe, &stream)).await };
         return Ok(events::response(&hub, Following(follower), Box::pin(refused)));
