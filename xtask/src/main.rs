@@ -5,6 +5,7 @@
 
 mod bench;
 mod docs;
+mod fuzz;
 mod peers;
 mod run;
 mod server;
@@ -19,6 +20,7 @@ const HELP: &str = "cargo xtask CHORE
   tidy            floors, file sizes, first lines, registries, licences, vendored files
   test [PART…]    installs the peers and runs every test and judge; `test --list` names the parts
   bench [NAME…]   the benchmarks, each as a ratio against a peer in the same run; `bench --list` names them
+  fuzz NAME [S]   coverage-guided fuzzing of one parser, or `all`, for so many seconds; `fuzz --list` names them
   docs            makes the manual's generated pages; `docs --check` says whether they are fresh
 ";
 
@@ -30,6 +32,7 @@ fn main() -> Result<()> {
         Some("tidy") => tidy::run(),
         Some("test") => test::run(&rest),
         Some("bench") => bench::run(&rest),
+        Some("fuzz") => fuzz::run(&rest),
         Some("docs") => docs::run(rest.first() == Some(&"--check")),
         Some("help" | "--help" | "-h") | None => run::say(HELP),
         Some(other) => bail!("there is no chore {other:?}\n\n{HELP}"),

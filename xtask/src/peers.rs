@@ -1,7 +1,7 @@
 //! The peers that tests and benchmarks are run against: installed once into a cache folder, by the systems' own package clients.
 //! Versions are pinned here and nowhere else.
 
-use crate::run::{cache, command, found, say};
+use crate::run::{cache, command, found, output, say};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -116,7 +116,8 @@ pub(crate) fn debian(wanted: &[(&str, &str)]) -> Result<()> {
             .copied()
             .collect();
         let (program, rest) = words.split_first().context("no command")?;
-        command(Command::new(program).args(rest))
+        // Hundreds of lines of what was unpacked help nobody; what went wrong is in the error.
+        output(Command::new(program).args(rest)).map(drop)
     };
     apt(&["update"])?;
     apt(&[&["install", "-y", "--no-install-recommends"], missing.as_slice()].concat())
@@ -188,6 +189,25 @@ fn install_sdk() -> Result<()> {
     command(download.arg(format!("openai=={SDK}")))?;
     command(Command::new("tar").arg("xzf").arg(archive).arg("-C").arg(cache()))?;
     Ok(std::fs::write(sdk().join("installed"), "")?)
+}
+
+/// The version of cargo-deny that judges.
+const DENY: &str = "0.20.2";
+
+/// cargo-deny, compiled once into the cache folder: a minute and a half of CPU, unoptimised because it runs for a second.
+pub(crate) fn cargo_deny() -> Result<PathBuf> {
+    let home = cache().join(format!("cargo-deny-{DENY}"));
+    let program = home.join("bin/cargo-deny");
+    if !works(Command::new(&program).arg("--version")) {
+        say("installing cargo-deny from crates.io")?;
+        let build = home.join("build");
+        let mut install = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+        install.args(["install", "--quiet", "--locked", "--debug", "--force", "--version", DENY, "--root"]);
+        install.arg(&home).arg("cargo-deny").env("CARGO_TARGET_DIR", &build);
+        command(install.env("CARGO_PROFILE_DEV_DEBUG", "0"))?;
+        std::fs::remove_dir_all(build)?;
+    }
+    Ok(program)
 }
 
 fn pip() -> Command {

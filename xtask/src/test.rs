@@ -6,7 +6,7 @@ mod judges;
 mod people;
 mod trace;
 
-use crate::run::{cargo, say};
+use crate::run::{cargo, command, say};
 use crate::{peers, tidy};
 use anyhow::{Result, bail};
 use std::time::Instant;
@@ -17,6 +17,7 @@ const PARTS: &[Part] = &[
     ("peers", "installs other people's clients and judges into a cache folder", peers::install),
     ("build", "builds the release binary and the fixtures", build),
     ("tidy", "floors, sizes, licences, registries", tidy::run),
+    ("deny", "cargo-deny: licences, bans and sources of what is built", deny),
     ("unit", "unit, property, simulation and integration tests of the workspace", unit),
     (
         "first-minute",
@@ -82,6 +83,21 @@ pub(crate) fn run(names: &[&str]) -> Result<()> {
 
 fn build() -> Result<()> {
     cargo(&["build", "--release", "--package", "trunkline", "--package", "fixtures"])
+}
+
+/// The rules of `deny.toml` by the program that they were written for; advisories need a database that not everybody can reach.
+fn deny() -> Result<()> {
+    let mut check = std::process::Command::new(peers::cargo_deny()?);
+    command(check.args([
+        "--offline",
+        "--locked",
+        "--log-level",
+        "error",
+        "check",
+        "licenses",
+        "bans",
+        "sources",
+    ]))
 }
 
 fn unit() -> Result<()> {
