@@ -33,6 +33,13 @@ pub struct Config {
     /// The most messages that wait for a client that does not read its stream; then the oldest are dropped.
     /// Default 256.
     pub mailbox: usize,
+    /// How much of each stream of a session stays after it was sent, and of all that have ended together, so that a client
+    /// whose connection broke gets what it missed (`Last-Event-ID`); then the oldest is forgotten, and asking for it is
+    /// refused with 400 and TL0028. Default `256KiB`.
+    pub replay: ByteCount,
+    /// How long a call goes on, and its stream stays, after the connection broke that reads it; then the call is cancelled.
+    /// Default `60s`.
+    pub resume_for: Span,
     /// The most calls that wait for a stateless client to bring the input that an upstream of an earlier revision asked
     /// for; a further one fails with TL0022. Default 256.
     pub parked: usize,
@@ -59,6 +66,8 @@ impl Default for Config {
             sessions: 1_000,
             session_idle: Span::secs(1_800),
             mailbox: 256,
+            replay: ByteCount(256 << 10),
+            resume_for: Span::secs(60),
             parked: 256,
             parked_for: Span::secs(300),
             task_secret: None,

@@ -102,6 +102,8 @@ pub(crate) struct Exchange {
     events: Option<mpsc::Sender<Event>>,
     failure: Mutex<Option<rpc::Error>>,
     asking: AtomicUsize,
+    /// What an upstream asked for that the client had not declared.
+    lacking: Mutex<Option<&'static str>>,
 }
 
 /// Notes that the client is being asked, for as long as it lives.
@@ -131,6 +133,7 @@ impl Exchange {
             events: None,
             failure: Mutex::new(None),
             asking: AtomicUsize::new(0),
+            lacking: Mutex::new(None),
         }
     }
 
@@ -169,6 +172,7 @@ impl Exchange {
             return refused(format!("the caller cannot be asked for {method}"));
         };
         if !self.declares(method) {
+            *self.lacking.lock() = capability_for(method);
             return refused(format!("the client did not declare the capability for {method}"));
         }
         self.asking.fetch_add(1, Ordering::Relaxed);
@@ -212,6 +216,11 @@ impl Exchange {
         let Some(capability) = capability_for(method) else { return false };
         Fields::parse(&self.capabilities)
             .is_ok_and(|fields| fields.get(capability).is_some_and(|raw| raw != "null"))
+    }
+
+    /// The capability that an upstream asked for in vain.
+    pub(crate) fn lacking(&self) -> Option<&'static str> {
+        *self.lacking.lock()
     }
 
     /// Keeps the upstream's own error for the client, to whom a fault would say less.

@@ -87,6 +87,9 @@ async fn post(gateway: Arc<Inner>, call: Call) -> Response {
         // The rest of the body was not read, so the connection cannot be used again.
         Err(fault) => return closing(Refusal::from(fault).answer(None)),
     };
+    if rpc::is_batch(&bytes) {
+        return legacy::batch(visit, &bytes).await;
+    }
     let message = match Message::parse(&bytes) {
         Ok(message) => message,
         Err((id, error)) => return Refusal(StatusCode::BAD_REQUEST, error).answer(id),

@@ -104,8 +104,11 @@ impl Gateway {
         let weak = Arc::downgrade(&gateway.0);
         hub.add_gauges(Box::new(move || {
             let Some(inner) = weak.upgrade() else { return Vec::new() };
-            let most = inner.config.load().sessions;
-            vec![Gauge::new("mcp_sessions", inner.sessions.count(), most)]
+            let config = inner.config.load();
+            vec![
+                Gauge::new("mcp_sessions", inner.sessions.count(), config.sessions),
+                Gauge::new("mcp_parked", inner.parked.count(), config.parked),
+            ]
         }));
         let weak = Arc::downgrade(&gateway.0);
         hub.tasks()
@@ -317,6 +320,7 @@ impl Inner {
     async fn sweep(&self) {
         let config = self.config.load_full();
         let now = self.hub.clock().now();
+        self.sessions.sweep_streams(config.resume_for.0);
         for session in self.sessions.sweep(config.session_idle.0) {
             self.farewell(&session).await;
         }
@@ -366,8 +370,9 @@ async fn fan_out(
         }
     }
     if let Some(inner) = gateway.upgrade() {
+        // Calls that run have until the program ends.
         for session in inner.sessions.all() {
-            inner.sessions.close(&session);
+            session.rest();
         }
         inner.parked.clear();
     }

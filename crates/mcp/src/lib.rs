@@ -13,6 +13,7 @@ mod link;
 mod mirror;
 mod names;
 mod origin;
+mod replay;
 mod rpc;
 mod session;
 mod sse;

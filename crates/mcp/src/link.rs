@@ -3,6 +3,7 @@
 
 mod answers;
 mod child;
+mod lines;
 mod web;
 
 pub(crate) use child::{Child, Program};
@@ -169,6 +170,7 @@ impl Drop for Attributed {
 }
 
 /// What a standing stream (an upstream's GET stream, a child's output) says beside answers.
+#[derive(Debug, PartialEq)]
 pub(crate) enum Standing {
     /// A list changed.
     Changed(crate::catalogue::List),

@@ -1,5 +1,5 @@
 //! JSON-RPC 2.0 as MCP uses it: message heads, errors, and how our faults are said in it.
-//! Batches (removed in revision 2025-06-18) are refused in every revision.
+//! Batches are not taken apart here: only revision 2025-03-26 has them.
 
 use crate::json::{Fields, Object, quote};
 use bytes::Bytes;
@@ -28,11 +28,8 @@ pub(crate) enum Message<'a> {
 impl<'a> Message<'a> {
     /// Reads one message; the error says what is wrong and carries the id when there is one to carry.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Message<'a>, (Option<&'a str>, Error)> {
-        if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
-            return Err((
-                None,
-                Error::new(INVALID_REQUEST, "batches are not supported: send one message per request"),
-            ));
+        if is_batch(bytes) {
+            return Err((None, Error::new(INVALID_REQUEST, "a batch cannot stand here: send one message")));
         }
         let fields = Fields::parse_bytes(bytes).map_err(|error| {
             let code = if error.is_data() { INVALID_REQUEST } else { PARSE };
@@ -69,6 +66,11 @@ impl<'a> Message<'a> {
             (None, None) => refuse("a message has a method, or an id with a result or an error"),
         }
     }
+}
+
+/// Whether this is a batch and no single message.
+pub(crate) fn is_batch(bytes: &[u8]) -> bool {
+    bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[')
 }
 
 fn is_id(raw: &str) -> bool {

@@ -3,16 +3,17 @@
 
 use crate::exchange::{Answer, capability_for};
 use crate::json::Fields;
+use crate::replay::Replay;
 use crate::rpc;
 use bytes::Bytes;
 use message::{Clock, Time};
 use net::CancellationToken;
 use parking_lot::Mutex;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 /// How long a client may take to answer a question that belongs to no call.
 const ASKED: Duration = Duration::from_secs(600);
@@ -21,6 +22,9 @@ const QUESTIONS: usize = 64;
 
 /// The most tasks that one session remembers; then the oldest is forgotten.
 const TASKS: usize = 256;
+
+/// The most streams of calls that one session has; then an ended one is forgotten, or else a call is ended that nobody reads.
+const STREAMS: usize = 32;
 
 /// A task of an upstream: its name and its id.
 type TaskKey = (Arc<str>, String);
@@ -41,10 +45,10 @@ pub(crate) struct Session {
     running: Mutex<HashMap<String, CancellationToken>>,
     subscribed: Mutex<HashSet<String>>,
     tasks: Mutex<VecDeque<(TaskKey, String)>>,
-    mail: Mutex<VecDeque<Bytes>>,
+    standing: Arc<Replay>,
     mail_max: usize,
-    arrived: Notify,
-    stream: AtomicU64,
+    streams: Mutex<BTreeMap<u64, Arc<Replay>>>,
+    replay: usize,
     next: AtomicU64,
     gone: CancellationToken,
 }
@@ -57,10 +61,13 @@ pub(crate) struct Opening {
     pub(crate) capabilities: Arc<str>,
     pub(crate) client_info: Arc<str>,
     pub(crate) mailbox: usize,
+    /// How many bytes of each stream stay.
+    pub(crate) replay: usize,
 }
 
 impl Session {
     pub(crate) fn open(opening: Opening, id: String, now: Time) -> Session {
+        let gone = CancellationToken::new();
         Session {
             id,
             principal: opening.principal,
@@ -74,12 +81,12 @@ impl Session {
             running: Mutex::new(HashMap::new()),
             subscribed: Mutex::new(HashSet::new()),
             tasks: Mutex::new(VecDeque::new()),
-            mail: Mutex::new(VecDeque::new()),
+            standing: Arc::new(Replay::new(0, opening.replay, now, gone.clone())),
             mail_max: opening.mailbox,
-            arrived: Notify::new(),
-            stream: AtomicU64::new(0),
+            streams: Mutex::new(BTreeMap::new()),
+            replay: opening.replay,
             next: AtomicU64::new(1),
-            gone: CancellationToken::new(),
+            gone,
         }
     }
 
@@ -99,9 +106,7 @@ impl Session {
     /// Whether nothing was heard for `idle`; an open stream or a running call counts as being heard.
     fn stale(&self, now: Time, idle: Duration) -> bool {
         let seen = Time::from_millis(self.seen.load(Ordering::Relaxed));
-        now.since(seen) > idle
-            && self.running.lock().is_empty()
-            && self.stream.load(Ordering::Relaxed) & 1 == 0
+        now.since(seen) > idle && self.running.lock().is_empty() && !self.standing.is_read()
     }
 
     /// A fresh question for the client: its id as JSON, and where the answer arrives. The asker drops the receiver
@@ -143,6 +148,12 @@ impl Session {
             answer = receiver => answer.unwrap_or_else(|_| Err(rpc::Error::new(rpc::INTERNAL, "the question was dropped"))),
             () = self.gone.cancelled() => Err(rpc::Error::new(rpc::INTERNAL, "the session ended")),
         }
+    }
+
+    /// Ends its calls and its standing stream.
+    fn end(&self) {
+        self.gone.cancel();
+        self.standing.end();
     }
 
     /// Notes a call as running, so that the client can cancel it by its id.
@@ -197,53 +208,59 @@ impl Session {
 
     /// Puts a message for the standing stream; the oldest is dropped when the client does not read.
     pub(crate) fn post(&self, message: Bytes) {
-        let mut mail = self.mail.lock();
-        if mail.len() >= self.mail_max {
-            mail.pop_front();
-        }
-        mail.push_back(message);
-        drop(mail);
-        self.arrived.notify_one();
+        self.standing.post(message, self.mail_max);
     }
 
     /// Puts a message unless the same waits already, as for changes of which one notice is enough.
     pub(crate) fn post_once(&self, message: Bytes) {
-        if !self.mail.lock().contains(&message) {
+        if !self.standing.waits(&message) {
             self.post(message);
         }
     }
 
-    /// Takes the standing stream over; whoever held it gets `None` from [`Session::mail`].
-    pub(crate) fn take_stream(&self) -> u64 {
-        let ticket = (self.stream.load(Ordering::Relaxed) | 1) + 2;
-        self.stream.store(ticket, Ordering::Relaxed);
-        self.arrived.notify_waiters();
-        ticket
+    /// Ends the standing stream when what waits has been read, and leaves the calls alone.
+    pub(crate) fn rest(&self) {
+        self.standing.end();
     }
 
-    /// Gives the standing stream back.
-    pub(crate) fn leave_stream(&self, ticket: u64, now: Time) {
-        if self.stream.load(Ordering::Relaxed) == ticket {
-            self.stream.store(ticket - 1, Ordering::Relaxed);
+    /// Opens the stream of a call. Streams that have ended make room for it, the oldest first.
+    pub(crate) fn open_stream(&self, now: Time, cancel: CancellationToken) -> Arc<Replay> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let stream = Arc::new(Replay::new(number, self.replay, now, cancel));
+        let mut streams = self.streams.lock();
+        let mut held: usize = streams.values().filter_map(|stream| stream.holds()).sum();
+        let mut count = streams.len();
+        streams.retain(|_, stream| match stream.holds() {
+            Some(size) if held > self.replay || count >= STREAMS => {
+                held = held.saturating_sub(size);
+                count = count.saturating_sub(1);
+                false
+            }
+            _ => true,
+        });
+        if count >= STREAMS
+            && let Some(oldest) = streams.values().find(|stream| !stream.is_read())
+        {
+            oldest.cancel.cancel();
         }
-        self.touch(now);
+        streams.insert(number, stream.clone());
+        stream
     }
 
-    /// The next message for the holder of `ticket`; `None` when the stream was taken over or the session ended.
-    pub(crate) async fn mail(&self, ticket: u64) -> Option<Bytes> {
-        loop {
-            let arrived = self.arrived.notified();
-            if self.gone.is_cancelled() || self.stream.load(Ordering::Relaxed) != ticket {
-                return None;
+    /// The stream of that number: 0 is the standing one.
+    pub(crate) fn stream(&self, number: u64) -> Option<Arc<Replay>> {
+        if number == 0 { Some(self.standing.clone()) } else { self.streams.lock().get(&number).cloned() }
+    }
+
+    /// Forgets streams that nobody came back to, and ends their calls.
+    fn sweep(&self, now: Time, wait: Duration) {
+        self.streams.lock().retain(|_, stream| {
+            let abandoned = stream.is_abandoned(now, wait);
+            if abandoned {
+                stream.cancel.cancel();
             }
-            if let Some(message) = self.mail.lock().pop_front() {
-                return Some(message);
-            }
-            tokio::select! {
-                () = arrived => {}
-                () = self.gone.cancelled() => return None,
-            }
-        }
+            !abandoned
+        });
     }
 }
 
@@ -299,7 +316,15 @@ impl Sessions {
     /// Ends a session.
     pub(crate) fn close(&self, session: &Session) {
         self.by_id.lock().remove(&session.id);
-        session.gone.cancel();
+        session.end();
+    }
+
+    /// Forgets streams that nobody came back to for `wait`.
+    pub(crate) fn sweep_streams(&self, wait: Duration) {
+        let now = self.clock.now();
+        for session in self.all() {
+            session.sweep(now, wait);
+        }
     }
 
     /// Ends what was silent for too long; says which.
@@ -314,7 +339,7 @@ impl Sessions {
             keep
         });
         for session in &ended {
-            session.gone.cancel();
+            session.end();
         }
         ended
     }

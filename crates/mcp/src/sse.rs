@@ -107,6 +107,24 @@ pub(crate) fn frame(message: &[u8]) -> Bytes {
     out.freeze()
 }
 
+/// One message as an event with an id.
+pub(crate) fn numbered(stream: u64, number: u64, message: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(message.len() + 48);
+    out.extend_from_slice(format!("id: {stream}-{number}\n").as_bytes());
+    out.extend_from_slice(&frame(message));
+    out.freeze()
+}
+
+/// How a stream of a session begins: the pause after which a client may come back, and, for clients that know events without
+/// data, an id to come back with even before the first message.
+pub(crate) fn opening(stream: u64, last: u64, primed: bool) -> Bytes {
+    let id = if primed { format!("id: {stream}-{last}\ndata:\n") } else { String::new() };
+    Bytes::from(format!(": open\nretry: {RETRY_MS}\n{id}\n"))
+}
+
+/// The pause before a client comes back, in milliseconds.
+const RETRY_MS: u64 = 1_000;
+
 /// A comment that keeps a quiet stream open.
 pub(crate) const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 

@@ -17,6 +17,7 @@ use hub::Request;
 use message::{Address, Code, Envelope, Fault, Kind, Trace, Verb};
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// Members of `params` that are written anew.
 const KNOWN: [&str; 6] = ["name", "arguments", "uri", "_meta", "inputResponses", "requestState"];
@@ -250,13 +251,24 @@ impl Running {
     }
 
     /// A further question that was asked at the same time.
-    pub(crate) fn also_asked(&mut self) -> Option<Question> {
-        while let Ok(event) = self.events.try_recv() {
-            if let Event::Ask(question) = event {
+    pub(crate) async fn also_asked(&mut self, until: Instant) -> Option<Question> {
+        loop {
+            let event = match self.events.try_recv() {
+                Ok(event) => Some(event),
+                Err(_) if self.outcome.is_some() => return None,
+                Err(_) => tokio::select! {
+                    outcome = &mut self.work => {
+                        self.outcome = Some(outcome);
+                        None
+                    }
+                    event = self.events.recv() => event,
+                    () = tokio::time::sleep_until(until) => return None,
+                },
+            };
+            if let Some(Event::Ask(question)) = event {
                 return Some(question);
             }
         }
-        None
     }
 }
 

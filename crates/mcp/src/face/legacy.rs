@@ -1,20 +1,25 @@
-//! Revisions 2025-03-26 to 2025-11-25: sessions, questions to the client on the stream of the call that caused them, and one
-//! standing stream. Streams cannot be resumed.
+//! Revisions 2025-03-26 to 2025-11-25: sessions, and what their methods mean.
+//! The streams on which calls are answered, and how they are taken up again, are in `streams.rs`; batches in `batch.rs`.
 
-use super::asking::{self, Asker, Running, Step};
-use super::{Refusal, SESSION, VERSION, Visit, json, listen, lists, stream};
+mod batch;
+mod streams;
+
+pub(crate) use batch::post as batch;
+pub(crate) use streams::standing;
+
+use super::asking::Asker;
+use super::{Refusal, SESSION, VERSION, Visit, json, listen, lists};
 use crate::catalogue::List;
 use crate::exchange::{Era, LEGACY, severity};
 use crate::json::{Fields, Object};
 use crate::rpc::{self, Message};
-use crate::session::{Opening, Run, Session};
-use crate::sse;
+use crate::session::{Opening, Session};
 use crate::tasks;
 use crate::upstream::Topic;
-use bytes::Bytes;
+use futures_util::future::join_all;
 use http::{HeaderValue, StatusCode};
-use message::{Clock, Code, Fault};
-use net::http::{Body, Response};
+use message::{Code, Fault};
+use net::http::Response;
 use std::sync::Arc;
 
 pub(crate) async fn post(visit: Visit, message: Message<'_>) -> Response {
@@ -22,26 +27,34 @@ pub(crate) async fn post(visit: Visit, message: Message<'_>) -> Response {
         Message::Request { id, .. } => Some((*id).to_owned()),
         _ => None,
     };
-    match serve(visit, message).await {
+    match serve(visit, message, true).await {
         Ok(answer) => answer,
         Err(refusal) => refusal.answer(id.as_deref()),
     }
 }
 
-async fn serve(visit: Visit, message: Message<'_>) -> Result<Response, Refusal> {
+/// Answers one message. A call's stream can be taken up again when `resumable`.
+async fn serve(visit: Visit, message: Message<'_>, resumable: bool) -> Result<Response, Refusal> {
     match message {
         Message::Request { id, method, params } if method == "initialize" => {
             initialize(&visit, id, params).await
         }
         Message::Request { id, method, params } => {
             let session = session(&visit)?;
-            request(visit, session, id, &method, params).await
+            request(visit, Place { session, resumable }, id, &method, params).await
         }
         Message::Notification { method, params } => {
             let session = session(&visit)?;
-            if method == "notifications/cancelled" {
-                let fields = Fields::of(params).unwrap_or_default();
-                session.cancel(fields.get("requestId").unwrap_or_default());
+            match &*method {
+                "notifications/cancelled" => {
+                    let fields = Fields::of(params).unwrap_or_default();
+                    session.cancel(fields.get("requestId").unwrap_or_default());
+                }
+                "notifications/roots/list_changed" => {
+                    let upstreams = visit.gateway.upstreams.load_full();
+                    join_all(upstreams.values().map(|upstream| upstream.roots_changed(&session))).await;
+                }
+                _ => {}
             }
             Ok(net::http::empty(StatusCode::ACCEPTED))
         }
@@ -53,6 +66,13 @@ async fn serve(visit: Visit, message: Message<'_>) -> Result<Response, Refusal> 
             }
         }
     }
+}
+
+/// Where a request is answered.
+struct Place {
+    session: Arc<Session>,
+    /// Whether the stream of the answer can be taken up again.
+    resumable: bool,
 }
 
 /// The session that a request names: 400 without one, 404 when it is not the caller's or no longer.
@@ -93,6 +113,7 @@ async fn initialize(visit: &Visit, id: &str, params: Option<&str>) -> Result<Res
         capabilities: tasks::undeclared(object("capabilities")?).into(),
         client_info: object("clientInfo")?.into(),
         mailbox: config.mailbox,
+        replay: usize::try_from(config.replay.0).unwrap_or(usize::MAX),
     };
     visit.gateway.settled().await;
     let full =
@@ -117,7 +138,7 @@ async fn initialize(visit: &Visit, id: &str, params: Option<&str>) -> Result<Res
 
 async fn request(
     visit: Visit,
-    session: Arc<Session>,
+    place: Place,
     id: &str,
     method: &str,
     params: Option<&str>,
@@ -141,20 +162,20 @@ async fn request(
                 .string("level")
                 .filter(|level| severity(level) > 0)
                 .ok_or_else(|| bad("this is no log level"))?;
-            session.set_level(&level);
+            place.session.set_level(&level);
             result("{}")
         }
         "resources/subscribe" | "resources/unsubscribe" if declares(&visit, "resources") => {
             let uri = fields.string("uri").ok_or_else(|| bad("params must hold the string \"uri\""))?;
-            subscribe(&visit, &session, method, &uri).await.map_err(plain)?;
+            subscribe(&visit, &place.session, method, &uri).await.map_err(plain)?;
             result("{}")
         }
-        "tools/call" => ask(visit, session, id, "tools/call", &fields).await,
-        "prompts/get" => ask(visit, session, id, "prompts/get", &fields).await,
-        "resources/read" => ask(visit, session, id, "resources/read", &fields).await,
-        "completion/complete" => ask(visit, session, id, "completion/complete", &fields).await,
-        "tasks/get" | "tasks/result" | "tasks/cancel" | "tasks/list" if has_tasks(&session) => {
-            about_task(visit, session, id, method, &fields).await
+        "tools/call" => streams::ask(visit, place, id, "tools/call", &fields).await,
+        "prompts/get" => streams::ask(visit, place, id, "prompts/get", &fields).await,
+        "resources/read" => streams::ask(visit, place, id, "resources/read", &fields).await,
+        "completion/complete" => streams::ask(visit, place, id, "completion/complete", &fields).await,
+        "tasks/get" | "tasks/result" | "tasks/cancel" | "tasks/list" if has_tasks(&place.session) => {
+            about_task(visit, place, id, method, &fields).await
         }
         _ => Err(unknown()),
     }
@@ -167,7 +188,7 @@ fn has_tasks(session: &Session) -> bool {
 
 async fn about_task(
     visit: Visit,
-    session: Arc<Session>,
+    place: Place,
     id: &str,
     method: &str,
     fields: &Fields<'_>,
@@ -175,11 +196,11 @@ async fn about_task(
     let offered =
         Fields::parse(&visit.gateway.catalogue.load().seated).is_ok_and(|all| all.get("tasks").is_some());
     match method {
-        "tasks/get" if offered => ask(visit, session, id, "tasks/get", fields).await,
-        "tasks/result" if offered => ask(visit, session, id, "tasks/result", fields).await,
-        "tasks/cancel" if offered => ask(visit, session, id, "tasks/cancel", fields).await,
+        "tasks/get" if offered => streams::ask(visit, place, id, "tasks/get", fields).await,
+        "tasks/result" if offered => streams::ask(visit, place, id, "tasks/result", fields).await,
+        "tasks/cancel" if offered => streams::ask(visit, place, id, "tasks/cancel", fields).await,
         "tasks/list" if offered => {
-            let list = lists::tasks(&visit, &session, fields.get("cursor")).await;
+            let list = lists::tasks(&visit, &place.session, fields.get("cursor")).await;
             let list = list.map_err(|error| Refusal(StatusCode::OK, error))?;
             Ok(json(StatusCode::OK, rpc::result(id, &list)))
         }
@@ -226,155 +247,6 @@ pub(crate) fn asker(session: &Arc<Session>) -> Asker {
         capabilities: session.capabilities.clone(),
         client_info: Some(session.client_info.clone()),
         session: Some(session.clone()),
-    }
-}
-
-async fn ask(
-    visit: Visit,
-    session: Arc<Session>,
-    id: &str,
-    method: &'static str,
-    fields: &Fields<'_>,
-) -> Result<Response, Refusal> {
-    let prepared = asking::prepare(&visit, asker(&session), method, fields)
-        .map_err(|error| Refusal(StatusCode::OK, error))?;
-    let run = session.run(id);
-    let mut state = Streaming {
-        running: Some(Running::start(&visit, prepared)),
-        run,
-        session,
-        id: id.to_owned(),
-        first: None,
-    };
-    match state.step().await {
-        // A cancelled call gets no answer, but HTTP wants one.
-        None => Ok(net::http::empty(StatusCode::ACCEPTED)),
-        Some(Step::Done(outcome)) => Ok(finish(id, outcome)),
-        Some(step) => {
-            state.first = state.write(step);
-            Ok(stream(Body::stream(futures_util::stream::unfold(state, Streaming::next))))
-        }
-    }
-}
-
-fn finish(id: &str, outcome: Result<String, (rpc::Error, Option<Code>)>) -> Response {
-    match outcome {
-        Ok(result) => json(StatusCode::OK, rpc::result(id, &result)),
-        Err((error, code)) => {
-            let status = match code {
-                Some(Code::Forbidden) => StatusCode::FORBIDDEN,
-                Some(Code::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
-                Some(Code::Draining) => StatusCode::SERVICE_UNAVAILABLE,
-                _ => StatusCode::OK,
-            };
-            json(status, rpc::error(Some(id), &error))
-        }
-    }
-}
-
-/// An answer that is a stream.
-struct Streaming {
-    /// Nothing when the answer was sent.
-    running: Option<Running>,
-    run: Run,
-    session: Arc<Session>,
-    id: String,
-    first: Option<Bytes>,
-}
-
-impl Streaming {
-    /// What comes next; nothing when the client cancelled the call or the session ended.
-    async fn step(&mut self) -> Option<Step> {
-        let running = self.running.as_mut()?;
-        let step = tokio::select! {
-            step = running.next() => Some(step),
-            () = self.run.token.cancelled() => None,
-        };
-        if matches!(step, None | Some(Step::Done(_))) {
-            self.running = None;
-        }
-        step
-    }
-
-    fn write(&self, step: Step) -> Option<Bytes> {
-        Some(sse::frame(&match step {
-            Step::Notify(message) => message,
-            Step::Done(Ok(result)) => rpc::result(&self.id, &result),
-            Step::Done(Err((error, _))) => rpc::error(Some(&self.id), &error),
-            Step::Ask(question) => {
-                let (method, params) = (question.method, question.params);
-                match self.session.question(question.answer) {
-                    Ok(id) => rpc::request(&id, &method, params.as_deref()),
-                    // The asker's side was dropped with the refusal, so that it learns of it.
-                    Err(_) => return None,
-                }
-            }
-        }))
-    }
-
-    async fn next(mut self) -> Option<(Result<Bytes, Fault>, Streaming)> {
-        if let Some(first) = self.first.take() {
-            return Some((Ok(first), self));
-        }
-        loop {
-            let Ok(step) = tokio::time::timeout(super::KEEP_ALIVE, self.step()).await else {
-                return Some((Ok(Bytes::from_static(sse::KEEP_ALIVE)), self));
-            };
-            if let Some(piece) = self.write(step?) {
-                return Some((Ok(piece), self));
-            }
-        }
-    }
-}
-
-/// GET: the standing stream. A second one takes the first one's place.
-pub(crate) fn standing(visit: &Visit) -> Response {
-    let accepts = visit.header(http::header::ACCEPT).unwrap_or_default();
-    if visit.header(SESSION).is_none() {
-        // What a stateless server answers, which has no such stream.
-        return Refusal::from(Fault::new(
-            Code::MethodNotAllowed,
-            "GET is for sessions only: begin with initialize",
-        ))
-        .answer(None);
-    }
-    if !accepts.contains("text/event-stream") && !accepts.contains("*/*") {
-        let error = rpc::Error::new(rpc::INVALID_REQUEST, "the Accept header must list text/event-stream");
-        return Refusal(StatusCode::NOT_ACCEPTABLE, error).answer(None);
-    }
-    let session = match session(visit) {
-        Ok(session) => session,
-        Err(refusal) => return refusal.answer(None),
-    };
-    let ticket = session.take_stream();
-    let holder = Holder { session, ticket, clock: visit.gateway.hub.clock().clone(), greeted: false };
-    stream(Body::stream(futures_util::stream::unfold(holder, Holder::next)))
-}
-
-/// Holds a session's standing stream.
-struct Holder {
-    session: Arc<Session>,
-    ticket: u64,
-    clock: Clock,
-    greeted: bool,
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        self.session.leave_stream(self.ticket, self.clock.now());
-    }
-}
-
-impl Holder {
-    async fn next(mut self) -> Option<(Result<Bytes, Fault>, Holder)> {
-        if !std::mem::replace(&mut self.greeted, true) {
-            // Sends the head of the answer at once; some clients wait for it.
-            return Some((Ok(Bytes::from_static(b": open\n\n")), self));
-        }
-        match tokio::time::timeout(super::KEEP_ALIVE, self.session.mail(self.ticket)).await {
-            Err(_) => Some((Ok(Bytes::from_static(sse::KEEP_ALIVE)), self)),
-            Ok(message) => Some((Ok(sse::frame(&message?)), self)),
-        }
     }
 }
 

@@ -18,6 +18,10 @@ use http::StatusCode;
 use message::{Code, Fault};
 use net::http::{Body, Response};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long further questions are waited for that an upstream asks along with the first, to show them to the client together.
+const GATHER: Duration = Duration::from_millis(20);
 
 pub(crate) async fn request(visit: Visit, id: &str, method: &str, params: Option<&str>) -> Response {
     match serve(visit, id, method, params).await {
@@ -262,9 +266,15 @@ impl Held {
     }
 
     /// Parks a call for all that is being asked now.
-    fn park_all(&self, gateway: &Inner, mut running: Running, first: Question) -> Result<String, rpc::Error> {
+    async fn park_all(
+        &self,
+        gateway: &Inner,
+        mut running: Running,
+        first: Question,
+    ) -> Result<String, rpc::Error> {
         let mut questions = vec![("q1".to_owned(), first)];
-        while let Some(also) = running.also_asked() {
+        let until = tokio::time::Instant::now() + GATHER;
+        while let Some(also) = running.also_asked(until).await {
             questions.push((format!("q{}", questions.len() + 1), also));
         }
         self.park(gateway, running, questions)
@@ -275,7 +285,7 @@ impl Held {
 async fn deliver(gateway: Arc<Inner>, mut running: Running, id: &str, held: Held) -> Response {
     match running.next().await {
         Step::Done(outcome) => finish(id, outcome),
-        Step::Ask(question) => match held.park_all(&gateway, running, question) {
+        Step::Ask(question) => match held.park_all(&gateway, running, question).await {
             Ok(result) => json(StatusCode::OK, rpc::result(id, &result)),
             Err(error) => json(status(&error, None), rpc::error(Some(id), &error)),
         },
@@ -317,7 +327,7 @@ impl Streaming {
                 Err((error, _)) => rpc::error(Some(&self.id), &error),
             }),
             Ok(Step::Ask(question)) => {
-                sse::frame(&match self.held.park_all(&self.gateway, running, question) {
+                sse::frame(&match self.held.park_all(&self.gateway, running, question).await {
                     Ok(result) => rpc::result(&self.id, &result),
                     Err(error) => rpc::error(Some(&self.id), &error),
                 })

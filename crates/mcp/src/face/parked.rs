@@ -103,6 +103,11 @@ impl Parked {
         drop(old);
     }
 
+    /// How many calls wait.
+    pub(crate) fn count(&self) -> usize {
+        self.waiting.lock().len()
+    }
+
     /// Gives everything up.
     pub(crate) fn clear(&self) {
         let all = std::mem::take(&mut *self.waiting.lock());

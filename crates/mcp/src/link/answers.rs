@@ -54,8 +54,13 @@ pub(super) fn own(outcome: Result<&str, &str>) -> Outcome {
 }
 
 /// A whole answer: the response, or what the status says when there is none.
-pub(super) fn read_whole(bytes: &[u8], status: http::StatusCode) -> Outcome {
+pub(super) fn read_whole(bytes: &[u8], status: http::StatusCode, id: &str) -> Outcome {
     match Message::parse(bytes) {
+        // Servers exist that give errors an id of their own, so only results are held to it.
+        Ok(Message::Response { id: theirs, outcome: Ok(_) }) if theirs != id && status.is_success() => {
+            Err(Fault::new(Code::UpstreamProtocol, "it answered another request than the one it was asked")
+                .into())
+        }
         Ok(Message::Response { outcome, .. }) if outcome.is_err() || status.is_success() => own(outcome),
         Err(_)
             if Fields::parse_bytes(bytes)

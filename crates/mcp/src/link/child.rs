@@ -1,6 +1,7 @@
 //! An upstream on the standard streams of a child process, in both eras: one message a line, everything on one channel.
 //! When to start it again is the upstream's to decide. It shares one process among all clients.
 
+use super::lines::{self, Line, Lines};
 use super::{
     ALL_CAPABILITIES, Asked, Attribution, Call, Ear, Failure, OURSELVES, Outcome, Standing, response,
     standing,
@@ -70,7 +71,7 @@ pub(crate) struct Child {
 }
 
 struct Pending {
-    answer: oneshot::Sender<Result<String, rpc::Error>>,
+    answer: oneshot::Sender<Outcome>,
     exchange: Option<Arc<Exchange>>,
     /// The client's own progress token.
     token: Option<String>,
@@ -217,7 +218,7 @@ impl Child {
         loop {
             tokio::select! {
                 answer = tokio::time::timeout(wait, &mut answered) => match answer {
-                    Ok(Ok(outcome)) => return outcome.map_err(Failure::Rpc),
+                    Ok(Ok(outcome)) => return outcome,
                     Ok(Err(_)) => return Err(self.gone().into()),
                     Err(_) if exchange.is_some_and(|exchange| exchange.is_asking()) => {}
                     Err(_) => {
@@ -251,18 +252,39 @@ impl Child {
     }
 
     async fn read(self: Arc<Self>, stdout: ChildStdout, most: usize, ear: Ear) {
-        let mut lines = FramedRead::new(stdout, LinesCodec::new_with_max_length(most));
-        while let Some(line) = lines.next().await {
-            match line {
-                Ok(line) if line.trim().is_empty() => {}
-                Ok(line) => self.hear(&line, &ear),
+        let mut lines = Lines::new(stdout, most);
+        loop {
+            match lines.next().await {
+                Ok(Some(Line::Text(line))) if line.trim().is_empty() => {}
+                Ok(Some(Line::Text(line))) => self.hear(&line, &ear),
+                Ok(Some(Line::Broken(line))) => {
+                    let id = match Message::parse(line.as_bytes()) {
+                        Ok(Message::Response { id, .. }) => id.parse().ok(),
+                        _ => None,
+                    };
+                    self.fail(id, &Fault::new(Code::UpstreamProtocol, "its answer is no UTF-8"));
+                }
+                Ok(Some(Line::TooLong(head, tail))) => {
+                    let why = format!("its answer is larger than the {most} bytes that its `message` allows");
+                    self.fail(lines::answered(&head, &tail), &Fault::new(Code::TooLarge, why));
+                }
+                Ok(None) => break,
                 Err(error) => {
-                    tracing::warn!(upstream = %self.name, %error, "its output is no stream of messages");
+                    tracing::warn!(upstream = %self.name, %error, "its output cannot be read");
                     break;
                 }
             }
         }
         self.ended.cancel();
+    }
+
+    /// Ends the call that a line answers which cannot be used; the others go on.
+    fn fail(&self, id: Option<u64>, fault: &Fault) {
+        tracing::warn!(upstream = %self.name, call = id, error = %fault, "a line of its output is passed over");
+        let pending = id.and_then(|id| self.pending.lock().remove(&id));
+        if let Some(pending) = pending {
+            drop(pending.answer.send(Err(fault.clone().into())));
+        }
     }
 
     fn hear(self: &Arc<Self>, line: &str, ear: &Ear) {
@@ -271,7 +293,9 @@ impl Child {
                 let pending = id.parse().ok().and_then(|id: u64| self.pending.lock().remove(&id));
                 if let Some(pending) = pending {
                     // Nobody waits any more when the call was given up meanwhile.
-                    drop(pending.answer.send(outcome.map(str::to_owned).map_err(rpc::Error::read)));
+                    drop(pending.answer.send(
+                        outcome.map(str::to_owned).map_err(|error| Failure::Rpc(rpc::Error::read(error))),
+                    ));
                 }
             }
             Ok(Message::Notification { method, params }) if method == "notifications/progress" => {

@@ -179,7 +179,7 @@ impl Web {
     }
 
     /// Sends a notification or a response.
-    async fn tell(&self, seat: &Seat, message: Bytes) -> Result<(), Fault> {
+    pub(crate) async fn tell(&self, seat: &Seat, message: Bytes) -> Result<(), Fault> {
         let answer = self.send(Method::POST, self.seated(seat), message, self.connect).await?;
         let status = answer.status();
         if status.is_success() { Ok(()) } else { Err(refusal(status, "")) }
@@ -276,7 +276,7 @@ impl Web {
         let status = answer.status();
         if !is_stream(&answer) {
             let bytes = within(wait, answer.into_body().collect(self.most)).await??;
-            return read_whole(&bytes, status);
+            return read_whole(&bytes, status, id);
         }
         let mut stream = Stream::new(answer, self.most);
         let mut asked = FuturesUnordered::new();

@@ -11,6 +11,7 @@ fn opening(principal: &str) -> Opening {
         capabilities: r#"{"sampling":{}}"#.into(),
         client_info: "{}".into(),
         mailbox: 2,
+        replay: 100,
     }
 }
 
@@ -42,11 +43,34 @@ async fn the_mailbox_is_bounded_and_the_stream_has_one_reader() {
     for text in ["1", "2", "3"] {
         session.post(Bytes::from(text));
     }
-    let ticket = session.take_stream();
-    assert_eq!(session.mail(ticket).await.as_deref(), Some(b"2".as_slice()));
-    let other = session.take_stream();
-    assert!(session.mail(ticket).await.is_none());
-    assert_eq!(session.mail(other).await.as_deref(), Some(b"3".as_slice()));
+    let standing = session.stream(0).unwrap();
+    let ticket = standing.take(None).unwrap();
+    assert_eq!(standing.read(ticket).await, Some((2, Bytes::from("2"))));
+    let other = standing.take(None).unwrap();
+    assert!(standing.read(ticket).await.is_none());
+    assert_eq!(standing.read(other).await, Some((3, Bytes::from("3"))));
+}
+
+#[test]
+fn streams_that_ended_make_room_and_abandoned_calls_end() {
+    let session = Session::open(opening("ann"), "x".into(), Time::from_millis(1));
+    let open = || session.open_stream(Time::from_millis(1), session.gone.child_token());
+    let ended = open();
+    ended.post(Bytes::from(vec![b'x'; 101]), 9);
+    ended.end();
+    let second = open();
+    assert!(session.stream(ended.number).is_none(), "more than the replay allows, and ended");
+    second.post(Bytes::from("x"), 9);
+    second.end();
+    let running = open();
+    assert!(session.stream(second.number).is_some(), "small enough to stay");
+    for _ in 0..STREAMS {
+        open();
+    }
+    assert!(session.stream(second.number).is_none() && running.cancel.is_cancelled());
+    let last = open();
+    session.sweep(Time::from_millis(61_002), Duration::from_secs(60));
+    assert!(last.cancel.is_cancelled() && session.stream(last.number).is_none());
 }
 
 #[tokio::test]

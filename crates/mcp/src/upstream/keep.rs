@@ -8,6 +8,7 @@ use crate::gateway::Change;
 use crate::json::{Fields, Object, quote};
 use crate::link::{ALL_CAPABILITIES, Call, Child, Ear, Failure, Outcome, Standing};
 use message::{Code, Fault};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -220,6 +221,7 @@ impl Upstream {
     async fn read(&self, list: List) -> Result<Vec<Entry>, Failure> {
         let mut entries = Vec::new();
         let mut cursor: Option<String> = None;
+        let (mut names, mut cursors) = (HashSet::new(), HashSet::new());
         for _ in 0..PAGES {
             let members = cursor.as_ref().map_or(String::new(), |cursor| format!("\"cursor\":{cursor}"));
             let result = self.own(&Call::new(list.method(), members)).await?;
@@ -232,14 +234,23 @@ impl Upstream {
                     .map_err(|error| broken(error.to_string()))?;
             for item in items {
                 match Entry::read(item.get(), list.key()) {
-                    Ok(entry) => entries.push(entry),
+                    Ok(entry) if names.insert(entry.name.clone()) => entries.push(entry),
+                    Ok(entry) => {
+                        tracing::warn!(upstream = %self.name, list = list.method(), name = entry.name, "listed twice");
+                    }
                     Err(why) => {
                         tracing::warn!(upstream = %self.name, list = list.method(), why, "an entry is left out")
                     }
                 }
             }
             cursor = fields.get("nextCursor").filter(|next| next.starts_with('"')).map(str::to_owned);
-            if cursor.is_none() || entries.len() >= ENTRIES {
+            let Some(next) = &cursor else { break };
+            if entries.len() >= ENTRIES {
+                tracing::warn!(upstream = %self.name, list = list.method(), "only {ENTRIES} entries of it are read");
+                break;
+            }
+            if !cursors.insert(next.clone()) {
+                tracing::warn!(upstream = %self.name, list = list.method(), "its cursors go in a circle");
                 break;
             }
         }
@@ -259,7 +270,18 @@ impl Upstream {
                     }
                     return;
                 }
-                Some(change) = heard.recv() => self.changed(change).await,
+                Some(change) = heard.recv() => {
+                    // Reading a list once is enough, however often it was said meanwhile that it changed.
+                    let mut changes = vec![change];
+                    while let Ok(more) = heard.try_recv() {
+                        if !changes.contains(&more) {
+                            changes.push(more);
+                        }
+                    }
+                    for change in changes {
+                        self.changed(change).await;
+                    }
+                }
             }
         }
     }

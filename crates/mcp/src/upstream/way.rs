@@ -193,6 +193,18 @@ impl Upstream {
         }
     }
 
+    /// Tells the session that belongs to a client's that the client's roots changed. A child serves all clients on one
+    /// connection, so that nobody could be asked for the roots that changed; it is told nothing.
+    pub(crate) async fn roots_changed(&self, session: &Session) {
+        let Reach::Web(web) = &self.reach else { return };
+        let seat = self.seats.lock().get(&session_key(session)).and_then(|cell| cell.get().cloned());
+        let Some(seat) = seat else { return };
+        let told = web.tell(&seat, rpc::notification("notifications/roots/list_changed", None)).await;
+        if let Err(fault) = told {
+            tracing::debug!(upstream = %self.name, error = %fault, "it was not told that roots changed");
+        }
+    }
+
     /// Ends what was opened for a client's session.
     pub(crate) fn leave(&self, session: &Session) {
         self.drop_seat(&session_key(session));
@@ -266,6 +278,13 @@ pub(crate) fn complete(result: &str, method: &str) -> String {
 /// Codes that the other era has another number for.
 fn fit_error(failure: Failure, exchange: &Exchange, way: &Way) -> Failure {
     let Failure::Rpc(mut error) = failure else { return failure };
+    if let (Era::Modern, false, Some(capability)) = (exchange.client, way.is_modern(), exchange.lacking()) {
+        // A call that failed over this says so in the way that a stateless client can act on.
+        let required = Object::new().raw(capability, "{}").done();
+        let data = Object::new().raw("requiredCapabilities", &required).done();
+        let why = format!("the client did not declare {capability:?}, which this needs: {}", error.message);
+        return Failure::Rpc(rpc::Error::new(rpc::MISSING_CAPABILITY, why).with_data(data));
+    }
     match (exchange.client, way.is_modern(), error.code) {
         (Era::Modern, false, rpc::RESOURCE_NOT_FOUND) => error.code = rpc::INVALID_PARAMS,
         (Era::Legacy, true, rpc::INVALID_PARAMS) if exchange.method == "resources/read" => {

@@ -81,6 +81,25 @@ async fn a_stateless_client_answers_an_upstream_with_sessions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn questions_asked_at_once_are_shown_together() {
+    let gate = Gate::before(Era::Legacy).await;
+    let mut call = json!({ "name": "test_input_required_result_multiple_inputs", "arguments": {} });
+    let asked = gate.modern("tools/call", call.clone(), &[]).await.json()["result"].clone();
+    let questions = asked["inputRequests"].as_object().unwrap_or_else(|| panic!("{asked}")).clone();
+    assert_eq!(questions.len(), 3, "{asked}");
+    call["requestState"] = asked["requestState"].clone();
+    for (key, question) in &questions {
+        call["inputResponses"][key] = match question["method"].as_str().unwrap() {
+            "elicitation/create" => json!({ "action": "accept", "content": { "name": "ann" } }),
+            "roots/list" => json!({ "roots": [] }),
+            _ => json!({ "role": "assistant", "model": "m", "content": { "type": "text", "text": "hi" } }),
+        };
+    }
+    let done = gate.modern("tools/call", call, &[]).await;
+    assert!(text(&done).contains("ann") && text(&done).contains("hi"), "{}", done.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_with_a_session_answers_a_stateless_upstream() {
     for upstream in [Era::Modern, Era::Both] {
         let gate = Gate::before(upstream).await;

@@ -30,6 +30,8 @@ async fn listeners_hear_what_they_asked_for() {
         }
         read_until(&mut stream, &mut seen, "notifications/tools/list_changed").await;
         assert!(!seen.contains("notifications/prompts"), "{seen}");
+        let listed = gate.modern("tools/list", json!({}), &[]).await;
+        assert!(listed.text.contains("test_dynamic_tool"), "who is told finds it: {}", listed.text);
         assert!(seen.contains("\"io.modelcontextprotocol/subscriptionId\":7"), "{seen}");
         read_until(&mut standing, &mut heard, "notifications/prompts/list_changed").await;
         read_until(&mut standing, &mut heard, "notifications/tools/list_changed").await;

@@ -259,3 +259,16 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     };
     assert!(tokio::time::timeout(Duration::from_secs(10), waiting).await.is_ok(), "not within 10 s: {what}");
 }
+
+/// Asks until there is something.
+pub(crate) async fn eventually_some<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let asking = async {
+        loop {
+            if let Some(found) = ask().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), asking).await.expect("within 10 s")
+}

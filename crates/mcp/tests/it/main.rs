@@ -8,6 +8,12 @@ mod changes;
 #[cfg(test)]
 mod gate;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod streams;
+#[cfg(test)]
+mod tasks;
 #[cfg(test)]
 mod upstreams;

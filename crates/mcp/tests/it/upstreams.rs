@@ -94,7 +94,7 @@ async fn an_upstream_that_is_down_is_said_to_be() {
 }
 
 /// A server that answers every request with those bytes.
-async fn canned(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> std::net::SocketAddr {
+pub(crate) async fn canned(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (answer, tasks) = (std::sync::Arc::new(answer), net::Tasks::new());
@@ -127,14 +127,14 @@ async fn canned(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> std:
     address
 }
 
-fn http(kind: &str, body: &str) -> String {
+pub(crate) fn http(kind: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     )
 }
 
-fn id_of(request: &str) -> Value {
+pub(crate) fn id_of(request: &str) -> Value {
     let body = request.split_once("\r\n\r\n").map_or("{}", |(_, body)| body);
     serde_json::from_str::<Value>(body).map(|body| body["id"].clone()).unwrap_or_default()
 }
