@@ -55,7 +55,7 @@ fn build() -> Result<std::path::PathBuf> {
     let counters = ["level=4", "inline-8bit-counters", "pc-table", "trace-compares"];
     let counters = counters.map(|what| format!("-Cllvm-args=-sanitizer-coverage-{what}")).join(" ");
     let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
-    cargo.args(["build", "--release", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--target", &triple]);
+    cargo.args(["build", "--release", "--manifest-path", "fuzz/Cargo.toml", "--target", &triple]);
     cargo.arg("--target-dir").arg(target().join("fuzz"));
     cargo.env("RUSTFLAGS", format!("--cfg fuzzing -Cpasses=sancov-module {counters}"));
     command(&mut cargo).context("the fuzzer needs a C++ compiler for libFuzzer: apt-get install g++")?;

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 ///
 /// The steps see the body as JSON. A body that no `decode` step has read is taken as JSON when a step needs it.
 /// jq expressions run in a total profile: each ends, in bounded time and memory, on every message. Refused are
-/// recursion (`..`, `recurse`, `while`, a `def` that calls itself), `range` over data, regular expressions,
+/// recursion (`..`, `recurse`, `while`, a `def` that calls itself), `range` over data,
 /// `input`, `env`, `now` and the repetition of texts with `*`. They may read `$headers`, `$address`, `$key`, `$time` and `$id`,
-/// and pick HL7 fields with `hl7("PID-5.1")`.
+/// and pick HL7 fields with `hl7("PID-5.1")`. Regular expressions (`test`, `match`, `capture`, `scan`, `splits`, `sub`, `gsub`) know no
+/// look-around and no back-references, and must stand in the program.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StepConfig {

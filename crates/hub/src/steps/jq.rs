@@ -1,5 +1,6 @@
 //! The jq language in a checked total profile: every accepted program ends, in bounded time and memory, on every input.
-//! It reads no environment, clock, file or further input, and knows no regular expressions and no recursion.
+//! It reads no environment, clock, file or further input, knows no recursion, and searches regular
+//! expressions in linear time only.
 //!
 //! Two things together make it total. `profile` reads the program before it is accepted and refuses whatever could run
 //! without end, by name and position. What remains can still be expensive on a hostile message, so the accepted
@@ -7,6 +8,7 @@
 //! meter is empty or a value is too deep.
 
 mod builtins;
+mod patterns;
 mod profile;
 mod value;
 
@@ -19,6 +21,7 @@ use std::fmt::{self, Write as _};
 
 use builtins::{Kind, Meter, Run};
 use jaq_json::Val;
+use patterns::Patterns;
 use profile::Used;
 
 /// The longest program in bytes.
@@ -65,6 +68,7 @@ impl fmt::Display for Refusal {
 pub(super) struct Program {
     filter: Filter<Kind>,
     used: Used,
+    patterns: Patterns,
 }
 
 const _: fn() = || {
@@ -98,7 +102,7 @@ impl Program {
 
     fn compile_here(code: &str) -> Result<Program, Refusal> {
         let term = read(code)?;
-        let used = profile::check(code, &term)?;
+        let (used, patterns) = profile::check(code, &term)?;
         let main = Def { name: MAIN, args: Vec::new(), body: profile::meter(term) };
         let prelude = builtins::definitions().map(|def| Def {
             name: def.name,
@@ -118,7 +122,7 @@ impl Program {
                 Some((name, kind)) => Refusal::at(code, name, format!("no {} {name}", kind.as_str())),
                 None => internal("the program cannot be compiled"),
             })?;
-        Ok(Program { filter, used })
+        Ok(Program { filter, used, patterns })
     }
 
     /// Runs it on `input` with the variables of `envelope`; more than `outputs_max` results are a fault.
@@ -129,8 +133,8 @@ impl Program {
         outputs_max: usize,
     ) -> Result<Vec<Value>, Fault> {
         let meter = Meter::new(envelope.body.len());
-        let context =
-            Ctx::<Kind>::new(Run { lut: &self.filter.lut, meter: &meter }, Vars::new(self.bind(envelope)));
+        let run = Run { lut: &self.filter.lut, meter: &meter, patterns: &self.patterns };
+        let context = Ctx::<Kind>::new(run, Vars::new(self.bind(envelope)));
         let mut outputs = Vec::new();
         for result in self.filter.id.run((context, value::from_json(input))).map(jaq_core::unwrap_valr) {
             if let Some(why) = meter.empty() {

@@ -9,6 +9,7 @@ use jaq_core::{Error, Exn, Lut, Native, RunPtr};
 use jaq_json::Val;
 use std::cell::Cell;
 
+use super::patterns::{Patterns, Wanted, search};
 use super::value;
 use crate::steps::hl7;
 
@@ -47,7 +48,8 @@ impl Meter {
         Error::str(why)
     }
 
-    fn charge(&self, size: usize) -> Result<(), Error<Val>> {
+    /// Charges for work on so many bytes or entries.
+    pub(super) fn charge(&self, size: usize) -> Result<(), Error<Val>> {
         if let Some(why) = self.why.get() {
             return Err(Error::str(why));
         }
@@ -85,6 +87,7 @@ pub(super) struct Kind;
 pub(super) struct Run<'a> {
     pub(super) lut: &'a Lut<Kind>,
     pub(super) meter: &'a Meter,
+    pub(super) patterns: &'a Patterns,
 }
 
 impl DataT for Kind {
@@ -158,6 +161,9 @@ const DEFINITIONS: &[(&str, usize)] = &[
     ("any", 2),
     ("arrays", 0),
     ("booleans", 0),
+    ("capture", 1),
+    ("capture", 2),
+    ("capture_of_match", 0),
     ("del", 1),
     ("empty", 0),
     ("error", 0),
@@ -186,6 +192,8 @@ const DEFINITIONS: &[(&str, usize)] = &[
     ("last", 0),
     ("map", 1),
     ("map_values", 1),
+    ("match", 1),
+    ("match", 2),
     ("max", 0),
     ("max_by", 1),
     ("min", 0),
@@ -203,9 +211,17 @@ const DEFINITIONS: &[(&str, usize)] = &[
     ("range", 2),
     ("rindex", 1),
     ("scalars", 0),
+    ("scan", 1),
+    ("scan", 2),
+    ("scan_", 2),
     ("select", 1),
     ("split", 1),
+    ("split", 2),
+    ("splits", 1),
+    ("splits", 2),
     ("strings", 0),
+    ("test", 1),
+    ("test", 2),
     ("to_entries", 0),
     ("toboolean", 0),
     ("tonumber", 0),
@@ -220,8 +236,22 @@ const DEFINITIONS: &[(&str, usize)] = &[
     ("with_entries", 1),
 ];
 
+/// Our definitions in jq. jaq's `sub` grows a text match by match and so takes the square of its length; of several
+/// replacements for one match the first counts here.
+const OWN_DEFINITIONS: &str = r#"
+def sub(re; f; flags):
+  [split_matches(re; flags)[] | if isarray then capture_of_match | first(f) else . end] | concat_texts;
+def gsub(re; f; flags): sub(re; f; "g" + flags);
+def sub(re; f): sub(re; f; "");
+def gsub(re; f): sub(re; f; "g");
+"#;
+
+/// The names of those.
+const OWN_DEFINED: &[(&str, usize)] = &[("sub", 2), ("sub", 3), ("gsub", 2), ("gsub", 3)];
+
 /// Ours: jaq's are without a bound (`fromjson`), recursive (`flatten`), behind a feature (base64) or absent.
 const OWN: &[(&str, usize)] = &[
+    ("concat_texts", 0),
     ("decode_base64", 0),
     ("encode_base64", 0),
     ("flatten", 0),
@@ -229,16 +259,25 @@ const OWN: &[(&str, usize)] = &[
     ("fromjson", 0),
     ("hl7", 1),
     ("hl7_time", 0),
+    ("matches", 2),
+    ("split_", 2),
+    ("split_matches", 2),
 ];
 
 /// Helpers of the definitions that are no part of the language.
 const HIDDEN: &[&str] = &[
+    "capture_of_match",
+    "concat_texts",
     "decode_base64",
     "encode_base64",
     "error_empty",
     "key_values",
+    "matches",
     "max_by_or_empty",
     "min_by_or_empty",
+    "scan_",
+    "split_",
+    "split_matches",
     "totype",
 ];
 
@@ -265,15 +304,8 @@ const INSTEAD: &[(&str, &str)] = &[
     ("stderr", "use trunkline publish and look at the result"),
     ("halt", "use error(\"why\")"),
     ("halt_error", "use error(\"why\")"),
-    ("test", "use startswith, endswith, contains or split"),
-    ("match", "use startswith, endswith, contains or split"),
-    ("capture", "use split"),
-    ("scan", "use split"),
-    ("sub", "use split and join"),
-    ("gsub", "use split and join"),
     ("ascii", "use implode"),
     ("inside", "use contains with the sides exchanged"),
-    ("splits", "use split(\",\")[]"),
     ("limit", "limit takes two arguments: limit(3; .[])"),
     ("getpath", "getpath takes one argument"),
     ("include", "a step is one program"),
@@ -305,7 +337,7 @@ pub(super) fn instead(name: &str) -> String {
 
 fn all() -> impl Iterator<Item = (&'static str, usize)> {
     let natives = functions().map(|(name, arguments, _)| (name, arguments.len()));
-    DEFINITIONS.iter().copied().chain(natives)
+    DEFINITIONS.iter().chain(OWN_DEFINED).copied().chain(natives)
 }
 
 /// The edit distance (Levenshtein) of two short words.
@@ -333,6 +365,7 @@ pub(super) fn definitions() -> impl Iterator<Item = Def<&'static str>> {
         .chain(jaq_std::defs())
         .chain(jaq_json::defs())
         .filter(|def| DEFINITIONS.contains(&(def.name, def.args.len())))
+        .chain(jaq_core::load::parse(OWN_DEFINITIONS, |parser| parser.defs()).into_iter().flatten())
 }
 
 /// The functions in Rust that the profile knows: jaq's allowed ones, ours, and the meter's.
@@ -347,7 +380,7 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Kind>> {
 
 fn own() -> impl Iterator<Item = Fun<Kind>> {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
-    let list: [(&'static str, usize, RunPtr<Kind>); 7] = [
+    let list: [(&'static str, usize, RunPtr<Kind>); 11] = [
         ("hl7", 1, |mut cv| {
             let path = cv.0.pop_var();
             bome(path.try_as_utf8_bytes_owned().and_then(|path| {
@@ -388,8 +421,19 @@ fn own() -> impl Iterator<Item = Fun<Kind>> {
             value::flatten(cv.1, levels, &mut flat);
             bome(Ok(flat.into_iter().collect()))
         }),
+        ("concat_texts", 0, |cv| bome(cv.0.data().meter.weigh(&cv.1).and_then(|()| value::concat(&cv.1)))),
+        ("matches", 2, |cv| bome(searched(cv, Wanted::Matches))),
+        ("split_", 2, |cv| bome(searched(cv, Wanted::Between))),
+        ("split_matches", 2, |cv| bome(searched(cv, Wanted::Both))),
     ];
     list.into_iter().map(|(name, arity, pointer)| run::<Kind>((name, v(arity), pointer)))
+}
+
+fn searched(mut cv: jaq_core::Cv<'_, Kind>, wanted: Wanted) -> Result<Val, Error<Val>> {
+    let flags = cv.0.pop_var();
+    let pattern = cv.0.pop_var();
+    let run = cv.0.data();
+    search(run.patterns, run.meter, &cv.1, &pattern, &flags, wanted)
 }
 
 /// Each passes its input on, so that it may stand in a path and on the left of an assignment as well.

@@ -7,6 +7,7 @@ use jaq_core::ops::Math;
 use jaq_core::path::{Part, Path};
 
 use super::builtins::{NO_TEXT, TICK, WEIGH, instead, is_allowed};
+use super::patterns::Patterns;
 use super::{Refusal, VARIABLES};
 
 /// The most steps of a program once its definitions are written out.
@@ -26,11 +27,12 @@ pub(super) struct Used {
     pub(super) id: bool,
 }
 
-/// Refuses `term` or says which variables it reads.
-pub(super) fn check<'s>(code: &'s str, term: &Node<'s>) -> Result<Used, Refusal> {
-    let mut checker = Checker { code, nodes: 0, depth: 0, used: Used::default() };
+/// Refuses `term`, or says which variables it reads and which regular expressions it uses.
+pub(super) fn check<'s>(code: &'s str, term: &Node<'s>) -> Result<(Used, Patterns), Refusal> {
+    let mut checker =
+        Checker { code, nodes: 0, depth: 0, used: Used::default(), patterns: Patterns::default() };
     checker.term(term, None)?;
-    Ok(checker.used)
+    Ok((checker.used, checker.patterns))
 }
 
 /// What a name stands for, innermost first.
@@ -57,6 +59,7 @@ struct Checker<'s> {
     nodes: usize,
     depth: usize,
     used: Used,
+    patterns: Patterns,
 }
 
 type Env<'e, 's> = Option<&'e Scope<'e, 's>>;
@@ -245,7 +248,24 @@ impl<'s> Checker<'s> {
         if matches!(name, "contains" | "indices" | "index" | "rindex") && !arguments.iter().all(is_constant) {
             return self.refuse(name, format!("{name} needs a literal argument, for two values of a message may take their product in time"));
         }
+        self.patterns(name, arguments)?;
         arguments.iter().try_for_each(|argument| self.term(argument, env))
+    }
+
+    /// Compiles the regular expression of a call: with what cannot be compiled, or comes from a message, none is made.
+    fn patterns(&mut self, name: &'s str, arguments: &[Node<'s>]) -> Result<(), Refusal> {
+        let flags = match (name, arguments.len()) {
+            ("test" | "match" | "capture" | "scan" | "splits", 1 | 2) | ("split", 2) => 1,
+            ("sub" | "gsub", 2 | 3) => 2,
+            _ => return Ok(()),
+        };
+        let text = |place: usize| arguments.get(place).map_or(Some(String::new()), literal_text);
+        let (Some(pattern), Some(flags)) = (text(0), text(flags)) else {
+            let why = format!("{name} needs its regular expression and flags as texts in the program");
+            return self.refuse(name, why);
+        };
+        let added = self.patterns.add(&pattern, &flags);
+        added.or_else(|why| self.refuse(name, format!("{name}: {pattern:?}: {why}")))
     }
 
     fn builtin(&self, name: &str, arity: usize) -> Result<(), Refusal> {
@@ -272,6 +292,20 @@ impl<'s> Checker<'s> {
         debug_assert_eq!(VARIABLES.len(), 5, "a new variable needs its line here");
         Ok(())
     }
+}
+
+/// The text of a literal without holes.
+fn literal_text(term: &Node<'_>) -> Option<String> {
+    let Term::Str(None, parts) = term else { return None };
+    let mut out = String::new();
+    for part in parts {
+        match part {
+            StrPart::Str(text) => out.push_str(text),
+            StrPart::Char(one) => out.push(*one),
+            StrPart::Term(_) => return None,
+        }
+    }
+    Some(out)
 }
 
 fn is_constant(term: &Node<'_>) -> bool {

@@ -204,3 +204,62 @@ fn tree() -> impl Strategy<Value = Value> {
         ]
     })
 }
+
+#[test]
+fn regular_expressions_do_as_in_jq() {
+    check("test(\"^lab-[0-9]+$\")", json!("lab-7"), json!(true));
+    check("[test(\"LAB\"), test(\"LAB\"; \"i\")]", json!("lab"), json!([false, true]));
+    check(
+        "[match(\"(?<word>[a-zä]+)(?<n>[0-9]+)?\"; \"g\")]",
+        json!("é ä1 b"),
+        json!([
+            {"offset": 2, "length": 2, "string": "ä1", "captures": [
+                {"offset": 2, "length": 1, "string": "ä", "name": "word"},
+                {"offset": 3, "length": 1, "string": "1", "name": "n"},
+            ]},
+            {"offset": 5, "length": 1, "string": "b", "captures": [
+                {"offset": 5, "length": 1, "string": "b", "name": "word"},
+                {"offset": -1, "length": 0, "string": null, "name": "n"},
+            ]},
+        ]),
+    );
+    check("capture(\"(?<a>[a-z]+)-(?<n>[0-9]+)\")", json!("xyz-14"), json!({"a": "xyz", "n": "14"}));
+    check("[scan(\"[0-9]\")]", json!("a1b2"), json!(["1", "2"]));
+    check("[scan(\"([a-z])([0-9])\")]", json!("a1b2"), json!([["a", "1"], ["b", "2"]]));
+    check("[splits(\", *\")]", json!("a, b,c"), json!(["a", "b", "c"]));
+    check("split(\", *\"; \"i\")", json!("a, b"), json!(["a", "b"]));
+    check("sub(\"(?<d>[0-9])\"; \"<\\(.d)>\")", json!("a1b2"), json!("a<1>b2"));
+    check("gsub(\"(?<d>[0-9])\"; \"<\\(.d)>\")", json!("a1b2"), json!("a<1>b<2>"));
+    check("gsub(\"\"; \"-\")", json!("äb"), json!("-ä-b-"));
+    check("gsub(\"A\"; \"x\"; \"i\")", json!("aAb"), json!("xxb"));
+    check(
+        "[.[] | select(.code | test(\"^GLU\")) | .v]",
+        json!([{"code": "GLU1", "v": 1}, {"code": "K", "v": 2}]),
+        json!([1]),
+    );
+    refused("test(.p)", "needs its regular expression and flags as texts");
+    refused("test(\"a\"; .f)", "needs its regular expression and flags as texts");
+    refused("\n test(\"(\")", "line 2 column 2: test: \"(\": unclosed group");
+    refused("test(\"a\"; \"q\")", "'q' is no flag");
+    refused("test(\"(?=a)\")", "look-around");
+    refused("test(\"\\\\w{1000}{1000}\")", "size limit");
+    refused("matches(\"a\"; \"\")", "not in the total profile");
+    assert!(run("test(\"a\")", json!(7)).unwrap_err().starts_with("TL0013"));
+    assert!(run("gsub(\"a\"; 7)", json!("a")).unwrap_err().contains("must be a text"));
+}
+
+#[test]
+fn searching_ends_when_the_meter_is_empty() {
+    // Each search looks through the rest of the text and finds one letter only.
+    let hostile = json!("A".repeat(200_000));
+    for code in [
+        "[match(\".*[^A-Z]|[A-Z]\"; \"g\")] | length",
+        "gsub(\".*[^A-Z]|[A-Z]\"; \"x\")",
+        "[scan(\"\")] | length",
+        "[splits(\"A\")] | length",
+    ] {
+        assert!(run(code, hostile.clone()).unwrap_err().starts_with("TL0013"), "{code}");
+    }
+    let lines = json!("name=value, other=thing; ".repeat(40));
+    check("[scan(\"[a-z]+=[a-z]+\")] | length", lines, json!(80));
+}

@@ -2,6 +2,7 @@
 //! jq's own reader of JSON is never used: it recurses without a bound.
 
 use jaq_json::{Map, Num, Val};
+use jaq_std::ValT as _;
 use message::Envelope;
 use serde_json::{Number, Value};
 
@@ -189,4 +190,15 @@ pub(super) fn flatten(value: Val, levels: usize, into: &mut Vec<Val>) {
 /// Text as JSON, through serde_json for its bound on depth.
 pub(super) fn parse(text: &[u8]) -> Result<Val, String> {
     serde_json::from_slice::<Value>(text).map(|value| from_json(&value)).map_err(|error| error.to_string())
+}
+
+/// A list of texts as one.
+pub(super) fn concat(list: &Val) -> Result<Val, jaq_core::Error<Val>> {
+    let Val::Arr(parts) = list else { return Err(jaq_core::Error::str("no list of texts")) };
+    let mut out: Vec<u8> = Vec::new();
+    for part in parts.iter() {
+        let bytes = part.try_as_utf8_bytes();
+        out.extend_from_slice(bytes.map_err(|_| jaq_core::Error::str("a replacement must be a text"))?);
+    }
+    Ok(Val::utf8_str(out))
 }
