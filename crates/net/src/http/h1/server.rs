@@ -209,7 +209,7 @@ impl Server {
         if let Some(switch) = asked.switch
             && (status == StatusCode::SWITCHING_PROTOCOLS || (asked.connect && status.is_success()))
         {
-            self.link.out.head(status, &headers, Length::None, Connection::Handlers, date);
+            self.link.out.head(status, &headers, Length::None, Connection::Usual, date);
             poll_fn(|cx| self.link.poll_flush(cx)).await?;
             return Ok(Then::Switch(switch));
         }
