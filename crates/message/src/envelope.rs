@@ -139,15 +139,13 @@ impl fmt::Display for Id {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Repr::Text(text) => out.write_str(text),
-            Repr::Uuid(bits) => write!(
-                out,
-                "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-                bits >> 96,
-                (bits >> 80) & 0xffff,
-                (bits >> 64) & 0xffff,
-                (bits >> 48) & 0xffff,
-                bits & 0xffff_ffff_ffff
-            ),
+            Repr::Uuid(bits) => {
+                let mut text = [b'-'; 36];
+                for (at, shift, digits) in [(0, 96, 8), (9, 80, 4), (14, 64, 4), (19, 48, 4), (24, 0, 12)] {
+                    crate::hex::put(text.get_mut(at..at + digits).unwrap_or_default(), bits >> shift);
+                }
+                out.write_str(std::str::from_utf8(&text).unwrap_or_default())
+            }
         }
     }
 }

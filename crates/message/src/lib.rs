@@ -5,6 +5,7 @@
 mod address;
 mod envelope;
 mod fault;
+mod hex;
 mod limits;
 mod misfit;
 mod pattern;

@@ -42,11 +42,46 @@ impl Time {
 impl fmt::Display for Time {
     /// RFC 3339 in UTC with milliseconds.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 < DAY_MS * 365 * 7_000 {
+            return out.write_str(std::str::from_utf8(&written(self.0)).unwrap_or_default());
+        }
         match i64::try_from(self.0).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok()) {
             Some(stamp) => write!(out, "{stamp:.3}"),
             None => write!(out, "{}ms", self.0),
         }
     }
+}
+
+const DAY_MS: u64 = 86_400_000;
+
+/// `2026-11-21T09:05:03.007Z`, up to the year 9999, without a formatter: a record of every call has one.
+fn written(millis: u64) -> [u8; 24] {
+    // Days in eras of 400 years that begin on the 1st of March (Howard Hinnant, "chrono-compatible low-level date algorithms").
+    let days = millis / DAY_MS + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let of_day = millis % DAY_MS;
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    for (at, digits, mut value) in [
+        (0, 4, year),
+        (5, 2, month),
+        (8, 2, day),
+        (11, 2, of_day / 3_600_000),
+        (14, 2, of_day / 60_000 % 60),
+        (17, 2, of_day / 1_000 % 60),
+        (20, 3, of_day % 1_000),
+    ] {
+        for place in text.get_mut(at..at + digits).unwrap_or_default().iter_mut().rev() {
+            *place = b'0' + u8::try_from(value % 10).unwrap_or(0);
+            value /= 10;
+        }
+    }
+    text
 }
 
 /// Where the present moment comes from: the system, or a test.

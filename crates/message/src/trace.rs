@@ -55,7 +55,11 @@ impl Trace {
 impl fmt::Display for Trace {
     /// The `traceparent` header.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, u8::from(self.sampled))
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        crate::hex::put(text.get_mut(3..35).unwrap_or_default(), self.trace_id);
+        crate::hex::put(text.get_mut(36..52).unwrap_or_default(), u128::from(self.span_id));
+        crate::hex::put(text.get_mut(53..55).unwrap_or_default(), u128::from(self.sampled));
+        out.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 

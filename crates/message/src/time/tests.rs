@@ -10,6 +10,15 @@ fn times_print_and_parse() {
     assert_eq!(Time::parse_rfc3339("yesterday"), None);
 }
 
+proptest::proptest! {
+    #[test]
+    fn times_print_as_the_library_prints_them(millis in 0..400_000_000_000_000_u64) {
+        let stamp = jiff::Timestamp::from_millisecond(millis.try_into().unwrap());
+        let wanted = stamp.map_or_else(|_| format!("{millis}ms"), |stamp| format!("{stamp:.3}"));
+        proptest::prop_assert_eq!(Time::from_millis(millis).to_string(), wanted);
+    }
+}
+
 #[test]
 fn a_manual_clock_moves_only_when_told() {
     let clock = Clock::manual(Time::from_millis(5));
