@@ -1,7 +1,7 @@
 """The official OpenAI Python SDK against the built-in provider `echo`.
 
 usage: openai_sdk.py BASE_URL KEY      e.g. openai_sdk.py http://127.0.0.1:7400/v1 tl_…
-Needs PyPI `openai`. Leaves with 0 when all is as it should be, else with 1 and the first thing that was not.
+Needs PyPI `openai[realtime]`. Leaves with 0 when all is as it should be, else with 1 and the first thing that was not.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import sys
 import time
 
 import openai
+import websockets
 
 MODEL = "echo"
 WEATHER = {
@@ -129,6 +130,51 @@ def embeddings(client):
     assert len(client.embeddings.create(model=MODEL, input=[[1, 2], [3]], dimensions=8).data[1].embedding) == 8
 
 
+def transcriptions(client):
+    sound = ("hello.wav", b"RIFF" + bytes(range(256)) * 8_000, "audio/wav")
+    heard = client.audio.transcriptions.create(model=MODEL, file=sound, language="en")
+    assert heard.text.endswith(" bytes") and int(heard.text.split()[0]) > 2_000_000, heard
+    assert client.audio.translations.create(model=MODEL, file=sound).text.endswith(" bytes")
+
+
+def realtime(client):
+    with client.realtime.connect(model=MODEL) as connection:
+        created = connection.recv()
+        assert created.type == "session.created" and created.session.model == MODEL, created
+        connection.session.update(session={"type": "realtime", "model": MODEL, "output_modalities": ["text"]})
+        assert connection.recv().type == "session.updated"
+        say = lambda text: connection.conversation.item.create(
+            item={"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+        )
+        say("a b c")
+        connection.response.create()
+        text = ""
+        for event in connection:
+            if event.type == "response.output_text.delta":
+                text += event.delta
+            if event.type == "response.done":
+                break
+        assert text == "a b c" and event.response.usage.output_tokens == 3, event
+        connection.session.update(session={"type": "realtime", "model": "another"})
+        refused = connection.recv()
+        assert refused.type == "error" and refused.error.param == "session.model", refused
+        say(script(close=4001))
+        connection.response.create()
+        try:
+            while True:
+                connection.recv()
+        except websockets.exceptions.ConnectionClosed as closed:
+            assert closed.rcvd.code == 4001, closed
+    for model, status, code in [("nobody", 404, "model_not_found"), ("", 404, "model_not_found")]:
+        try:
+            client.realtime.connect(model=model).enter()
+        except websockets.exceptions.InvalidStatus as error:
+            answer = json.loads(error.response.body)["error"]
+            assert (error.response.status_code, answer["code"]) == (status, code), error.response
+        else:
+            raise AssertionError(f"{model!r} was let in")
+
+
 def models(client):
     listed = {model.id: model for model in client.models.list()}
     assert MODEL in listed and listed[MODEL].object == "model", listed
@@ -150,6 +196,27 @@ def failures(client):
     raises(openai.InternalServerError, 503, lambda: ask(once, script(fail=503)))
     raises(openai.BadRequestError, 400, lambda: ask(once, script(unknown=1)))
     raises(openai.BadRequestError, 400, lambda: once.chat.completions.create(model=MODEL, messages=[]))
+    def told(error, code, param):
+        assert (error.type, error.code, error.param) == ("invalid_request_error", code, param), error.body
+        assert error.message and error.response.headers["x-trunkline-fault"].startswith("TL"), error.body
+
+    # What the SDK would not send by itself: OpenAI's words for it, as typed exceptions.
+    post = lambda path, body, kind="application/json": once.post(
+        path, cast_to=object, content=body, options={"headers": {"content-type": kind}}
+    )
+    told(raises(openai.BadRequestError, 400, lambda: post("/chat/completions", b"{bad")), "bad_request", None)
+    told(raises(openai.BadRequestError, 400, lambda: post("/chat/completions", b"")), "bad_request", None)
+    for path in ["/chat/completions", "/embeddings", "/responses", "/audio/speech"]:
+        missing = raises(openai.BadRequestError, 400, lambda: post(path, b"{}"))
+        told(missing, "missing_required_parameter", "model")
+    odd = raises(openai.BadRequestError, 400, lambda: post("/embeddings", b'{"model": 5}'))
+    told(odd, "invalid_type", "model")
+    two = b'{"model": "echo", "Model": "other"}'
+    told(raises(openai.BadRequestError, 400, lambda: post("/embeddings", two)), "bad_request", None)
+    nobody = raises(openai.NotFoundError, 404, lambda: once.chat.completions.create(model="nobody", messages=user("hi")))
+    told(nobody, "model_not_found", "model")
+    told(raises(openai.NotFoundError, 404, lambda: once.models.retrieve("nobody")), "model_not_found", "model")
+    told(raises(openai.NotFoundError, 404, lambda: once.files.list()), "unknown_url", None)
     stranger = once.with_options(api_key="nobody holds this key")
     wrong = raises(openai.AuthenticationError, 401, lambda: ask(stranger, "hi"))
     assert wrong.code == "invalid_api_key" and wrong.response.headers["x-trunkline-fault"] == "TL0001"
@@ -185,7 +252,8 @@ def main():
         sys.exit(__doc__)
     base_url, key = sys.argv[1:]
     client = openai.OpenAI(base_url=base_url, api_key=key)
-    parts = [chat, chat_stream, chat_tools, responses, responses_stream, embeddings, models, failures, delays]
+    parts = [chat, chat_stream, chat_tools, responses, responses_stream, embeddings, transcriptions, realtime, models]
+    parts += [failures, delays]
     for part in parts:
         part(client)
         print(f"{part.__name__}: ok")

@@ -28,7 +28,7 @@ const NPM: [&str; 6] = [
 const PIP: [&str; 10] = [
     "paho-mqtt==2.1.0",
     "hl7==0.4.5",
-    "openai[aiohttp]==3.52.0",
+    "openai[aiohttp,realtime]==3.52.0",
     "pytest==9.2.0",
     "pytest-asyncio==1.5.0",
     "inline-snapshot==0.36.1",

@@ -3,6 +3,7 @@
 
 mod asks;
 mod intake;
+mod realtime;
 
 use crate::forward::Noted;
 use crate::gateway::Gateway;
@@ -57,6 +58,11 @@ impl From<Fault> for Told {
 }
 
 async fn serve(gateway: &Arc<Gateway>, call: Call) -> Result<Response, Told> {
+    if realtime::is_meant(&call) {
+        let session = realtime::session(gateway, &call)?;
+        let opened = Box::pin(realtime::open(gateway, &session, call)).await;
+        return told(&session, opened);
+    }
     let peer = call.peer();
     let (parts, body) = call.into_parts();
     let session = http_session(gateway.hub(), &parts.headers, peer, PROTOCOL)?;
@@ -70,12 +76,17 @@ async fn serve(gateway: &Arc<Gateway>, call: Call) -> Result<Response, Told> {
         return Ok(answer?);
     }
     let result = forward(gateway, &session, parts, body).await;
-    if let Err(Refused::Here(address, told)) = &result {
-        gateway.hub().counters().fault(&told.fault);
-        session.record_text(Verb::Call, Arc::clone(address), &told.fault);
-    }
+    told(&session, result)
+}
+
+/// Records a refusal that the hub has not.
+fn told(session: &Session, result: Result<Response, Refused>) -> Result<Response, Told> {
     result.map_err(|refused| match refused {
-        Refused::Here(_, told) => told,
+        Refused::Here(address, told) => {
+            session.hub().counters().fault(&told.fault);
+            session.record_text(Verb::Call, address, &told.fault);
+            told
+        }
         Refused::Inside(fault) => fault.into(),
     })
 }
@@ -123,21 +134,20 @@ async fn forward(
     if head.model.is_some() && asks == Asks::No {
         allow_provider(session, &model)?;
     }
-    let (bytes, arriving) = match intake {
+    let (bytes, arriving, noted) = match intake {
         Intake::Whole(bytes) => {
-            parts.extensions.insert(Noted { head, prefix: Bytes::new() });
-            (bytes, None)
+            (bytes, None, Noted { head, prefix: Bytes::new(), model: Arc::clone(&model) })
         }
         Intake::Arriving(prefix, body) => {
             let body = intake::guarded(body, guard, prefix.len() as u64, table.config.body_bytes.0)?;
-            parts.extensions.insert(Noted { head, prefix });
-            (Bytes::new(), Some(body))
+            (Bytes::new(), Some(body), Noted { head, prefix, model: Arc::clone(&model) })
         }
     };
     let mut envelope = session.envelope(address, bytes);
     envelope.trace = Some(trace(&parts.headers).unwrap_or_else(|| Trace::start(gateway.hub().dice())));
     envelope.deadline = Some(envelope.time.after(model.timeout));
     let mut left = Left::new(gateway, session, &envelope);
+    parts.extensions.insert(noted);
     let request = Request { envelope, parts: Some(Box::new(parts)), body: arriving };
     let reply = session.request(request).await;
     left.stayed = true;

@@ -4,14 +4,14 @@
 mod edit;
 mod heads;
 
-pub(crate) use heads::{OUR_FAULT, credentials};
+pub(crate) use heads::{OUR_FAULT, credentials, mark, prepare};
 
 use crate::config::ProviderKind;
 use crate::echo;
 use crate::gateway::Gateway;
 use crate::meter::{Bill, Meter, metered};
 use crate::scan::Head;
-use crate::table::{Deployment, Model, Named, strip_version};
+use crate::table::{Deployment, Model, Named, Provider, strip_version};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, header};
@@ -21,14 +21,14 @@ use net::Options;
 use net::http::{Body, Response};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Where requests go that came by no HTTP path.
 const USUAL_PATH: &str = "/v1/chat/completions";
 /// Paths whose answers count tokens, so that a missing count is guessed.
 const COUNTED: [&str; 4] = ["/chat/completions", "/completions", "/responses", "/embeddings"];
 /// Answers that say "not now": another deployment may do better.
-const NOT_NOW: [StatusCode; 4] = [
+pub(crate) const NOT_NOW: [StatusCode; 4] = [
     StatusCode::TOO_MANY_REQUESTS,
     StatusCode::BAD_GATEWAY,
     StatusCode::SERVICE_UNAVAILABLE,
@@ -38,6 +38,8 @@ const NOT_NOW: [StatusCode; 4] = [
 /// What the face saw in a body, handed on beside the head of the request.
 #[derive(Clone)]
 pub(crate) struct Noted {
+    /// The way that was found for the address.
+    pub(crate) model: Arc<Model>,
     pub(crate) head: Head,
     /// The first bytes of a body that is still arriving.
     pub(crate) prefix: Bytes,
@@ -46,6 +48,7 @@ pub(crate) struct Noted {
 /// A request on its way upstream.
 struct Errand {
     session: Session,
+    model: Arc<Model>,
     envelope: Envelope,
     method: Method,
     /// The path behind the version, with the query.
@@ -64,8 +67,8 @@ struct Errand {
 
 /// Answers one request for `model/…`.
 pub(crate) async fn answer(gateway: &Gateway, session: Session, request: Request) -> Result<Reply, Fault> {
-    let model = gateway.table().find(request.envelope.address.name())?;
     let mut errand = Errand::new(gateway, session, request)?;
+    let model = Arc::clone(&errand.model);
     let last = model.deployments.len().saturating_sub(1);
     let mut fault = None;
     for (place, deployment) in model.deployments.iter().enumerate() {
@@ -84,6 +87,10 @@ pub(crate) async fn answer(gateway: &Gateway, session: Session, request: Request
         }
     }
     Err(fault.unwrap_or_else(|| Fault::new(Code::Internal, "a model without a deployment")))
+}
+
+fn too_late(name: &str, left: Duration) -> Fault {
+    Fault::new(Code::DeadlinePassed, format!("{name} did not answer within {} ms", left.as_millis()))
 }
 
 fn may_go_on(fault: &Fault) -> bool {
@@ -111,7 +118,8 @@ impl Errand {
             None => {
                 // The address was admitted; whatever the body names, it is this model that is asked.
                 own_name = named.then(|| Named::new(envelope.address.name()));
-                Noted { head: Head::read(&envelope.body)?, prefix: Bytes::new() }
+                let model = gateway.table().find(envelope.address.name())?;
+                Noted { model, head: Head::read(&envelope.body)?, prefix: Bytes::new() }
             }
         };
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
@@ -126,6 +134,7 @@ impl Errand {
             method: parts.method,
             rest,
             headers,
+            model: noted.model,
             head: noted.head,
             prefix: noted.prefix,
             arriving: body,
@@ -149,12 +158,16 @@ impl Errand {
         let clock = gateway.hub().clock();
         let name = &to.provider.name;
         to.pulse.breaker.enter(clock.now()).map_err(|fault| fault.within(name))?;
-        let trial = Trial { to, clock, noted: false };
+        let trial = Trial::new(to, clock);
         to.pulse.calls.fetch_add(1, Ordering::Relaxed);
         let asked = gateway.hub().instant();
+        let left = self.left(clock, &to.provider)?;
         let result = match to.provider.kind {
-            ProviderKind::Echo => self.ask_echo(gateway).await,
-            ProviderKind::Openai => self.ask_upstream(gateway, to, final_one).await,
+            ProviderKind::Echo => match tokio::time::timeout(left, self.ask_echo(gateway)).await {
+                Ok(result) => result,
+                Err(_) => Err(too_late(name, left)),
+            },
+            ProviderKind::Openai => self.ask_upstream(gateway, to, final_one, left).await,
         };
         match &result {
             Ok(answer) => {
@@ -173,6 +186,16 @@ impl Errand {
         result
     }
 
+    /// How long this provider may take: as long as it is given, and as the request has left.
+    fn left(&self, clock: &Clock, provider: &Provider) -> Result<Duration, Fault> {
+        let Some(deadline) = self.envelope.deadline else { return Ok(provider.timeout) };
+        let left = deadline.since(clock.now());
+        if left.is_zero() {
+            return Err(too_late(&provider.name, left));
+        }
+        Ok(left.min(provider.timeout))
+    }
+
     async fn ask_echo(&mut self, gateway: &Gateway) -> Result<Response, Fault> {
         let body = match self.arriving.take() {
             Some(body) => {
@@ -186,6 +209,7 @@ impl Errand {
             method: &self.method,
             path: self.path(),
             body: &body,
+            form: self.head.form,
             principal: &self.envelope.principal,
             now: self.envelope.time,
         };
@@ -197,6 +221,7 @@ impl Errand {
         gateway: &Gateway,
         to: &Deployment,
         final_one: bool,
+        left: Duration,
     ) -> Result<Response, Fault> {
         let provider = &to.provider;
         let mut headers = if final_one { std::mem::take(&mut self.headers) } else { self.headers.clone() };
@@ -214,8 +239,7 @@ impl Errand {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = provider.uri(&self.rest)?;
         *request.headers_mut() = headers;
-        let options =
-            Options { deadline: Some(provider.timeout), silence: Some(provider.silence), whole: None };
+        let options = Options { deadline: Some(left), silence: Some(provider.silence), whole: None };
         gateway.hub().client().request(request, options).await
     }
 
@@ -266,14 +290,20 @@ fn made_up_parts(envelope: &Envelope) -> Result<Parts, Fault> {
 
 /// One attempt under a breaker: given back when it is dropped in the middle, so that a client who leaves does not leave
 /// the breaker waiting for ever.
-struct Trial<'a> {
+pub(crate) struct Trial<'a> {
     to: &'a Deployment,
     clock: &'a Clock,
     noted: bool,
 }
 
-impl Trial<'_> {
-    fn note(mut self, healthy: bool) {
+impl<'a> Trial<'a> {
+    /// For an attempt that the breaker has let in.
+    pub(crate) fn new(to: &'a Deployment, clock: &'a Clock) -> Trial<'a> {
+        Trial { to, clock, noted: false }
+    }
+
+    /// How it went.
+    pub(crate) fn note(mut self, healthy: bool) {
         self.noted = true;
         let now: Time = self.clock.now();
         self.to.pulse.breaker.note(now, healthy);

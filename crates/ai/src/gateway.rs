@@ -99,6 +99,11 @@ impl Handler for Answerer {
         Box::pin(async move { forward::answer(&gateway, session, request).await })
     }
 
+    // Each attempt ends with the envelope's deadline: one timer for a call and not two.
+    fn keeps_deadline(&self) -> bool {
+        true
+    }
+
     fn addresses(&self) -> Vec<Address> {
         self.0.table().addresses()
     }

@@ -10,6 +10,7 @@ pub(crate) use head::{Guard, Head, NO_JSON};
 
 use memchr::memchr2;
 use scalar::Scalar;
+use smallvec::SmallVec;
 
 /// The deepest nesting that is followed.
 const DEPTH_MAX: u32 = 128;
@@ -95,7 +96,7 @@ pub(crate) struct Scan {
     depth: u32,
     /// One bit for each level: 1 for an object.
     objects: u128,
-    key: Vec<u8>,
+    key: SmallVec<[u8; 24]>,
     key_escaped: bool,
     keep_depth: Option<u32>,
     kept: Vec<u8>,
@@ -110,7 +111,7 @@ impl Default for Scan {
             offset: 0,
             depth: 0,
             objects: 0,
-            key: Vec::new(),
+            key: SmallVec::new(),
             key_escaped: false,
             keep_depth: None,
             kept: Vec::new(),
@@ -305,13 +306,20 @@ impl Scan {
 
     /// A value at the present depth ends before `end`.
     fn close(&mut self, end: usize, bytes: &[u8], keep_from: &mut usize, sink: &mut impl Sink) {
-        let mut whole = false;
+        let mut kept = None;
         if self.keep_depth == Some(self.depth) {
-            self.keep(bytes.get(*keep_from..end).unwrap_or_default());
             self.keep_depth = None;
-            whole = self.kept.len() <= KEPT_BYTES_MAX;
+            let last = bytes.get(*keep_from..end).unwrap_or_default();
+            // What lies in one piece need not be copied.
+            kept = if self.kept.is_empty() {
+                Some(last)
+            } else {
+                self.keep(last);
+                Some(self.kept.as_slice())
+            };
+            kept = kept.filter(|kept| kept.len() <= KEPT_BYTES_MAX);
         }
-        sink.end(self.depth, self.offset + end as u64, whole.then_some(&self.kept));
+        sink.end(self.depth, self.offset + end as u64, kept);
         self.state = if self.depth == 0 { State::Over } else { State::After };
     }
 

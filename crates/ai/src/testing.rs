@@ -21,7 +21,7 @@ pub(crate) const KEY: &str = "tl_the-key-of-the-tests";
 pub(crate) const NARROW: &str = "tl_the-narrow-key-of-the-tests";
 
 /// The SHA-256 of the two.
-const DIGESTS: [&str; 2] = [
+pub(crate) const DIGESTS: [&str; 2] = [
     "ed661af12ab436d3ae48fe44d6a041423a100a18e66015cd8ccb77b526795879",
     "59a78e0402853fd32557ad2399dcd90cfd95af89ebf88b74ed59d29f1a34b077",
 ];

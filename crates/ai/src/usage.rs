@@ -23,7 +23,7 @@ struct Written {
     prompt_tokens: Option<u64>,
     #[serde(default, alias = "output_tokens")]
     completion_tokens: Option<u64>,
-    #[serde(default, alias = "input_tokens_details")]
+    #[serde(default, alias = "input_tokens_details", alias = "input_token_details")]
     prompt_tokens_details: Option<Details>,
 }
 

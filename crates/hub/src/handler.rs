@@ -58,6 +58,11 @@ pub trait Handler: Send + Sync {
     /// Answers one request. `session` is the caller's, already admitted for `Verb::Call` on the address.
     fn call(&self, session: Session, request: Request) -> BoxFuture<'static, Result<Reply, Fault>>;
 
+    /// Whether it keeps the deadline of a request's envelope by itself, so that the session need not watch it.
+    fn keeps_deadline(&self) -> bool {
+        false
+    }
+
     /// The addresses that exist now, for lists and for the nearest-name hint.
     fn addresses(&self) -> Vec<Address>;
 }

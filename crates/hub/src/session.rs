@@ -141,6 +141,9 @@ impl Session {
         };
         let limit = Duration::from_millis(compiled.config.limits.request_ms);
         let left = request.envelope.deadline.map_or(limit, |deadline| deadline.since(self.hub.clock().now()));
+        if request.envelope.deadline.is_some() && handler.keeps_deadline() {
+            return handler.call(self.clone(), request).await;
+        }
         match tokio::time::timeout(left, handler.call(self.clone(), request)).await {
             Ok(result) => result,
             Err(_) => Err(Fault::new(

@@ -32,6 +32,8 @@ pub(super) struct Script {
     pub(super) retry_after: Option<u64>,
     /// After how many events a stream breaks off.
     pub(super) cut_after: Option<usize>,
+    /// With which code a realtime connection is closed in place of an answer.
+    pub(super) close: Option<u16>,
     /// Why the answer ends there, in place of `stop`, `length` or `tool_calls`.
     pub(super) finish_reason: Option<String>,
     /// What the usage says, in place of the counts.

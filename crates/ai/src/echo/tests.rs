@@ -7,7 +7,7 @@ async fn ask(memory: &Memory, path: &str, body: Value) -> (StatusCode, String) {
     let body = Bytes::from(body.to_string());
     let principal: Arc<str> = "test".into();
     let now = Time::from_millis(1_795_000_000_000);
-    let ask = Ask { method: &Method::POST, path, body: &body, principal: &principal, now };
+    let ask = Ask { method: &Method::POST, path, body: &body, form: false, principal: &principal, now };
     let (parts, body) = answer(memory, ask).await.unwrap().into_parts();
     (parts.status, String::from_utf8(body.collect(1 << 20).await.unwrap().to_vec()).unwrap())
 }

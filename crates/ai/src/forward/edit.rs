@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, HeaderValue, header};
 use net::http::Body;
+use std::borrow::Cow;
 use std::ops::Range;
 
 const ASK_USAGE: &[u8] = b"{\"include_usage\":true}";
@@ -20,36 +21,37 @@ pub(super) fn whole(
     ask_usage: bool,
     headers: &mut HeaderMap,
 ) -> Bytes {
-    let mut edits: Vec<(Range<usize>, Vec<u8>)> = Vec::new();
-    if let Some(model) = model {
+    let name = model.and_then(|model| {
         if head.model.is_some() {
             let bytes = if head.form { model.plain.as_bytes() } else { &model.quoted };
-            edits.push((head.span.clone(), bytes.to_vec()));
-        } else if let Some(inside) = head.inside {
-            edits.push((inside..inside, member(body, inside, "model", &model.quoted)));
+            return Some((head.span.clone(), Cow::Borrowed(bytes)));
         }
-    }
-    if ask_usage && head.stream && !head.usage_asked {
-        match (&head.options, head.inside) {
-            // What the client says of its stream stands; only nothing is replaced by something.
-            (Some(span), _) if body.get(span.clone()) == Some(b"null") => {
-                edits.push((span.clone(), ASK_USAGE.to_vec()))
-            }
-            (None, Some(inside)) => {
-                edits.push((inside..inside, member(body, inside, "stream_options", ASK_USAGE)))
-            }
-            _ => {}
+        let inside = head.inside?;
+        Some((inside..inside, Cow::Owned(member(body, inside, "model", &model.quoted))))
+    });
+    let asked = (ask_usage && head.stream && !head.usage_asked).then_some(());
+    let usage = asked.and_then(|()| match (&head.options, head.inside) {
+        // What the client says of its stream stands; only nothing is replaced by something.
+        (Some(span), _) if body.get(span.clone()) == Some(b"null") => {
+            Some((span.clone(), Cow::Borrowed(ASK_USAGE)))
         }
-    }
-    edits.retain(|(span, bytes)| body.get(span.clone()).is_some_and(|there| there != bytes.as_slice()));
-    if edits.is_empty() {
+        (None, Some(inside)) => {
+            Some((inside..inside, Cow::Owned(member(body, inside, "stream_options", ASK_USAGE))))
+        }
+        _ => None,
+    });
+    let changes = |edit: &(Range<usize>, Cow<'_, [u8]>)| {
+        body.get(edit.0.clone()).is_some_and(|there| *there != *edit.1)
+    };
+    let mut edits = [name.filter(changes), usage.filter(changes)];
+    edits.sort_by_key(|edit| edit.as_ref().map(|(span, _)| span.start));
+    let more: usize = edits.iter().flatten().map(|(_, bytes)| bytes.len()).sum();
+    if more == 0 {
         return body.clone();
     }
-    edits.sort_by_key(|(span, _)| span.start);
-    let more: usize = edits.iter().map(|(_, bytes)| bytes.len()).sum();
     let mut out = Vec::with_capacity(body.len() + more);
     let mut from = 0;
-    for (span, bytes) in &edits {
+    for (span, bytes) in edits.iter().flatten() {
         out.extend_from_slice(body.get(from..span.start).unwrap_or_default());
         out.extend_from_slice(bytes);
         from = span.end;

@@ -27,7 +27,7 @@ const OUR_ID: HeaderName = HeaderName::from_static("x-trunkline-id");
 pub(crate) const OUR_FAULT: HeaderName = HeaderName::from_static("x-trunkline-fault");
 
 /// Takes out of a client's headers what no provider may see.
-pub(super) fn prepare(headers: &mut HeaderMap, counted: bool) {
+pub(crate) fn prepare(headers: &mut HeaderMap, counted: bool) {
     net::strip_hop_by_hop(headers);
     for name in &OURS {
         headers.remove(name);
@@ -76,7 +76,7 @@ pub(super) fn fault_of(headers: &HeaderMap, status: StatusCode, provider: &str) 
 
 /// Makes an upstream's headers ours: its connection and place go, our id comes. The status of a refusal or failure says
 /// whose it is.
-pub(super) fn mark(headers: &mut HeaderMap, status: StatusCode, id: &Id) {
+pub(crate) fn mark(headers: &mut HeaderMap, status: StatusCode, id: &Id) {
     net::strip_hop_by_hop(headers);
     for name in &THEIRS {
         headers.remove(name);

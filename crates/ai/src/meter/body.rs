@@ -70,7 +70,8 @@ impl Bill {
         self.fault = Some(fault);
     }
 
-    fn settle(self, meter: &Meter, broken: Option<Fault>) {
+    /// Writes the record: what the meter saw, and why the call failed if it did.
+    pub(crate) fn settle(self, meter: &Meter, broken: Option<Fault>) {
         let guess = || self.guess_from.map(|asked| Usage::estimate(asked, meter.text_bytes()));
         let said =
             || meter.has_failed().then(|| Fault::new(Code::UpstreamFailed, "the answer says that it failed"));

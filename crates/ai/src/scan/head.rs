@@ -38,6 +38,10 @@ pub(crate) struct Head {
 /// the provider.
 pub(crate) struct Guard(Kind);
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "JSON is the usual body, and boxed it would cost every call an allocation"
+)]
 enum Kind {
     Json(Json),
     Form(Box<Form>),
@@ -275,8 +279,10 @@ impl Sink for Eye {
                     #[serde(default)]
                     include_usage: Option<bool>,
                 }
-                let options = serde_json::from_slice::<Options>(value);
-                self.head.usage_asked = options.is_ok_and(|options| options.include_usage == Some(true));
+                // serde takes an array for a struct as well.
+                let object = value.first() == Some(&b'{');
+                let options = serde_json::from_slice::<Options>(value).ok().filter(|_| object);
+                self.head.usage_asked = options.is_some_and(|options| options.include_usage == Some(true));
             }
             Top::Other => {}
         }

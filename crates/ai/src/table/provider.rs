@@ -8,11 +8,16 @@ use message::{Code, Fault, Misfit};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Paths that most requests are for.
+const BUSY: [&str; 3] = ["/chat/completions", "/responses", "/embeddings"];
+
 /// A provider, compiled.
 pub(crate) struct Provider {
     pub(crate) name: Arc<str>,
     pub(crate) kind: ProviderKind,
     base: Option<Base>,
+    /// Where the busy paths go, made in advance.
+    busy: Vec<(&'static str, Uri)>,
     /// `Bearer KEY`, marked as sensitive.
     pub(crate) authorization: Option<HeaderValue>,
     pub(crate) headers: HeaderMap,
@@ -56,9 +61,12 @@ impl Provider {
             let value = HeaderValue::try_from(value).map_err(|_| misfit("is no value of a header"))?;
             headers.insert(header, value);
         }
+        let busy =
+            base.iter().flat_map(|base| BUSY.iter().filter_map(|path| Some((*path, base.uri(path).ok()?))));
         Ok(Provider {
             name: name.into(),
             kind: config.kind,
+            busy: busy.collect(),
             base,
             authorization,
             headers,
@@ -71,16 +79,11 @@ impl Provider {
 
     /// Where the request for this path (with its query, version stripped) goes.
     pub(crate) fn uri(&self, rest: &str) -> Result<Uri, Fault> {
-        let bad = || Fault::new(Code::BadRequest, format!("{rest:?} is no path"));
-        let base = self.base.as_ref().ok_or_else(bad)?;
-        let mut path = String::with_capacity(base.path.len() + rest.len());
-        path.push_str(&base.path);
-        path.push_str(rest);
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(base.scheme.clone());
-        parts.authority = Some(base.authority.clone());
-        parts.path_and_query = Some(PathAndQuery::try_from(path).map_err(|_| bad())?);
-        Uri::from_parts(parts).map_err(|_| bad())
+        if let Some((_, uri)) = self.busy.iter().find(|(path, _)| *path == rest) {
+            return Ok(uri.clone());
+        }
+        let base = self.base.as_ref();
+        base.ok_or_else(|| Fault::new(Code::Internal, "a provider without a place"))?.uri(rest)
     }
 }
 
@@ -100,6 +103,18 @@ impl Base {
             return Err(Misfit::new("a url has no query"));
         }
         Ok(Base { scheme, authority, path: path.path().trim_end_matches('/').to_owned() })
+    }
+
+    fn uri(&self, rest: &str) -> Result<Uri, Fault> {
+        let bad = || Fault::new(Code::BadRequest, format!("{rest:?} is no path"));
+        let mut path = String::with_capacity(self.path.len() + rest.len());
+        path.push_str(&self.path);
+        path.push_str(rest);
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(PathAndQuery::try_from(path).map_err(|_| bad())?);
+        Uri::from_parts(parts).map_err(|_| bad())
     }
 }
 
