@@ -4,12 +4,13 @@
 //! | --- | --- |
 //! | `machine`, `index` | the rules, deterministic, without I/O |
 //! | `record`, `snapshot`, `fold` | the bytes, and the state made from them at start |
-//! | `lane`, `worker`, `cache`, `bodies` | the async shell |
+//! | `lane`, `core`, `worker`, `cache`, `bodies` | the async shell |
 //!
 //! What a queue is called and who may use it is not decided here.
 
 mod bodies;
 mod cache;
+mod core;
 mod fold;
 mod index;
 mod lane;

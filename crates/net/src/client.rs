@@ -47,7 +47,7 @@ pub struct Settings {
     /// How long name lookup, connection and TLS handshake may take together, in milliseconds; then TL0008.
     /// Default 5,000.
     pub connect_ms: u64,
-    /// The most idle connections that are kept for one host. Default 64.
+    /// The most idle connections that each thread keeps for one host. Default 64.
     pub idle_per_host: usize,
     /// How long an idle connection is kept, in milliseconds. Default 60,000, shorter than common servers keep theirs.
     pub idle_ms: u64,

@@ -7,7 +7,7 @@ use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ struct Inner {
     next: AtomicU64,
     panics: AtomicU64,
     draining: CancellationToken,
+    /// The same, for those who ask with each message: a look that takes no lock.
+    stopping: AtomicBool,
     /// Told when the last task that is waited for has ended.
     ended: Notify,
     /// None: everything runs where it is spawned.
@@ -151,7 +153,7 @@ impl Tasks {
 
     /// Whether the program is stopping.
     pub fn is_draining(&self) -> bool {
-        self.0.draining.is_cancelled()
+        self.0.stopping.load(Ordering::Relaxed)
     }
 
     /// How many tasks have panicked.
@@ -172,6 +174,7 @@ impl Tasks {
     /// Announces the end, waits at most `deadline` for the tasks, then aborts the rest.
     /// Returns the names of those that had to be aborted, sorted; background work is not among them.
     pub async fn shutdown(&self, deadline: Duration) -> Vec<String> {
+        self.0.stopping.store(true, Ordering::Relaxed);
         self.0.draining.cancel();
         // A timeout is no error here: the names of who was left say it.
         let in_time = tokio::time::timeout(deadline, self.all_ended()).await.is_ok();

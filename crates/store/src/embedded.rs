@@ -259,10 +259,8 @@ impl EmbeddedLog {
     fn check(&self) -> Result<(), Error> {
         if self.lane.is_removed() { Err(Error::Closed) } else { self.inner.check_open() }
     }
-}
 
-impl Log for EmbeddedLog {
-    fn append(&self, records: Vec<Bytes>) -> Appending {
+    fn hand_in(&self, at: Option<u64>, records: Vec<Bytes>) -> Appending {
         let bytes = records.iter().map(|record| size_of_record(record.len() as u64)).sum();
         if bytes > self.inner.append_bytes_max {
             return Completion::ready(Err(Error::TooLarge {
@@ -274,10 +272,20 @@ impl Log for EmbeddedLog {
             return Completion::ready(Err(Error::Closed));
         }
         let (done, waits) = Completion::promised();
-        match self.inner.core.hand_in(Job::Append { lane: self.lane.clone(), records, bytes, done }) {
+        match self.inner.core.hand_in(Job::Append { lane: self.lane.clone(), at, records, bytes, done }) {
             Ok(()) => waits,
             Err(error) => Completion::ready(Err(error)),
         }
+    }
+}
+
+impl Log for EmbeddedLog {
+    fn append(&self, records: Vec<Bytes>) -> Appending {
+        self.hand_in(None, records)
+    }
+
+    fn append_at(&self, first: u64, records: Vec<Bytes>) -> Appending {
+        self.hand_in(Some(first), records)
     }
 
     fn read(&self, from: u64, records_max: usize, bytes_max: usize) -> Result<Vec<(u64, Bytes)>, Error> {

@@ -44,6 +44,15 @@ pub enum Error {
         /// Bytes that may wait.
         limit: u64,
     },
+    /// The records would not have been given the offsets that they were handed in for, because an append before them was
+    /// refused. Nothing of this append was taken.
+    #[error("an append was handed in for offset {expected}, but the log stands at {next}")]
+    Moved {
+        /// The offset it was handed in for.
+        expected: u64,
+        /// The offset it would have been given.
+        next: u64,
+    },
     /// Bytes on the disk are not those that were written.
     #[error("damaged data: {what}")]
     Damaged {

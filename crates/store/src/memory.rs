@@ -137,13 +137,23 @@ struct MemoryLog {
     generation: u64,
 }
 
-impl Log for MemoryLog {
-    fn append(&self, records: Vec<Bytes>) -> Appending {
-        let handed_in = self.engine.world.lock().append(&self.name, self.generation, records);
+impl MemoryLog {
+    fn hand_in(&self, at: Option<u64>, records: Vec<Bytes>) -> Appending {
+        let handed_in = self.engine.world.lock().append(&self.name, self.generation, at, records);
         match handed_in {
             Ok((ticket, range)) => self.engine.completion(Side::Logs, Ok(ticket), range),
             Err(error) => Completion::ready(Err(error)),
         }
+    }
+}
+
+impl Log for MemoryLog {
+    fn append(&self, records: Vec<Bytes>) -> Appending {
+        self.hand_in(None, records)
+    }
+
+    fn append_at(&self, first: u64, records: Vec<Bytes>) -> Appending {
+        self.hand_in(Some(first), records)
     }
 
     fn read(&self, from: u64, records_max: usize, bytes_max: usize) -> Result<Vec<(u64, Bytes)>, Error> {

@@ -24,6 +24,7 @@ pub const ALL: &[(&str, Case)] = &[
     ("an empty log has nothing to read", empty_log),
     ("an append gives offsets in the order of the calls", append_in_order),
     ("an append without records waits for those before it", append_nothing),
+    ("an append for an offset is only given that offset", append_at),
     ("a read starts where it is told and keeps its limits", read_limits),
     ("logs do not mix", logs_do_not_mix),
     ("a trim hides at once and survives", trim),
@@ -94,6 +95,20 @@ fn append_nothing(subject: &mut dyn Subject) -> Result<(), Error> {
     drop(log.append(vec![record(0)]));
     assert_eq!(log.append(Vec::new()).wait()?, 1..1);
     assert_eq!(log.tail(), 1, "dropping the future does not take the record back");
+    Ok(())
+}
+
+fn append_at(subject: &mut dyn Subject) -> Result<(), Error> {
+    let log = subject.fresh().log("counted")?;
+    assert_eq!(log.append_at(0, vec![record(0)]).wait()?, 0..1);
+    let moved = log.append_at(2, vec![record(2)]);
+    let fits = log.append_at(1, vec![record(1)]);
+    let late = log.append_at(1, Vec::new());
+    assert!(matches!(moved.wait(), Err(Error::Moved { expected: 2, next: 1 })));
+    assert_eq!(fits.wait()?, 1..2);
+    assert!(matches!(late.wait(), Err(Error::Moved { expected: 1, next: 2 })));
+    assert_eq!(log.append_at(2, Vec::new()).wait()?, 2..2);
+    assert_eq!(offsets(&log, 0)?, [0, 1]);
     Ok(())
 }
 

@@ -68,6 +68,11 @@ pub trait Log: Send + Sync {
     /// there after reopening.
     fn append(&self, records: Vec<Bytes>) -> Appending;
 
+    /// As [`Log::append`], but refused as `Moved` unless the records are given the offsets from `first` on. So whoever counts
+    /// offsets by himself never has a record where he does not expect it: once one append was refused, all later ones are,
+    /// until he has looked where the log stands.
+    fn append_at(&self, first: u64, records: Vec<Bytes>) -> Appending;
+
     /// The records from the first offset ≥ `from` on: at most `records_max`, and at most `bytes_max` bytes of payload,
     /// but always one if there is one. Starting below the head starts at the head; at or beyond the tail there is nothing.
     /// It reads from the page cache or the disk, on this thread.

@@ -6,6 +6,7 @@ mod doctor;
 mod explain;
 mod models;
 mod queue;
+mod route;
 mod tools;
 mod topic;
 
@@ -60,6 +61,8 @@ enum Command {
     Subscribe(topic::Subscribe),
     /// Look into queues and settle what is in them.
     Queue(queue::Queue),
+    /// List the routes, and try one on a message.
+    Route(route::Route),
     /// List and call the tools that agents see.
     Tools(tools::Tools),
     /// List and ask the models.
@@ -106,6 +109,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Publish(publish) => client()?.block_on(publish.run())?,
         Command::Subscribe(subscribe) => client()?.block_on(subscribe.run())?,
         Command::Queue(queue) => client()?.block_on(queue.run())?,
+        Command::Route(route) => return client()?.block_on(route.run()),
         Command::Tools(tools) => client()?.block_on(tools.run())?,
         Command::Models(models) => client()?.block_on(models.run())?,
         Command::Config(config) => return client()?.block_on(config.run()),

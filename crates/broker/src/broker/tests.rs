@@ -3,7 +3,7 @@
 
 use super::*;
 use message::Time;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use store::{Faults, Memory};
 
 struct World {
@@ -320,8 +320,13 @@ async fn a_crash_under_load_loses_nothing_that_was_told() {
             for _ in 0..3 {
                 running.push(tasks.spawn("c", consume(Arc::clone(&world), Arc::clone(&heard))));
             }
+            // An engine in memory is as fast as its publishers; enough is enough.
+            let enough = heard.lock().stored.len() + 300;
             for _ in 0..200 + seed * 7 {
                 tokio::task::yield_now().await;
+                if heard.lock().stored.len() > enough {
+                    break;
+                }
             }
             engine = world.engine.crash();
             for mut task in running {
@@ -347,6 +352,55 @@ async fn a_crash_under_load_loses_nothing_that_was_told() {
             heard.stored.iter().filter(|one| !left.contains(*one) && !heard.acking.contains(*one)).collect();
         assert_eq!(lost, Vec::<&String>::new(), "seed {seed}");
     }
+}
+
+#[tokio::test]
+async fn after_a_refused_append_every_receipt_still_fits_its_message() {
+    let world = World::new().await;
+    world.broker.enqueue(&world.address, world.envelope("first")).await.unwrap();
+    let used = world.engine.health().bytes;
+    // Room for small messages, and none for the large ones between them: they are refused, and everything behind them
+    // until the queue has looked again.
+    world.engine.set_faults(Faults { bytes_max: Some(used + 20_000), ..Faults::none() });
+    let mut told = BTreeMap::new();
+    for round in 0..3 {
+        let texts: Vec<String> = (0..8)
+            .map(|place| {
+                format!("{round}/{place}{}", if place == 3 { "x".repeat(30_000) } else { String::new() })
+            })
+            .collect();
+        let puts = texts.iter().map(|text| world.broker.enqueue(&world.address, world.envelope(text)));
+        for (text, put) in texts.iter().zip(futures_util::future::join_all(puts).await) {
+            match put {
+                Ok(enqueued) => drop(told.insert(enqueued.number, text.clone())),
+                Err(fault) => assert_eq!(fault.code(), Code::StoreUnavailable),
+            }
+        }
+        let again = async {
+            loop {
+                match world.broker.enqueue(&world.address, world.envelope("again")).await {
+                    Ok(enqueued) => break drop(told.insert(enqueued.number, "again".to_owned())),
+                    Err(fault) => assert_eq!(fault.code(), Code::StoreUnavailable),
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), again).await.expect("the queue works again");
+    }
+    assert!(told.len() >= 12, "what came before the refusal was taken: {told:?}");
+    world.engine.set_faults(Faults::none());
+    let left: BTreeMap<Number, String> = world
+        .broker
+        .peek(&world.address, None, 1_000)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|row| (row.number, body(&row.envelope).to_owned()))
+        .collect();
+    for (number, text) in &told {
+        assert_eq!(left.get(number), Some(text), "the message {number}");
+    }
+    assert!(left.values().all(|text| text.len() < 100), "what was refused is not there");
 }
 
 #[tokio::test]

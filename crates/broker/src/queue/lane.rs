@@ -2,6 +2,8 @@
 //! It decides nothing about messages, and holds no state beside the way to the worker.
 
 use super::bodies;
+use super::cache::Cache;
+use super::core::{Core, Detour, Entering, Shared};
 use super::machine::{Answer, Command, LEASE_MAX, Leased, Machine};
 use super::options::QueueOptions;
 use super::record::{self, Meta};
@@ -46,9 +48,9 @@ pub(crate) struct Opening {
 /// What callers ask of the worker.
 pub(crate) enum Ask {
     Enqueue {
-        meta: Meta,
-        record: bytes::Bytes,
-        envelope: Arc<Envelope>,
+        entering: Entering,
+        /// Held until it has entered.
+        detour: Detour,
         reply: Reply<Enqueued>,
     },
     Lease {
@@ -94,6 +96,7 @@ pub(crate) struct Lane {
     table: Arc<dyn Table>,
     clock: Clock,
     asks: mpsc::Sender<Ask>,
+    shared: Arc<Shared>,
     tickets: AtomicU64,
     record_bytes_max: usize,
 }
@@ -128,18 +131,28 @@ impl Lane {
         let folded = fold::fold(clock.now(), &**log, saved.as_ref(), &options)?;
         drop(saved);
         let (asks, inbox) = mpsc::channel(opening.commands_max.max(1));
+        let saved = folded.next - folded.replayed.min(folded.next);
+        let shared = Arc::new(Shared::new(Core::new(
+            Machine::new(options, opening.epoch, folded),
+            Cache::new(opening.cache_bytes),
+            Arc::clone(log),
+            Arc::clone(&opening.counters),
+            opening.append_bytes_max,
+            (saved, clock.now()),
+        )));
         let lane = Lane {
             address: address.clone(),
             log: Arc::clone(log),
             table: Arc::clone(table),
             clock: clock.clone(),
             asks,
+            shared: Arc::clone(&shared),
             tickets: AtomicU64::new(0),
             record_bytes_max: opening.record_bytes_max,
         };
         let tasks = opening.tasks.clone();
         let name = format!("broker/{address}");
-        tasks.background(name, Worker::new(opening, options, folded).run(inbox));
+        tasks.background(name, Worker::new(opening, shared).run(inbox));
         Ok(Arc::new(lane))
     }
 
@@ -161,14 +174,21 @@ impl Lane {
     }
 
     pub(crate) async fn enqueue(&self, envelope: Arc<Envelope>) -> Result<Enqueued, Fault> {
-        let meta = Meta::of(self.clock.now(), &envelope);
+        let now = self.clock.now();
+        let meta = Meta::of(now, &envelope);
         let record = record::enqueued(&meta, &envelope);
         if record.len() > self.record_bytes_max {
             let (size, limit) = (record.len(), self.record_bytes_max);
             let what = format!("a message of {size} bytes is larger than a queue takes: {limit} bytes");
             return Err(Fault::new(Code::TooLarge, what));
         }
-        self.ask(|reply| Ask::Enqueue { meta, record, envelope, reply }).await
+        match self.shared.enter(now, Entering { meta, record, envelope }) {
+            Ok(going) => going?.landed().await,
+            Err(entering) => {
+                let detour = self.shared.detour();
+                self.ask(|reply| Ask::Enqueue { entering, detour, reply }).await
+            }
+        }
     }
 
     pub(crate) async fn lease(&self, mut lease: Lease) -> Result<Vec<Delivery>, Fault> {

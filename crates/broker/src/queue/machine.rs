@@ -229,6 +229,16 @@ impl Machine {
         self.next
     }
 
+    /// Whether somebody waits for messages.
+    pub(crate) fn waits(&self) -> bool {
+        !self.waiters.is_empty()
+    }
+
+    /// How many messages are not yet known to be durable.
+    pub(crate) fn fresh(&self) -> usize {
+        self.fresh.len()
+    }
+
     pub(crate) fn index(&self) -> &Index {
         &self.index
     }

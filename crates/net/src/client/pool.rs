@@ -70,7 +70,8 @@ impl Pool {
             if !is_old && wire.is_alive() {
                 return Some(wire);
             }
-            drop(old);
+            wire.close();
+            old.into_iter().for_each(|(wire, _)| wire.close());
         }
     }
 
@@ -104,7 +105,9 @@ impl Pool {
             }
             None
         });
-        drop(over);
+        if let Some(wire) = over.flatten() {
+            wire.close();
+        }
     }
 
     /// The HTTP/2 connection to there that calls share.
@@ -187,6 +190,7 @@ impl Pool {
             }
         }
         drop(shard);
+        old.into_iter().for_each(|(wire, _)| wire.close());
         gone.is_none()
     }
 

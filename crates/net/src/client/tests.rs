@@ -254,6 +254,33 @@ async fn http_1_over_tls_for_what_asks_for_another_protocol() {
 }
 
 #[tokio::test]
+async fn an_idle_connection_over_tls_is_closed_with_the_word_for_it() {
+    let pair = Pair::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let config = tls::Server::load(pair.files.clone()).unwrap().config;
+    let (told, mut ended) = tokio::sync::mpsc::channel(1);
+    let tasks = Tasks::new();
+    tasks.spawn("upstream", async move {
+        let stream = listener.accept().await.unwrap().0;
+        let mut stream = tokio_rustls::TlsAcceptor::from(config).accept(stream).await.unwrap();
+        assert!(stream.read(&mut [0; 1000]).await.unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        // Without `close_notify` this is an error.
+        told.send(stream.read(&mut [0; 10]).await).await.unwrap();
+    });
+    let client = with(Settings {
+        egress: Egress::trusting(),
+        extra_ca: Some(pair.files.certificate.clone()),
+        idle_ms: 20,
+        ..Settings::default()
+    });
+    let request = HttpRequest::get(format!("https://{address}/")).header("upgrade", "x");
+    soon(client.request(request.body(Body::empty()).unwrap(), Options::default())).await.unwrap();
+    assert_eq!(soon(ended.recv()).await.unwrap().unwrap(), 0);
+}
+
+#[tokio::test]
 async fn a_fault_of_the_requests_body_comes_out() {
     let server = upstream();
     let (sender, body) = Body::channel(1);

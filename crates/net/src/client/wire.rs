@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use http::uri::Authority;
 use http_body::Body as _;
 use message::{Code, Fault};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime;
 use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
@@ -363,6 +363,14 @@ impl Wire {
         let mut scrap = [0_u8; 1];
         let mut cx = Context::from_waker(Waker::noop());
         Pin::new(&mut self.conn).poll_read(&mut cx, &mut ReadBuf::new(&mut scrap)).is_pending()
+    }
+
+    /// Closes it, over TLS with the word that it asks for (RFC 8446 §6.1), as far as that goes without waiting.
+    pub(super) fn close(mut self: Box<Self>) {
+        if self.target.secure {
+            let mut cx = Context::from_waker(Waker::noop());
+            let _told = Pin::new(&mut self.conn).poll_shutdown(&mut cx).is_ready();
+        }
     }
 
     /// The connection itself, for another protocol; the bytes that were read ahead come first.

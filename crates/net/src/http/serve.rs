@@ -96,7 +96,7 @@ pub async fn serve(mut conn: Conn, routes: Arc<Routes>, settings: Arc<Settings>,
     let info = Arc::clone(conn.info());
     if !second {
         info.set_protocol("http/1.1");
-        if let Err(error) = h1::serve(conn, routes, settings, tasks.draining()).await {
+        if let Err(error) = h1::serve(conn, routes, settings, tasks).await {
             tracing::debug!(peer = %info.peer(), %error, "http connection ended early");
         }
         return;

@@ -16,10 +16,24 @@ use crate::{Damage, Error, Health, Promise};
 
 /// What the writer is asked to do, in the order of the calls.
 pub(super) enum Job {
-    Append { lane: Arc<Lane>, records: Vec<Bytes>, bytes: u64, done: Promise<Range<u64>> },
-    Declare { lane: Arc<Lane> },
-    Trim { lane: Arc<Lane> },
-    Remove { lane: Arc<Lane>, done: Promise<()> },
+    Append {
+        lane: Arc<Lane>,
+        /// The offset that the first of them is to have, if the caller cares.
+        at: Option<u64>,
+        records: Vec<Bytes>,
+        bytes: u64,
+        done: Promise<Range<u64>>,
+    },
+    Declare {
+        lane: Arc<Lane>,
+    },
+    Trim {
+        lane: Arc<Lane>,
+    },
+    Remove {
+        lane: Arc<Lane>,
+        done: Promise<()>,
+    },
 }
 
 /// Jobs that wait for the writer. It is bounded by bytes: beyond `waiting_bytes_max` appends are refused as busy.

@@ -143,7 +143,16 @@ impl Writer {
             return self.refuse(job, error);
         }
         match job {
-            Job::Append { lane, records, bytes, done } => self.take_append(lane, &records, bytes, done),
+            Job::Append { lane, at, records, bytes, done } => {
+                let next = lane.next.load(Ordering::Acquire);
+                match at.filter(|at| *at != next) {
+                    Some(expected) => {
+                        self.core.no_longer_waiting(bytes);
+                        done.keep(Err(Error::Moved { expected, next }));
+                    }
+                    None => self.take_append(lane, &records, bytes, done),
+                }
+            }
             Job::Declare { lane } => {
                 self.lanes.insert(lane.id, lane.clone());
                 // Should it not fit, the roster at the start of the next segment will name the lane.

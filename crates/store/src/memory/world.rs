@@ -133,10 +133,14 @@ impl World {
         &mut self,
         name: &Arc<str>,
         generation: u64,
+        at: Option<u64>,
         records: Vec<Bytes>,
     ) -> Result<(u64, Range<u64>), Error> {
-        self.live_log(name, generation)?;
+        let next = self.live_log(name, generation)?.next;
         self.check_sound()?;
+        if let Some(expected) = at.filter(|at| *at != next) {
+            return Err(Error::Moved { expected, next });
+        }
         let size: u64 = records.iter().map(|record| record.len() as u64).sum();
         if self.faults.bytes_max.is_some_and(|limit| self.bytes.saturating_add(size) > limit) {
             self.full = true;

@@ -2,6 +2,8 @@
 
 #![expect(clippy::indexing_slicing, reason = "a key that a JSON value lacks reads as null")]
 
+mod reach;
+
 use super::api::Api;
 use super::{Reach, say};
 use anyhow::Result;
@@ -13,6 +15,13 @@ use std::time::{Duration, Instant};
 
 /// A sync that takes longer than this makes every durable message slow.
 const SLOW_SYNC: Duration = Duration::from_millis(50);
+
+/// The first moment of 2026.
+const BUILT_AFTER_MS: u64 = 1_767_225_600_000;
+/// Clocks that are further apart make deadlines pass early or late.
+const SKEW: Duration = Duration::from_secs(2);
+/// A store with less room than this cannot take its next segments.
+const ROOM_MIN: u64 = 512 << 20;
 
 /// `trunkline doctor`.
 #[derive(Args)]
@@ -33,9 +42,21 @@ enum Finding {
 
 impl Doctor {
     pub(super) async fn run(self) -> Result<ExitCode> {
-        let mut findings = vec![open_files(), disk(Path::new("."))];
+        let document = crate::config::load(&self.config).ok();
+        let settings = crate::check::settings(&self.config).ok().map(|(_, settings)| settings);
+        let data = settings.as_ref().map(|settings| settings.program.data.clone());
+        let mut findings = vec![clock(), open_files()];
+        findings.extend(room(data.as_deref()));
+        findings.push(disk(&nearest_folder(data.as_deref())));
         findings.push(self.configuration().await);
-        findings.extend(self.server().await);
+        let (answers, server) = self.server().await;
+        if let Some(settings) = settings.filter(|_| !answers) {
+            findings.extend(ports(&settings));
+        }
+        findings.extend(server);
+        if let Some(document) = document {
+            findings.extend(reach::foreign(&document.value()).await);
+        }
         let mut broken = false;
         for finding in &findings {
             let (mark, text) = match finding {
@@ -61,21 +82,18 @@ impl Doctor {
         Finding::Broken(crate::check::report(&problems))
     }
 
-    async fn server(&self) -> Vec<Finding> {
-        let Ok(api) = Api::new(&self.reach) else {
-            return vec![Finding::Broken("the key holds characters that no key has".into())];
+    /// Whether a server answers, and how it is.
+    async fn server(&self) -> (bool, Vec<Finding>) {
+        let api = match Api::new(&self.reach) {
+            Ok(api) => api,
+            Err(error) => return (false, vec![Finding::Broken(error.to_string())]),
         };
         if api.get("/healthz").await.is_err() {
-            let mut text = format!("no server answers at {}", self.reach.url);
-            if self.reach.url.contains("127.0.0.1:7400") {
-                let free = TcpListener::bind("127.0.0.1:7400").is_ok();
-                text += if free { "; the port is free" } else { "; something else holds the port" };
-            }
-            return vec![Finding::Look(text)];
+            return (false, vec![Finding::Look(format!("no server answers at {}", self.reach.url))]);
         }
         match api.get("/admin/overview").await {
             Err(error) => {
-                vec![Finding::Look(format!("a server answers at {}, but: {error}", self.reach.url))]
+                (true, vec![Finding::Look(format!("a server answers at {}, but: {error}", self.reach.url))])
             }
             Ok(overview) => {
                 let version = overview["version"].as_str().unwrap_or("?");
@@ -87,26 +105,79 @@ impl Doctor {
                         findings.push(Finding::Broken(format!("its store is {}", state.unwrap_or("unknown"))))
                     }
                 }
+                findings.extend(skew(overview["now"].as_str().unwrap_or("")));
                 if let Some(dead) = overview["queues"]["dead"].as_u64().filter(|dead| *dead > 0) {
                     findings
                         .push(Finding::Look(format!("{dead} dead letters wait; see `trunkline queue ls`")));
                 }
-                findings
+                (true, findings)
             }
         }
     }
 }
 
+/// A clock before this version was made is not set: deadlines, expiry and certificates would be judged by it.
+fn clock() -> Finding {
+    let now = message::Clock::system().now();
+    if now < message::Time::from_millis(BUILT_AFTER_MS) {
+        return Finding::Broken(format!(
+            "the clock says {now}, which is past; set it, or have it set by NTP"
+        ));
+    }
+    Finding::Fine(format!("the clock says {now}"))
+}
+
+/// Whether the server's clock and ours agree.
+fn skew(theirs: &str) -> Option<Finding> {
+    let (theirs, ours) = (message::Time::parse_rfc3339(theirs)?, message::Clock::system().now());
+    let apart = ours.since(theirs).max(theirs.since(ours));
+    (apart > SKEW)
+        .then(|| Finding::Look(format!("its clock is {} s away from that of this machine", apart.as_secs())))
+}
+
 fn open_files() -> Finding {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap_or("");
-    match line.split_whitespace().nth(3).and_then(|soft| soft.parse::<u64>().ok()) {
-        Some(soft) if soft < 4096 => Finding::Look(format!(
-            "at most {soft} open files, so as many connections; raise it with `ulimit -n 65536`"
+    match control::machine::open_files() {
+        Some(share) if share.most < 4096 => Finding::Look(format!(
+            "at most {} open files, so as many connections; raise it with `ulimit -n 65536`",
+            share.most
         )),
-        Some(soft) => Finding::Fine(format!("{soft} open files are allowed")),
+        Some(share) => Finding::Fine(format!("{} open files are allowed", share.most)),
         None => Finding::Fine("the limit on open files is unknown here".into()),
     }
+}
+
+/// The folder of the data, or the nearest one above it that is there.
+fn nearest_folder(data: Option<&Path>) -> PathBuf {
+    let data = std::path::absolute(data.unwrap_or(Path::new("."))).unwrap_or_default();
+    data.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new(".")).to_owned()
+}
+
+/// Room on the disk of the data.
+fn room(data: Option<&Path>) -> Option<Finding> {
+    let folder = nearest_folder(data);
+    let share = control::machine::disk(&folder)?;
+    let free = share.most.saturating_sub(share.used);
+    let text = format!("{} MiB are free on the disk of {}", free >> 20, folder.display());
+    Some(match () {
+        () if free < ROOM_MIN => {
+            Finding::Broken(format!("{text}; a store needs at least {} MiB", ROOM_MIN >> 20))
+        }
+        () if share.used / 5 > share.most / 6 => {
+            Finding::Look(format!("{text}, which is little; a full disk refuses durable messages"))
+        }
+        () => Finding::Fine(text),
+    })
+}
+
+/// Whether the ports that the configuration names are free; asked when no server answers.
+fn ports(settings: &crate::config::Settings) -> Vec<Finding> {
+    let program = &settings.program;
+    let all = [program.listen].into_iter().chain(program.ports.iter().map(|port| port.listen));
+    all.map(|address| match TcpListener::bind(address) {
+        Ok(_) => Finding::Fine(format!("the port {address} is free")),
+        Err(error) => Finding::Broken(format!("the port {address} cannot be opened: {error}")),
+    })
+    .collect()
 }
 
 /// Whether this folder can be written and how long a sync takes: what every durable message waits for.
@@ -121,7 +192,7 @@ fn disk(folder: &Path) -> Finding {
     let took = began.elapsed();
     drop(std::fs::remove_file(&file));
     match wrote {
-        Err(error) => Finding::Broken(format!("this folder cannot be written: {error}")),
+        Err(error) => Finding::Broken(format!("{} cannot be written: {error}", folder.display())),
         Ok(()) if took > SLOW_SYNC => Finding::Look(format!(
             "a sync of this disk took {} ms; durable messages wait as long",
             took.as_millis()

@@ -161,3 +161,48 @@ fn slips_on_the_command_line_are_answered_with_what_to_do() {
     fails(&["explain", "nonsense"], 1, "all of them: trunkline explain");
     assert!(text(&run(&["--help"]).stdout).starts_with("One program through which agents"));
 }
+
+#[test]
+fn all_slips_of_a_file_are_told_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("t.yaml");
+    let config = "ruotes: []\nlimits: {headrs: 3}\nqueues: {a: {hold: soon}}\nprotocols: {mqqt: {}}\n";
+    std::fs::write(&file, config).unwrap();
+    for arguments in [["config", "check"], ["serve", "-c"]] {
+        let refused = run(&[arguments[0], arguments[1], file.to_str().unwrap()]);
+        let said = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        for part in ["t.yaml:1:1: ", "t.yaml:2:10: ", "t.yaml:3:20: ", "t.yaml:4:13: ", "4 problems"] {
+            assert!(said.contains(part), "{part} in {said}");
+        }
+    }
+}
+
+#[test]
+fn the_doctor_looks_at_the_machine_the_file_and_the_servers_that_it_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("t.yaml");
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let open = held.local_addr().unwrap();
+    let config = format!(
+        "listen: {open}\ndata: {}/data\noutlets: {{shop: {{http: {{url: 'http://{open}/'}}}}}}\n\
+         mcp: {{upstreams: {{helper: {{command: no-such-program-here}}}}}}\n",
+        folder.path().display()
+    );
+    std::fs::write(&file, config).unwrap();
+    let looked = run(&["doctor", "-c", file.to_str().unwrap(), "--url", "http://127.0.0.1:1"]);
+    let said = text(&looked.stdout);
+    for part in [
+        "ok    the clock says 20",
+        "open files are allowed",
+        "MiB are free on the disk of",
+        "t.yaml can be used",
+        "no server answers at http://127.0.0.1:1",
+        &format!("FAIL  the port {open} cannot be opened"),
+        &format!("ok    outlets.shop: 127.0.0.1:{} can be reached", open.port()),
+        "look  mcp.upstreams.helper: there is no program no-such-program-here",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert_eq!(looked.status.code(), Some(1), "{said}");
+}

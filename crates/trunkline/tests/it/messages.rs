@@ -21,6 +21,24 @@ fn a_message_goes_through_a_route_into_a_queue_and_out() {
 }
 
 #[test]
+fn a_route_is_tried_on_the_command_line() {
+    let config = "queues: {hot: {}}\nroutes: [{name: heat, from: topic/plant/+/temp, steps: [{filter: .celsius > 75}, {map: '{plant}'}], to: [queue/hot]}]\n";
+    let server = Server::start(&format!("{ACCESS}{config}"));
+    let hot = server.cli(&["route", "test", "heat", r#"{"plant":7,"celsius":80}"#]);
+    assert!(
+        hot.contains("2 map       {\"plant\":7}\n-> queue/hot\n") && hot.ends_with("delivered\n"),
+        "{hot}"
+    );
+    let cold = server.cli(&["route", "test", "heat", r#"{"plant":7,"celsius":8}"#]);
+    assert!(cold.contains("1 filter    lets it go"), "{cold}");
+    let broken = server.try_cli(&["route", "test", "heat", "no json"]);
+    assert_eq!(broken.status.code(), Some(1));
+    assert!(crate::harness::text(&broken.stdout).contains("refused: TL0014"), "{broken:?}");
+    let listed = server.cli(&["route", "ls"]);
+    assert!(listed.contains("heat  topic/plant/+/temp  filter map  queue/hot  0"), "{listed}");
+}
+
+#[test]
 fn a_message_that_cannot_be_delivered_becomes_a_dead_letter_and_is_replayed() {
     let config = "queues: {bills: {}}\noutlets: {nobody: {http: {url: 'http://127.0.0.1:9/'}, breaker: {failures: 100}}}\n\
                   routes: [{name: bill, from: queue/bills, to: [out/nobody], retry: {count: 2, first: 10ms}}]\n";

@@ -34,14 +34,12 @@ pub(super) enum Length {
 /// What is to be told about the connection in `Connection`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Connection {
-    /// Nothing: HTTP/1.1 goes on by itself.
+    /// Nothing of ours: HTTP/1.1 goes on by itself. What the handler has set stays, such as `Upgrade`.
     Usual,
     /// `keep-alive`, which a 1.0 client must read.
     Keep,
     /// `close`.
     Close,
-    /// What the handler has set, such as `Upgrade`.
-    Handlers,
 }
 
 /// Bytes on their way out: small ones gathered, then at most one large piece, then what ends its chunk.
@@ -83,7 +81,7 @@ impl Out {
             // Ours to say, and said below.
             let ours = *name == header::CONTENT_LENGTH
                 || *name == header::TRANSFER_ENCODING
-                || (*name == header::CONNECTION && connection != Connection::Handlers);
+                || (*name == header::CONNECTION && connection != Connection::Usual);
             if !ours {
                 out.put_slice(name.as_str().as_bytes());
                 out.put_slice(b": ");
@@ -101,7 +99,7 @@ impl Out {
             Length::Chunked => out.put_slice(b"transfer-encoding: chunked\r\n"),
         }
         match connection {
-            Connection::Usual | Connection::Handlers => {}
+            Connection::Usual => {}
             Connection::Keep => out.put_slice(b"connection: keep-alive\r\n"),
             Connection::Close => out.put_slice(b"connection: close\r\n"),
         }

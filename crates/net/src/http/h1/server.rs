@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::answer::{Connection, Length, Out, length_of};
 use super::head::{self, Head, Refusal};
@@ -30,6 +30,7 @@ use crate::http::problem::problem_as;
 use crate::http::serve::{name_host, panicked};
 use crate::http::{Answering, Body, Response, Routes, Settings};
 use crate::registry::{ConnInfo, Metrics};
+use crate::tasks::Tasks;
 
 /// What happens after a request.
 enum Then {
@@ -56,7 +57,7 @@ struct Server {
     settings: Arc<Settings>,
     info: Arc<ConnInfo>,
     metrics: Option<Arc<Metrics>>,
-    draining: CancellationToken,
+    tasks: Tasks,
     drained: Pin<Box<WaitForCancellationFutureOwned>>,
     /// How much of the input was found to be no whole head.
     seen: usize,
@@ -79,7 +80,7 @@ pub(crate) async fn serve(
     conn: Conn,
     routes: Arc<Routes>,
     settings: Arc<Settings>,
-    draining: CancellationToken,
+    tasks: Tasks,
 ) -> io::Result<()> {
     let info = Arc::clone(conn.info());
     let mut server = Server {
@@ -88,8 +89,8 @@ pub(crate) async fn serve(
         settings,
         metrics: info.metrics(),
         info,
-        drained: Box::pin(draining.clone().cancelled_owned()),
-        draining,
+        drained: Box::pin(tasks.draining().cancelled_owned()),
+        tasks,
         seen: 0,
         since: None,
     };
@@ -208,7 +209,7 @@ impl Server {
         if let Some(switch) = asked.switch
             && (status == StatusCode::SWITCHING_PROTOCOLS || (asked.connect && status.is_success()))
         {
-            self.link.out.head(status, &headers, Length::None, Connection::Handlers, date);
+            self.link.out.head(status, &headers, Length::None, Connection::Usual, date);
             poll_fn(|cx| self.link.poll_flush(cx)).await?;
             return Ok(Then::Switch(switch));
         }
@@ -220,7 +221,7 @@ impl Server {
             && !self.link.over
             && length != Length::Close
             && !says_close(&headers)
-            && !self.draining.is_cancelled();
+            && !self.tasks.is_draining();
         let connection = match keep {
             false => Connection::Close,
             true if asked.version < Version::HTTP_11 => Connection::Keep,
