@@ -43,7 +43,7 @@ class Device:
         if will:
             self.client.will_set(*will)
         self.connected, self.messages, self.acks = queue.Queue(), queue.Queue(), queue.Queue()
-        self.client.on_connect = lambda c, u, flags, reason, p: self.connected.put((flags.session_present, reason))
+        self.client.on_connect = lambda c, u, flags, reason, p: self.connected.put((flags.session_present, reason, p))
         self.client.on_message = lambda c, u, message: self.messages.put(message)
         self.client.on_subscribe = lambda c, u, mid, reasons, p: self.acks.put((mid, reasons))
         self.client.on_publish = lambda c, u, mid, reason, p: self.acks.put((mid, reason))
@@ -54,10 +54,14 @@ class Device:
             extra = {"clean_start": clean, "properties": properties}
         self.client.connect(where.host, where.port, keepalive=30, **extra)
         self.client.loop_start()
-        self.session_present, self.reason = take(self.connected, "CONNACK")
+        self.session_present, self.reason, self.told = take(self.connected, "CONNACK")
 
-    def subscribe(self, topic, qos=0, **options):
-        if self.version == V5 and options:
+    def subscribe(self, topic, qos=0, number=None, **options):
+        if number is not None:
+            properties = Properties(PacketTypes.SUBSCRIBE)
+            properties.SubscriptionIdentifier = number
+            result, mid = self.client.subscribe(topic, options=SubscribeOptions(qos=qos, **options), properties=properties)
+        elif self.version == V5 and options:
             result, mid = self.client.subscribe(topic, options=SubscribeOptions(qos=qos, **options))
         else:
             result, mid = self.client.subscribe(topic, qos)
@@ -234,6 +238,74 @@ def five(where, transport):
         device.end()
 
 
+def limits(where, transport):
+    device = Device(where, V5, transport, expiry_s=4_000_000_000, clean=False)
+    told = device.told
+    want(told.ReceiveMaximum > 0 and told.MaximumPacketSize > 0 and told.TopicAliasMaximum > 0, True, "limits told")
+    want(0 < told.SessionExpiryInterval < 4_000_000_000, True, "session expiry is cut, and told")
+    for absent in ("RetainAvailable", "WildcardSubscriptionAvailable", "SharedSubscriptionAvailable", "MaximumQoS"):
+        want(getattr(told, absent, 1), 1, f"{absent}: nothing is withheld")
+    device.end()
+
+
+def options(where, transport):
+    base = f"paho/{uuid.uuid4().hex[:8]}"
+    reader, writer = Device(where, V5, transport), Device(where, V5, transport)
+    writer.publish(f"{base}/kept", b"old", 1, retain=True)
+    # Retain handling 2 never brings it, 1 only with a new filter, 0 always; live it is not retained unless asked for.
+    reader.subscribe(f"{base}/kept", 1, retainHandling=2)
+    reader.subscribe(f"{base}/kept", 1, retainHandling=1)
+    writer.publish(f"{base}/kept", b"new", 1, retain=True)
+    got = reader.message()
+    want((got.payload, got.retain), (b"new", False), "live message after retain handling 2 and 1")
+    reader.subscribe(f"{base}/kept", 1, retainHandling=0, retainAsPublished=True)
+    got = reader.message()
+    want((got.payload, got.retain), (b"new", True), "retained value with retain handling 0")
+    writer.publish(f"{base}/kept", b"", 1, retain=True)
+    want(reader.message().retain, True, "retain as published")
+    # Identifiers of all filters that match, on one message of the highest QoS.
+    reader.subscribe(f"{base}/many/#", 0, number=11)
+    reader.subscribe(f"{base}/many/+", 1, number=268_435_455)
+    writer.publish(f"{base}/many/x", b"x", 1)
+    got = reader.message()
+    want((got.qos, sorted(got.properties.SubscriptionIdentifier)), (1, [11, 268_435_455]), "subscription identifiers")
+    # A message that expires while its reader is away does not come; one that does not, does.
+    name = f"paho-{uuid.uuid4().hex[:12]}"
+    away = Device(where, V5, transport, name, clean=False, expiry_s=60)
+    away.subscribe(f"{base}/expiry", 1)
+    away.end()
+    for seconds, payload in ((1, b"short"), (60, b"long")):
+        properties = Properties(PacketTypes.PUBLISH)
+        properties.MessageExpiryInterval = seconds
+        writer.publish(f"{base}/expiry", payload, 1, properties=properties)
+    threading.Event().wait(1.1)
+    away = Device(where, V5, transport, name, clean=False, expiry_s=60)
+    want(away.message().payload, b"long", "message that did not expire")
+    for device in (reader, writer, away):
+        device.end()
+
+
+def will_delay(where, transport):
+    topic = f"paho/{uuid.uuid4().hex[:8]}/will"
+    reader = Device(where, V5, transport)
+    reader.subscribe(topic, 1)
+    properties = Properties(PacketTypes.WILLMESSAGE)
+    properties.WillDelayInterval = 1
+    properties.UserProperty = [("why", "vanished")]
+    names = [f"paho-{uuid.uuid4().hex[:12]}" for _ in range(2)]
+    for name in names:
+        Device(where, V5, transport, name, expiry_s=60, will=(topic, name.encode(), 1, False, properties)).vanish()
+    # The second is back in time, so its will is not published.
+    back = Device(where, V5, transport, names[1], clean=False, expiry_s=60)
+    want(back.session_present, True, "session present")
+    got = reader.message()
+    want((got.payload, got.properties.UserProperty), (names[0].encode(), [("why", "vanished")]), "will after its delay")
+    back.publish(topic, b"marker", 1)
+    want(reader.message().payload, b"marker", "no will of who came back")
+    for device in (reader, back):
+        device.end()
+
+
 def checks(where):
     both = [(version, transport) for version in (V311, V5) for transport in ("tcp", "websockets")]
     for mine in both:
@@ -245,6 +317,8 @@ def checks(where):
             yield f"{NAMES[one[0]]} {one[1]}: {check.__name__}", lambda check=check, one=one: check(where, *one)
     for transport in ("tcp", "websockets"):
         yield f"5 {transport}: properties, options, shared", lambda transport=transport: five(where, transport)
+        for check in (limits, options, will_delay):
+            yield f"5 {transport}: {check.__name__}", lambda check=check, transport=transport: check(where, transport)
 
 
 def main():

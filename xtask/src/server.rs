@@ -89,13 +89,19 @@ pub(crate) fn scratch(name: &str) -> Result<PathBuf> {
 
 /// Trunkline with this configuration; `{port}` and `{folder}` in it are filled in. The API key is in `KEY`.
 pub(crate) fn trunkline(name: &str, config: &str) -> Result<(Process, PathBuf)> {
+    let (folder, port) = configured(name, config)?;
+    let process = restart(&folder, port)?;
+    Ok((process, folder))
+}
+
+/// A folder with that configuration, for a server that somebody else starts and ends.
+pub(crate) fn configured(name: &str, config: &str) -> Result<(PathBuf, u16)> {
     let folder = scratch(name)?;
     let port = free_port()?;
     let text = format!("listen: 127.0.0.1:{port}\ndata: {}\n{config}", folder.join("data").display());
     let text = text.replace("{port}", &port.to_string()).replace("{folder}", &folder.display().to_string());
     std::fs::write(folder.join("trunkline.yaml"), text)?;
-    let process = restart(&folder, port)?;
-    Ok((process, folder))
+    Ok((folder, port))
 }
 
 /// Trunkline on a folder that `trunkline` made.

@@ -25,6 +25,7 @@ const PARTS: &[Part] = &[
         people::first_minute,
     ),
     ("mqtt", "Debian's mosquitto_pub and _sub, PyPI's paho-mqtt, over TCP and WebSocket", people::mqtt),
+    ("mqtt-kill", "SIGKILL under PyPI's paho-mqtt: sessions, messages and QoS 2 go on", people::mqtt_kill),
     ("mllp", "PyPI's hl7 mllp_send through a route to a queue and a topic", people::mllp),
     ("http", "curl against the data API", people::services),
     ("webhook", "retry, breaker, dead letters with attempts, replay by the command line", people::webhook),

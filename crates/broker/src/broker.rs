@@ -3,8 +3,11 @@
 
 use crate::queue::{self, Lane};
 use crate::rates::Rates;
+use crate::shelf::{Shelf, ShelfUsage};
 use crate::stream::{Follower, StartAt, Stream, StreamOptions, StreamRecord, StreamStats};
-use crate::topics::{Mailbox, MailboxOptions, Published, RetainedLimits, SubscribeOptions, Topics};
+use crate::topics::{
+    KeptMailbox, Mailbox, MailboxOptions, Published, RetainedLimits, SubscribeOptions, Topics,
+};
 use crate::{
     DeadLetter, Delivery, Enqueued, Lease, Message, Number, Peeked, QueueOptions, QueueStats, Rate,
     Selection, Settled, Settlement, Token,
@@ -12,10 +15,11 @@ use crate::{
 use foldhash::HashMap;
 use message::{Address, Clock, Code, Dice, Envelope, Fault, Kind, Pattern};
 use net::Tasks;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use store::{Engine, Table};
@@ -85,6 +89,8 @@ pub struct Broker {
     dice: Dice,
     tasks: Tasks,
     topics: Arc<Topics>,
+    /// Mailboxes that were found on the shelf and that nobody has asked for yet.
+    kept: Mutex<Vec<KeptMailbox>>,
     lanes: RwLock<HashMap<Address, Arc<Lane>>>,
     streams: RwLock<HashMap<Address, Arc<Stream>>>,
     rates: Arc<Rates>,
@@ -111,8 +117,13 @@ impl Broker {
     ) -> Result<Arc<Broker>, Fault> {
         let keeper = Arc::new(crate::topics::load(engine.table("retained")?, settings.retained.clone())?);
         let rates = Arc::new(Rates::new(settings.addresses_counted_max));
+        let (shelf, stored) = Shelf::load(engine.log("shelf")?, engine.table("shelf")?)?;
+        let shelf = Arc::new(shelf);
+        let topics = Arc::new(Topics::new(Arc::clone(&keeper), Arc::clone(&shelf), Arc::clone(&rates)));
+        let kept = stored.into_iter().map(|stored| topics.restore(stored)).collect();
         let broker = Arc::new(Broker {
-            topics: Arc::new(Topics::new(Arc::clone(&keeper), Arc::clone(&rates))),
+            topics,
+            kept: Mutex::new(kept),
             snapshots: engine.table("lanes")?,
             engine,
             settings,
@@ -125,6 +136,7 @@ impl Broker {
             tasks,
         });
         broker.tasks.background("broker/retained", keeper.run());
+        broker.tasks.background("broker/shelf", shelf.run());
         broker.reopen().await?;
         broker.tasks.background("broker/upkeep", Broker::upkeep(Arc::downgrade(&broker)));
         Ok(broker)
@@ -172,6 +184,7 @@ impl Broker {
             }
             // An eighth of what may be freed: copying more would cost more than it gains.
             let bytes_max = health.bytes / health.segments.max(1) * segments as u64 / 8;
+            broker.topics.shelf.upkeep(segments, bytes_max);
             let lanes: Vec<Arc<Lane>> = broker.lanes.read().values().cloned().collect();
             drop(broker);
             for lane in lanes {
@@ -193,6 +206,62 @@ impl Broker {
     /// A mailbox without filters.
     pub fn mailbox(&self, options: MailboxOptions) -> Arc<Mailbox> {
         Arc::new(self.topics.mailbox(options))
+    }
+
+    /// A mailbox that outlives the program, under a name of which there is one: an older one of that name is over.
+    /// It is on disk when this returns, with the owner's `state`; its filters are once their owner wrote them down
+    /// ([`Mailbox::write_down`]), and messages for those with `keep` before their publisher gets a receipt.
+    pub async fn keep_mailbox(
+        &self,
+        name: &str,
+        options: MailboxOptions,
+        state: &[u8],
+    ) -> Result<Arc<Mailbox>, Fault> {
+        let number = self.dice.roll();
+        // Made first: messages go to its filters, of which it has none yet.
+        let mailbox = Arc::new(self.topics.kept_mailbox(options, name, number));
+        self.topics.shelf.open(name, number, state)?.await?;
+        Ok(mailbox)
+    }
+
+    /// The kept mailboxes that were there at start and whose names begin with `prefix`; each is handed out once. Their
+    /// filters have been in force since the broker was opened.
+    pub fn kept_mailboxes(&self, prefix: &str) -> Vec<KeptMailbox> {
+        let mut kept = self.kept.lock();
+        let (wanted, rest) = kept.drain(..).partition(|one| one.name.starts_with(prefix));
+        *kept = rest;
+        wanted
+    }
+
+    /// Bounds the bytes of all messages in kept mailboxes, each counted once; beyond it publishers are refused with
+    /// TL0007. 256 MiB unless said otherwise.
+    pub fn limit_shelf(&self, bytes_max: usize) {
+        self.topics.shelf.set_bytes_max(bytes_max);
+    }
+
+    /// What is in kept mailboxes.
+    pub fn shelf(&self) -> ShelfUsage {
+        self.topics.shelf.usage()
+    }
+
+    /// Messages that mailboxes dropped for want of room since start: fleeting ones (QoS 0), and those for which both
+    /// sides had asked for more.
+    pub fn mailbox_drops(&self) -> (u64, u64) {
+        let drops = &self.topics.drops;
+        (drops.fleeting.load(Ordering::Relaxed), drops.lasting.load(Ordering::Relaxed))
+    }
+
+    /// Gives a message of a group, which the owner of `from` will not finish any more, to another member: one who reads
+    /// (`reads`), or also one who is away. False when there is none.
+    pub fn hand_on(
+        &self,
+        message: &Arc<Message>,
+        group: &str,
+        pattern: &Pattern,
+        from: &Mailbox,
+        reads: bool,
+    ) -> bool {
+        self.topics.hand_on(message, group, pattern.filter(), from, reads)
     }
 
     /// Adds a filter to `mailbox`, or changes the options of one that it has; says whether it is new. Retained values

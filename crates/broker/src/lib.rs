@@ -5,6 +5,7 @@
 //!   publish ──> Topics: trie, cached matches ──> Mailbox (bounded ring) ──> subscriber
 //!   enqueue ──> lane task: Machine.apply(now, command) -> effects ──> one append per batch ──> replies when durable
 //!   lease  <──  lane task <── durable messages only; bodies from a bounded cache or from the log
+//!                        └─> Shelf: one log for all mailboxes that outlive the program, a message once for all who wait
 //!   append ──> Stream: the store's log itself, with a sparse index of times
 //! ```
 #![warn(missing_docs)]
@@ -14,6 +15,7 @@ mod codec;
 mod queue;
 mod rates;
 mod shared;
+mod shelf;
 mod stream;
 mod topics;
 
@@ -23,10 +25,12 @@ pub use queue::{
     Selection, Settled, Settlement, State, Token,
 };
 pub use rates::Rate;
-pub use shared::{ENCODED_SLOTS, Message};
+pub use shared::{ENCODED_SLOTS, Message, QOS_HEADER};
+pub use shelf::{Kept, KeptChange, KeptFilter, ShelfUsage};
 pub use stream::{Follower, StartAt, StreamOptions, StreamRecord, StreamStats};
 pub use topics::{
-    Delivered, Mailbox, MailboxOptions, Overflow, Published, Retained, RetainedLimits, SubscribeOptions,
+    Delivered, KeptMailbox, Mailbox, MailboxOptions, Noting, Overflow, Published, Retained, RetainedLimits,
+    SubscribeOptions,
 };
 
 /// A topic's last value.

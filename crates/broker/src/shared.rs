@@ -9,6 +9,9 @@ use std::sync::{Arc, OnceLock};
 /// How many encodings of one message may be kept beside it.
 pub const ENCODED_SLOTS: usize = 4;
 
+/// The header by which a publisher says that nobody need keep its message: `0` is MQTT's QoS 0.
+pub const QOS_HEADER: &str = "mqtt-qos";
+
 /// An envelope that is handed to any number of subscribers as one [`Arc`].
 ///
 /// A hundred subscribers of one protocol need the same bytes: the first encodes, the others find them in its slot.
@@ -17,6 +20,7 @@ pub struct Message {
     envelope: Arc<Envelope>,
     origin: u64,
     weight: usize,
+    fleeting: bool,
     encoded: [OnceLock<Bytes>; ENCODED_SLOTS],
 }
 
@@ -31,7 +35,8 @@ impl Message {
     pub fn from_origin(envelope: impl Into<Arc<Envelope>>, origin: u64) -> Arc<Message> {
         let envelope = envelope.into();
         let weight = envelope.weight();
-        Arc::new(Message { envelope, origin, weight, encoded: Default::default() })
+        let fleeting = envelope.headers.get(QOS_HEADER) == Some("0");
+        Arc::new(Message { envelope, origin, weight, fleeting, encoded: Default::default() })
     }
 
     /// The envelope, shared.
@@ -42,6 +47,11 @@ impl Message {
     /// The mailbox id of its publisher, or 0.
     pub fn origin(&self) -> u64 {
         self.origin
+    }
+
+    /// Whether its publisher asked for no more than a try: it is the first to go where there is no room.
+    pub fn is_fleeting(&self) -> bool {
+        self.fleeting
     }
 
     /// What it weighs against byte limits.

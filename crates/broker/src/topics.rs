@@ -1,20 +1,23 @@
 //! Topics: live fan-out to the mailboxes whose filters match, and the last value where one is retained.
-//! Nothing here waits: a publisher that wants to wait for room or for the disk gets a [`Published`] to do it with.
+//! What a mailbox keeps over a restart is the shelf's. Nothing here waits: a publisher that wants to wait for room or for the disk gets a [`Published`] to do it with.
 
 mod inbox;
+mod mailbox;
 mod published;
 mod retained;
 mod trie;
 
 pub use inbox::{Delivered, MailboxOptions, Overflow};
+pub(crate) use inbox::{Drops, Inbox, Offer};
+pub use mailbox::{KeptMailbox, Mailbox, Noting};
 pub use published::Published;
 pub use retained::RetainedLimits;
 pub use trie::{Retained, SubscribeOptions};
 
 use crate::rates::{Counters, Rates};
+use crate::shelf::{KeptFilter, Seat, Shelf, Stored};
 use crate::{Message, RetainedValue};
-use foldhash::{HashMap, HashMapExt, HashSet};
-use inbox::{Inbox, Offer};
+use foldhash::{HashMap, HashMapExt};
 use message::{Address, Code, Fault, Kind, Pattern, Time};
 use parking_lot::{Mutex, RwLock};
 use published::Pending;
@@ -23,8 +26,7 @@ pub(crate) use retained::load;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
-use trie::{Entry, Trie};
+use trie::{Entry, Share, Trie};
 
 const CACHE_SHARDS: usize = 16;
 /// Names whose matches are remembered per shard; a full shard is emptied, for a match costs about a microsecond.
@@ -41,7 +43,9 @@ pub(crate) struct Topics {
     hasher: foldhash::fast::RandomState,
     mailboxes: AtomicU64,
     pub(crate) keeper: Arc<Keeper>,
+    pub(crate) shelf: Arc<Shelf>,
     pub(crate) rates: Arc<Rates>,
+    pub(crate) drops: Arc<Drops>,
 }
 
 /// Whom a name reaches.
@@ -49,105 +53,21 @@ struct Matched {
     generation: u64,
     direct: Box<[Entry]>,
     groups: Box<[Group]>,
+    /// Whether any of these filters wants its messages kept.
+    keeps: bool,
     counters: Arc<Counters>,
 }
 
 struct Group {
-    members: Box<[Entry]>,
-    next: AtomicUsize,
+    share: Arc<Share>,
+    members: Vec<Entry>,
 }
 
 /// A filter and its group.
 type Filter = (Arc<str>, Option<Arc<str>>);
 
-/// What a subscriber has not read yet, and the filters that fill it.
-///
-/// It belongs to a session, not to a connection: it collects, within its bounds, whoever reads or whether anybody
-/// does. One reader at a time. Dropping it ends its filters.
-pub struct Mailbox {
-    inbox: Arc<Inbox>,
-    topics: Arc<Topics>,
-    filters: Mutex<HashSet<Filter>>,
-}
-
-impl Mailbox {
-    /// Its number, never 0: a message published with it as origin is kept from its own `no_local` filters.
-    pub fn id(&self) -> u64 {
-        self.inbox.id
-    }
-
-    /// The next message; `None` once it is closed and empty.
-    pub async fn recv(&self) -> Option<Delivered> {
-        let mut one = Vec::with_capacity(1);
-        self.inbox.recv_many(&mut one, 1).await;
-        one.pop()
-    }
-
-    /// Waits for at least one message and takes up to `max`; 0 once it is closed and empty.
-    pub async fn recv_many(&self, into: &mut Vec<Delivered>, max: usize) -> usize {
-        self.inbox.recv_many(into, max).await
-    }
-
-    /// As [`Mailbox::recv_many`] for those who poll by hand.
-    pub fn poll_recv_many(&self, cx: &mut Context<'_>, into: &mut Vec<Delivered>, max: usize) -> Poll<usize> {
-        self.inbox.poll_take(cx, into, max.max(1))
-    }
-
-    /// Takes up to `max` messages that are there now.
-    pub fn try_recv_many(&self, into: &mut Vec<Delivered>, max: usize) -> usize {
-        self.inbox.take(into, max).unwrap_or(0)
-    }
-
-    /// The next message if one is there.
-    pub fn try_recv(&self) -> Option<Delivered> {
-        let mut one = Vec::with_capacity(1);
-        self.try_recv_many(&mut one, 1);
-        one.pop()
-    }
-
-    /// How many messages were lost because it was full.
-    pub fn dropped(&self) -> u64 {
-        self.inbox.dropped()
-    }
-
-    /// How many messages are unread.
-    pub fn len(&self) -> usize {
-        self.inbox.len()
-    }
-
-    /// Whether no message is unread.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// How many filters it has.
-    pub fn filters(&self) -> usize {
-        self.filters.lock().len()
-    }
-
-    /// Takes no more messages; the reader gets the rest and then the end.
-    pub fn close(&self) {
-        self.inbox.close();
-    }
-}
-
-impl Drop for Mailbox {
-    fn drop(&mut self) {
-        self.inbox.close();
-        let filters = std::mem::take(&mut *self.filters.lock());
-        if filters.is_empty() {
-            return;
-        }
-        self.topics.change(|trie| {
-            for (filter, group) in &filters {
-                trie.remove(filter, self.inbox.id, group.as_deref());
-            }
-        });
-    }
-}
-
 impl Topics {
-    pub(crate) fn new(keeper: Arc<Keeper>, rates: Arc<Rates>) -> Topics {
+    pub(crate) fn new(keeper: Arc<Keeper>, shelf: Arc<Shelf>, rates: Arc<Rates>) -> Topics {
         Topics {
             trie: RwLock::default(),
             generation: AtomicU64::new(0),
@@ -155,17 +75,58 @@ impl Topics {
             hasher: foldhash::fast::RandomState::default(),
             mailboxes: AtomicU64::new(1),
             keeper,
+            shelf,
             rates,
+            drops: Arc::default(),
         }
     }
 
     pub(crate) fn mailbox(self: &Arc<Self>, options: MailboxOptions) -> Mailbox {
+        self.make(options, None)
+    }
+
+    /// A mailbox on the shelf, which knows it under this name and number.
+    pub(crate) fn kept_mailbox(
+        self: &Arc<Self>,
+        options: MailboxOptions,
+        name: &str,
+        number: u64,
+    ) -> Mailbox {
+        self.make(options, Some((name, self.shelf.seat(number, None))))
+    }
+
+    fn make(self: &Arc<Self>, options: MailboxOptions, kept: Option<(&str, Seat)>) -> Mailbox {
         let id = self.mailboxes.fetch_add(1, Ordering::Relaxed);
+        let (name, seat) = kept.map_or((None, None), |(name, seat)| (Some(name.into()), Some(seat)));
         Mailbox {
-            inbox: Arc::new(Inbox::new(id, options)),
+            inbox: Arc::new(Inbox::new(id, options, Arc::clone(&self.drops), seat)),
             topics: Arc::clone(self),
             filters: Mutex::default(),
+            name,
         }
+    }
+
+    /// Makes a mailbox that was found on the shelf what it was, with its filters in force.
+    pub(crate) fn restore(self: &Arc<Self>, stored: Stored) -> KeptMailbox {
+        let Stored { number, name, state, filters, left } = stored;
+        let last = left.waiting.last().map(|(kept, ..)| kept.ticket);
+        let seat = self.shelf.seat(number, last);
+        let mailbox = self.make(MailboxOptions::default(), Some((&name, seat)));
+        mailbox.set_attended(false);
+        mailbox.inbox.fill(left.waiting.into_iter().map(|(kept, tag, message)| Delivered {
+            message,
+            tag,
+            retained: false,
+            lasting: true,
+            kept: Some(kept),
+        }));
+        for (filter, KeptFilter { pattern, options, .. }) in &filters {
+            if let Err(fault) = self.subscribe(Time::default(), &mailbox, pattern, options) {
+                tracing::warn!(mailbox = %name, filter, %fault, "a filter from the shelf is not in force");
+            }
+        }
+        let (arrived, notes) = (left.arrived, left.notes);
+        KeptMailbox { name, state, filters, mailbox: Arc::new(mailbox), arrived, notes }
     }
 
     /// Adds a filter to `mailbox`, or changes the options of one it has; says whether it is new.
@@ -183,7 +144,11 @@ impl Topics {
             tag: options.tag,
             rank: options.rank,
             no_local: options.no_local,
-            group: options.group.clone(),
+            keep: options.keep && mailbox.is_kept(),
+            group: options.group.as_ref().map(|name| {
+                let (name, filter) = (Arc::clone(name), Arc::clone(&filter));
+                Arc::new(Share { name, filter, turn: AtomicUsize::new(0) })
+            }),
         };
         let new = self.change(|trie| trie.insert(&filter, entry));
         mailbox.filters.lock().insert((filter, options.group.clone()));
@@ -197,10 +162,9 @@ impl Topics {
             let values = self.keeper.matching(now, pattern, usize::MAX);
             if !values.is_empty() {
                 let tag = options.tag;
-                mailbox.inbox.fill(values.into_iter().map(|message| Delivered {
-                    message,
-                    tag,
-                    retained: true,
+                mailbox.inbox.fill(values.into_iter().map(|message| {
+                    let lasting = options.rank > 0 && !message.is_fleeting();
+                    Delivered { message, tag, retained: true, lasting, kept: None }
                 }));
             }
         }
@@ -216,24 +180,67 @@ impl Topics {
 
     pub(crate) fn publish(&self, message: &Arc<Message>) -> Published {
         let mut published = Published::default();
+        let lasting = !message.is_fleeting();
+        let mut matched = self.matched(&message.address);
+        if lasting && matched.keeps {
+            let kept = matched.direct.iter().filter(|entry| entry.keep && !entry.is_own(message));
+            if let Some(fault) = self.shelf.refusal(message, kept.map(|entry| &entry.mailbox)) {
+                published.failure = Some(fault);
+                return published;
+            }
+        }
         if message.retain {
             match self.keeper.keep(message) {
                 Ok(kept) => published.kept = Some(kept),
                 Err(fault) => published.failure = Some(fault),
             }
+            // Once more: whoever subscribed before the value was kept gets it live, everybody later as a retained one.
+            matched = self.matched(&message.address);
         }
-        let matched = self.matched(&message.address);
         matched.counters.count_in(1);
-        for entry in &matched.direct {
-            if !(entry.no_local && entry.mailbox.id == message.origin()) {
+        let mut keep: Vec<(&Arc<Inbox>, u32)> = Vec::new();
+        let chosen = matched.groups.iter().filter_map(Group::choose);
+        for entry in matched.direct.iter().filter(|entry| !entry.is_own(message)).chain(chosen) {
+            if entry.keep && lasting {
+                keep.push((&entry.mailbox, entry.tag));
+            } else {
                 published.count(entry, hand(entry, message), message);
             }
         }
-        for group in &matched.groups {
-            hand_to_one(group, message, &mut published);
+        if !keep.is_empty() {
+            let placed = self.shelf.put(message, &keep);
+            published.live += placed.live;
+            published.refused += placed.refused;
+            published.stored = placed.stored;
         }
         matched.counters.count_out(u64::from(published.live));
         published
+    }
+
+    /// Gives a message of a group, which one member will not finish any more, to another: one who reads, or also one who
+    /// is away. False when there is none.
+    pub(crate) fn hand_on(
+        &self,
+        message: &Arc<Message>,
+        group: &str,
+        filter: &str,
+        from: &Mailbox,
+        reads: bool,
+    ) -> bool {
+        let matched = self.matched(&message.address);
+        let others =
+            matched.groups.iter().filter(|one| &*one.share.name == group && &*one.share.filter == filter);
+        for one in others {
+            let Some(entry) = one.choose_but(Some(from.id())) else { continue };
+            if reads && !entry.mailbox.is_attended() {
+                return false;
+            }
+            if entry.keep && !message.is_fleeting() {
+                return self.shelf.put(message, &[(&entry.mailbox, entry.tag)]).live > 0;
+            }
+            return matches!(hand(entry, message), Offer::Taken | Offer::Displaced);
+        }
+        false
     }
 
     fn matched(&self, address: &Address) -> Arc<Matched> {
@@ -259,16 +266,18 @@ impl Topics {
     fn find(&self, address: &Address, generation: u64) -> Matched {
         let mut direct: Vec<Entry> = Vec::new();
         let mut once: HashMap<u64, usize> = HashMap::new();
-        let mut groups: Vec<(Arc<str>, Vec<Entry>)> = Vec::new();
+        let mut groups: Vec<Group> = Vec::new();
+        let mut keeps = false;
         self.trie.read().matches(address.name(), &mut |entry| {
-            if let Some(group) = &entry.group {
-                match groups.iter_mut().find(|(name, _)| name == group) {
-                    Some((_, members)) => members.push(entry.clone()),
-                    None => groups.push((Arc::clone(group), vec![entry.clone()])),
+            keeps |= entry.keep;
+            if let Some(share) = &entry.group {
+                match groups.iter_mut().find(|group| Arc::ptr_eq(&group.share, share)) {
+                    Some(group) => group.members.push(entry.clone()),
+                    None => groups.push(Group { share: Arc::clone(share), members: vec![entry.clone()] }),
                 }
                 return;
             }
-            if entry.mailbox.options.once
+            if entry.mailbox.once
                 && let Some(place) = once.insert(entry.mailbox.id, direct.len())
             {
                 once.insert(entry.mailbox.id, place);
@@ -281,11 +290,8 @@ impl Topics {
             }
             direct.push(entry.clone());
         });
-        let groups = groups
-            .into_iter()
-            .map(|(_, members)| Group { members: members.into(), next: AtomicUsize::new(0) })
-            .collect();
-        Matched { generation, direct: direct.into(), groups, counters: self.rates.of(address) }
+        let counters = self.rates.of(address);
+        Matched { generation, direct: direct.into(), groups: groups.into(), keeps, counters }
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Trie) -> T) -> T {
@@ -314,29 +320,33 @@ fn check_topic(pattern: &Pattern) -> Result<(), Fault> {
     }
 }
 
-fn hand(entry: &Entry, message: &Arc<Message>) -> Offer {
-    entry.mailbox.offer(Delivered { message: Arc::clone(message), tag: entry.tag, retained: false })
+fn delivered(entry: &Entry, message: &Arc<Message>) -> Delivered {
+    let lasting = entry.rank > 0 && !message.is_fleeting();
+    Delivered { message: Arc::clone(message), tag: entry.tag, retained: false, lasting, kept: None }
 }
 
-/// Round robin; members that are full are passed over, unless all are.
-fn hand_to_one(group: &Group, message: &Arc<Message>, published: &mut Published) {
-    let count = group.members.len();
-    let first = group.next.fetch_add(1, Ordering::Relaxed);
-    let members = (0..count).filter_map(|step| group.members.get((first.wrapping_add(step)) % count));
-    let mut last_resort = None;
-    for entry in members {
-        let busy = entry.mailbox.len() >= entry.mailbox.options.messages;
-        match if busy { Offer::Full } else { hand(entry, message) } {
-            Offer::Taken | Offer::Displaced => {
-                published.live += 1;
-                return;
-            }
-            Offer::Full => last_resort = last_resort.or(Some(entry)),
-            Offer::Closed => {}
-        }
+fn hand(entry: &Entry, message: &Arc<Message>) -> Offer {
+    entry.mailbox.offer(delivered(entry, message))
+}
+
+impl Group {
+    /// Whose turn it is: round robin among those who read and have room, else those who have room, else anybody.
+    fn choose(&self) -> Option<&Entry> {
+        self.choose_but(None)
     }
-    if let Some(entry) = last_resort {
-        published.count(entry, hand(entry, message), message);
+
+    fn choose_but(&self, not: Option<u64>) -> Option<&Entry> {
+        let count = self.members.len();
+        let first = self.share.turn.fetch_add(1, Ordering::Relaxed);
+        let members = || {
+            (0..count)
+                .filter_map(move |step| self.members.get(first.wrapping_add(step) % count))
+                .filter(move |entry| not != Some(entry.mailbox.id))
+        };
+        members()
+            .find(|entry| entry.mailbox.is_attended() && !entry.mailbox.is_full())
+            .or_else(|| members().find(|entry| !entry.mailbox.is_full()))
+            .or_else(|| members().find(|entry| !entry.mailbox.is_closed()))
     }
 }
 
@@ -345,13 +355,12 @@ impl Published {
         match offer {
             Offer::Taken | Offer::Displaced => self.live += 1,
             Offer::Closed => {}
-            Offer::Full if entry.mailbox.options.overflow == Overflow::Wait => {
-                let item = Delivered { message: Arc::clone(message), tag: entry.tag, retained: false };
-                self.waiting.push(Pending::new(Arc::clone(&entry.mailbox), item));
+            Offer::Full if entry.mailbox.waits() => {
+                self.waiting.push(Pending::new(Arc::clone(&entry.mailbox), delivered(entry, message)));
             }
             Offer::Full => {
                 self.refused += 1;
-                entry.mailbox.count_drop();
+                entry.mailbox.count_drop(entry.rank > 0 && !message.is_fleeting());
             }
         }
     }

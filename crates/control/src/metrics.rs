@@ -77,13 +77,19 @@ pub enum Metric {
     ProcessCpu,
     /// Tasks that panicked.
     Panics,
+    /// Messages that a full mailbox dropped.
+    MailboxDropped,
+    /// Messages that wait on disk for subscribers who are away.
+    ShelfMessages,
+    /// Publishes that were refused because those subscribers have no room.
+    ShelfRefused,
     /// Audit records lost before they were written.
     AuditLost,
 }
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Metric; 34] = [
+    pub const ALL: [Metric; 37] = [
         Metric::Published,
         Metric::PublishedBytes,
         Metric::Calls,
@@ -117,6 +123,9 @@ impl Metric {
         Metric::ProcessMemory,
         Metric::ProcessCpu,
         Metric::Panics,
+        Metric::MailboxDropped,
+        Metric::ShelfMessages,
+        Metric::ShelfRefused,
         Metric::AuditLost,
     ];
 
@@ -195,6 +204,21 @@ impl Metric {
             Metric::ProcessMemory => ("process_resident_memory_bytes", "gauge", "Resident memory."),
             Metric::ProcessCpu => ("process_cpu_seconds_total", "counter", "CPU time, user and system."),
             Metric::Panics => ("trunkline_panics_total", "counter", "Tasks that panicked; each is a bug."),
+            Metric::MailboxDropped => (
+                "trunkline_mailbox_dropped_total",
+                "counter",
+                "Messages that full subscribers lost: fleeting (QoS 0, SSE), or lasting (QoS 1 and 2).",
+            ),
+            Metric::ShelfMessages => (
+                "trunkline_shelf_messages",
+                "gauge",
+                "Messages on disk for sessions that outlive the program.",
+            ),
+            Metric::ShelfRefused => (
+                "trunkline_shelf_refused_total",
+                "counter",
+                "Publishes refused because such a session is full.",
+            ),
             Metric::AuditLost => {
                 ("trunkline_audit_lost_total", "counter", "Audit records lost before they were written.")
             }
@@ -298,6 +322,13 @@ fn plain(page: &mut Page, metric: Metric, state: &State) {
         Metric::ProcessMemory => process().0,
         Metric::Panics => hub.tasks().panics(),
         Metric::AuditLost => hub.ledger().counts().1,
+        Metric::ShelfMessages => hub.broker().shelf().messages as u64,
+        Metric::ShelfRefused => hub.broker().shelf().refused,
+        Metric::MailboxDropped => {
+            let (fleeting, lasting) = hub.broker().mailbox_drops();
+            page.sample(metric, &[("class", "fleeting")], fleeting);
+            lasting
+        }
         Metric::ProcessCpu => {
             let millis = process().1;
             page.sample(metric, &[], format_args!("{}.{:03}", millis / 1000, millis % 1000));
@@ -311,7 +342,9 @@ fn plain(page: &mut Page, metric: Metric, state: &State) {
         }
         _ => return,
     };
-    page.sample(metric, &[], value);
+    let labels: &[(&str, &str)] =
+        if metric == Metric::MailboxDropped { &[("class", "lasting")] } else { &[] };
+    page.sample(metric, labels, value);
 }
 
 fn calls(page: &mut Page, metric: Metric, state: &State) {

@@ -59,13 +59,18 @@ impl Hub {
     /// A bounded mailbox for a client's filters.
     pub fn mailbox(&self, options: MailboxOptions) -> Arc<Mailbox> {
         let mailbox = self.broker().mailbox(options);
+        self.watch_mailbox(&mailbox);
+        mailbox
+    }
+
+    /// Has a mailbox that did not come from [`Hub::mailbox`] counted by the gauges as well.
+    pub fn watch_mailbox(&self, mailbox: &Arc<Mailbox>) {
         let mut mailboxes = self.gauge_book().mailboxes.lock();
         if mailboxes.all.len() >= mailboxes.tidy_at {
             mailboxes.all.retain(|one| one.strong_count() > 0);
             mailboxes.tidy_at = (mailboxes.all.len() * 2).max(64);
         }
-        mailboxes.all.push(Arc::downgrade(&mailbox));
-        mailbox
+        mailboxes.all.push(Arc::downgrade(mailbox));
     }
 
     /// Every limit that has one, with how much of it is used.

@@ -17,8 +17,9 @@ pub struct Limits {
     pub connections: usize,
     /// The most subscriptions of one connection; a further one is refused with TL0027. Default 1,000.
     pub subscriptions: usize,
-    /// The most messages that one subscriber may leave unread; then its oldest are dropped and counted, whatever its
-    /// QoS, so that one that is slow holds up nobody else. Who must miss nothing reads from a queue. Default 1,000.
+    /// The most messages that one subscriber may leave unread; then its oldest are dropped and counted, QoS 0 first, so
+    /// that one that is slow holds up nobody else. MQTT sessions can have publishers refused instead
+    /// (`protocols.mqtt.when_full`). Default 1,000.
     pub mailbox: usize,
     /// The most requests of one connection that are under way at once; a further one waits. Default 256.
     pub in_flight: usize,

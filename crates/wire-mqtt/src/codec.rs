@@ -15,7 +15,7 @@ mod packet;
 mod property;
 mod wire;
 
-pub use decode::decode;
+pub use decode::{decode, peek_level};
 pub use encode::{PublishHead, encode, put_ack, put_publish_head};
 pub use packet::{
     Ack, Auth, Connack, Connect, Disconnect, Filter, Packet, Publish, Suback, Subscribe, Unsubscribe, Will,

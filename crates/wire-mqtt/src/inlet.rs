@@ -6,6 +6,7 @@ mod connection;
 mod incoming;
 mod outgoing;
 mod output;
+mod row;
 mod session;
 mod sessions;
 mod subscribe;
@@ -14,11 +15,13 @@ mod will;
 use crate::config::Config;
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
-use hub::{Hub, Inlet, Keyless, Protocol};
+use hub::{Gauge, Hub, Inlet, Keyless, Protocol};
 use message::Misfit;
 use net::Sniff;
 use serde_json::Value;
+use session::Session;
 use sessions::Sessions;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -47,9 +50,10 @@ retained messages, wills with delay, shared subscriptions, subscription identifi
 control, message expiry and user properties. The password is an API key; the user is empty or the key's name. The topic \
 `plant/7/temp` is the address `topic/plant/7/temp`; publishing to `$queue/orders` puts a message on `queue/orders`. \
 QoS 1 and 2 are acknowledged when the hub has a receipt: when a queue or a route stores the message, it is on disk by then. \
-Retained values survive a restart. Sessions do not: subscriptions, unread messages and unfinished QoS 2 exchanges \
-of clients that are away live in memory, bounded by `limits.mailbox` (the oldest is dropped) and `session_expiry`, and end \
-with the program; a client then gets `session present = 0` and subscribes again. Sessions belong to a principal and a \
+Retained values survive a restart, and so do sessions that outlive their connection: subscriptions, QoS 1 and 2 messages \
+that wait or are not acknowledged, unfinished QoS 2 exchanges, on disk before their publisher is acknowledged, for \
+`session_expiry` at most and bounded by `limits.mailbox`, `session_bytes` and `sessions_bytes` (see `when_full`). QoS 0 \
+messages that wait, and wills with a delay, end with the program. Sessions belong to a principal and a \
 client id together. Bridges, extended authentication (AUTH) and publishing to topics that begin with `$` are not offered.";
 
 /// A CONNECT begins with 0x10, the remaining length, and the protocol name `MQTT` or, in 3.1, `MQIsdp`.
@@ -84,26 +88,77 @@ struct Shared {
     owners: AtomicU64,
 }
 
+impl Shared {
+    fn gauges(&self) -> Vec<Gauge> {
+        let shelf = self.hub.broker().shelf();
+        vec![
+            Gauge::new("mqtt_sessions", self.sessions.len(), self.config.load().sessions),
+            Gauge::new("mqtt_sessions_bytes", shelf.bytes, shelf.bytes_max),
+        ]
+    }
+}
+
 struct Mqtt(Arc<Shared>);
 
 fn open(hub: &Hub, section: Value) -> Result<Arc<dyn Inlet>, Misfit> {
+    let config: Config = hub::section(section)?;
+    hub.broker().limit_shelf(config.sessions_bytes);
     let shared = Arc::new(Shared {
         hub: hub.clone(),
-        config: ArcSwap::from_pointee(hub::section(section)?),
+        config: ArcSwap::from_pointee(config),
         sessions: Sessions::new(hub.clock().clone()),
         owners: AtomicU64::new(1),
     });
+    restore(&shared);
+    let gauged = Arc::downgrade(&shared);
+    hub.add_gauges(Box::new(move || gauged.upgrade().map_or_else(Vec::new, |shared| shared.gauges())));
     let swept = Arc::downgrade(&shared);
     hub.tasks().background("mqtt sessions", async move {
         loop {
             tokio::time::sleep(SWEEP).await;
             let Some(shared) = swept.upgrade() else { return };
-            for will in shared.sessions.sweep() {
+            let swept = shared.sessions.sweep();
+            for will in swept.wills {
                 shared.hub.tasks().spawn("mqtt will", will.publish());
+            }
+            for session in swept.over {
+                // The writing goes on without us; unwritten, the session is over again after the next start.
+                drop(end(&shared.hub, session));
             }
         }
     });
     Ok(Arc::new(Mqtt(shared)))
+}
+
+/// Takes up the sessions that were found on disk; their clients are away.
+fn restore(shared: &Shared) {
+    let now = shared.hub.clock().now();
+    for kept in shared.hub.broker().kept_mailboxes(row::PREFIX) {
+        let (name, mailbox) = (kept.name.clone(), Arc::clone(&kept.mailbox));
+        match row::read_key(&name).zip(Session::restored(kept, now)) {
+            Some((key, (session, until))) if until > now => {
+                mailbox.set_options(connect::mailbox_options(shared));
+                shared.hub.watch_mailbox(&mailbox);
+                shared.sessions.restore(key, session, until);
+            }
+            Some((_, (session, _))) => drop(end(&shared.hub, session)),
+            None => tracing::warn!(name, "a session on disk is unreadable and left alone"),
+        }
+    }
+    let sessions = shared.sessions.len();
+    if sessions > 0 {
+        tracing::info!(sessions, "MQTT sessions go on");
+    }
+}
+
+/// Ends a session for good. What another member of a group can take goes there first. Resolves when the end is on disk;
+/// it is under way when this returns.
+fn end(
+    hub: &Hub,
+    mut session: Session,
+) -> impl Future<Output = Result<(), message::Fault>> + Send + 'static + use<> {
+    session.hand_on(hub.broker(), true);
+    session.mailbox.forget()
 }
 
 impl Inlet for Mqtt {
@@ -116,7 +171,9 @@ impl Inlet for Mqtt {
     }
 
     fn reload(&self, section: Value) -> Result<(), Misfit> {
-        self.0.config.store(Arc::new(hub::section(section)?));
+        let config: Config = hub::section(section)?;
+        self.0.hub.broker().limit_shelf(config.sessions_bytes);
+        self.0.config.store(Arc::new(config));
         Ok(())
     }
 }

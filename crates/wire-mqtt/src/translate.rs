@@ -20,13 +20,14 @@ use bytes::{BufMut, Bytes, BytesMut};
 use message::{Clock, Code, Envelope, Fault, Time, Trace};
 use std::time::Duration;
 
-const QOS: &str = "mqtt-qos";
+const QOS: &str = broker::QOS_HEADER;
 const FORMAT: &str = "mqtt-payload-format";
 const CORRELATION: &str = "mqtt-correlation";
 const CORRELATION_TEXT: &str = "correlation-id";
 /// Stands before a header whose property's name has capitals, which headers do not keep (§3.3.2.3.7: unaltered).
 const NAME: &str = "mqtt-name";
-/// Bodies of retained messages up to this size are copied, so that one small value does not keep a read buffer alive.
+/// Bodies up to this size of what may be kept for long are copied, so that one small value does not keep a read buffer
+/// alive: retained values, and messages that may wait in sessions.
 const COPY_BYTES_MAX: usize = 4096;
 
 /// Puts what a PUBLISH or a will says beside topic and payload into `envelope`.
@@ -38,7 +39,7 @@ pub(crate) fn fill(
     clock: &Clock,
 ) -> Result<(), Fault> {
     envelope.retain = retain;
-    if retain && envelope.body.len() <= COPY_BYTES_MAX {
+    if (retain || qos > Qos::Zero) && envelope.body.len() <= COPY_BYTES_MAX {
         envelope.body = Bytes::copy_from_slice(&envelope.body);
     }
     match qos {

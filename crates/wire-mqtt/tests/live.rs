@@ -14,6 +14,8 @@ mod client;
 #[path = "live/server.rs"]
 mod server;
 
+#[path = "live/durable.rs"]
+mod durable;
 #[path = "live/exchange.rs"]
 mod exchange;
 #[path = "live/garbage.rs"]

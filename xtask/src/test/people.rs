@@ -2,7 +2,7 @@
 
 use crate::peers::venv;
 use crate::run::{binary, command, output, root, say, signal};
-use crate::server::{ACCESS, KEY, Process, fixture, free_port, http, scratch, trunkline};
+use crate::server::{ACCESS, KEY, Process, configured, fixture, free_port, http, scratch, trunkline};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -119,6 +119,20 @@ pub(super) fn mqtt() -> Result<()> {
         &port,
         KEY,
     ]))
+}
+
+/// The script starts and kills the server itself.
+pub(super) fn mqtt_kill() -> Result<()> {
+    let (folder, port) = configured("mqtt-kill", ACCESS)?;
+    let config = folder.join("trunkline.yaml");
+    command(
+        Command::new(venv().join("bin/python"))
+            .arg("tests/clients/mqtt_kill.py")
+            .arg(binary())
+            .arg(config)
+            .args([&port.to_string(), KEY])
+            .env("TRUNKLINE_TEST_KEY", KEY),
+    )
 }
 
 /// The hospital's part of the example configuration.

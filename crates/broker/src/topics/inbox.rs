@@ -2,6 +2,7 @@
 //! It decides what happens when it is full; who gets a message is the trie's business.
 
 use crate::Message;
+use crate::shelf::{Kept, Seat};
 use futures_util::task::AtomicWaker;
 use message::Envelope;
 use parking_lot::Mutex;
@@ -10,7 +11,7 @@ use serde::Deserialize;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use tokio::sync::Notify;
 
@@ -18,7 +19,8 @@ use tokio::sync::Notify;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Overflow {
-    /// The oldest unread message makes room and is counted as dropped: the latest values win.
+    /// The oldest unread message makes room and is counted as dropped: the latest values win. Fleeting messages go
+    /// first ([`Delivered::lasting`]), and make no room for themselves at the cost of others.
     #[default]
     DropOldest,
     /// The publisher waits for room if it can ([`crate::Published::settled`]); one that cannot loses the message, counted.
@@ -56,6 +58,10 @@ pub struct Delivered {
     pub tag: u32,
     /// Whether it is a retained value that was sent because of a new filter, not live traffic.
     pub retained: bool,
+    /// Whether both sides asked for more than a try: it is dropped only when nothing fleeting is left.
+    pub lasting: bool,
+    /// Its place on the shelf, if it has one: then whoever takes it says when it is done with (`Mailbox::settle`).
+    pub kept: Option<Kept>,
 }
 
 impl Delivered {
@@ -80,74 +86,185 @@ pub(crate) enum Offer {
     Closed,
 }
 
-/// Invariant: `bytes` is the sum of the weights in `queue`, which holds at most `messages` entries beside retained
-/// values that a new filter brought (those are bounded by the limits on retained values).
+/// How many messages were dropped, by all mailboxes since start.
+#[derive(Default, Debug)]
+pub(crate) struct Drops {
+    pub(crate) fleeting: AtomicU64,
+    pub(crate) lasting: AtomicU64,
+}
+
+/// Invariant: `bytes` is the sum of the weights in `queue`, and `fleeting` the number of those that are not lasting. The
+/// queue holds at most `messages` entries beside retained values that a new filter brought (those are bounded by the
+/// limits on retained values) and what was found on the shelf at start.
 pub(crate) struct Inbox {
     pub(crate) id: u64,
-    pub(crate) options: MailboxOptions,
+    /// Whether a message that several of its filters match comes once.
+    pub(crate) once: bool,
+    /// Its place on the shelf, if it outlives the program.
+    pub(crate) seat: Option<Seat>,
     ring: Mutex<Ring>,
     reader: AtomicWaker,
     room: Notify,
     dropped: AtomicU64,
+    drops: Arc<Drops>,
+    /// Whether somebody reads it now: members of a group that do are preferred.
+    attended: AtomicBool,
 }
 
 #[derive(Default)]
 struct Ring {
+    options: MailboxOptions,
     queue: VecDeque<Delivered>,
     bytes: usize,
+    fleeting: usize,
     closed: bool,
     /// Publishers that wait for room; the reader wakes them only when there are any.
     waiting: usize,
 }
 
+impl Ring {
+    fn has_room(&self, weight: usize) -> bool {
+        self.queue.is_empty()
+            || (self.queue.len() < self.options.messages && self.bytes + weight <= self.options.bytes)
+    }
+
+    fn put(&mut self, item: Delivered) {
+        self.bytes += item.message.weight();
+        self.fleeting += usize::from(!item.lasting);
+        self.queue.push_back(item);
+    }
+
+    fn note_gone(&mut self, item: &Delivered) {
+        self.bytes = self.bytes.saturating_sub(item.message.weight());
+        self.fleeting -= usize::from(!item.lasting);
+    }
+
+    /// Takes out what makes room for something that is lasting or not: the oldest that is fleeting, else the oldest.
+    fn displace(&mut self, lasting: bool) -> Option<Delivered> {
+        let place = match self.fleeting {
+            0 if !lasting => return None,
+            0 => 0,
+            _ => self.queue.iter().position(|item| !item.lasting)?,
+        };
+        let item = self.queue.remove(place)?;
+        self.note_gone(&item);
+        Some(item)
+    }
+}
+
 impl Inbox {
-    pub(crate) fn new(id: u64, options: MailboxOptions) -> Inbox {
-        let options = MailboxOptions { messages: options.messages.max(1), ..options };
-        Inbox {
+    pub(crate) fn new(id: u64, options: MailboxOptions, drops: Arc<Drops>, seat: Option<Seat>) -> Inbox {
+        let inbox = Inbox {
             id,
-            options,
+            once: options.once,
+            seat,
             ring: Mutex::default(),
             reader: AtomicWaker::new(),
             room: Notify::new(),
             dropped: AtomicU64::new(0),
-        }
+            drops,
+            attended: AtomicBool::new(true),
+        };
+        inbox.set_options(options);
+        inbox
+    }
+
+    /// Changes the bounds; what is beyond them stays until it is read or displaced.
+    pub(crate) fn set_options(&self, options: MailboxOptions) {
+        self.ring.lock().options = MailboxOptions { messages: options.messages.max(1), ..options };
     }
 
     /// Puts `item` in, or says why not. Wakes the reader only when the ring was empty: one wake per burst.
     pub(crate) fn offer(&self, item: Delivered) -> Offer {
+        self.push(item, &mut Vec::new())
+    }
+
+    /// As [`Inbox::offer`]; messages of the shelf that had to go are put into `displaced`. The reader is not woken for
+    /// one that is on the shelf, which it gets only when it is durable.
+    pub(crate) fn push(&self, item: Delivered, displaced: &mut Vec<Kept>) -> Offer {
         let weight = item.message.weight();
         let mut ring = self.ring.lock();
         if ring.closed {
             return Offer::Closed;
         }
         let mut outcome = Offer::Taken;
-        while !ring.queue.is_empty()
-            && (ring.queue.len() >= self.options.messages || ring.bytes + weight > self.options.bytes)
-        {
-            if self.options.overflow != Overflow::DropOldest {
+        while !ring.has_room(weight) {
+            if ring.options.overflow != Overflow::DropOldest {
                 return Offer::Full;
             }
-            let Some(oldest) = ring.queue.pop_front() else { break };
-            ring.bytes = ring.bytes.saturating_sub(oldest.message.weight());
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+            let Some(gone) = ring.displace(item.lasting) else { return Offer::Full };
+            self.count_drop(gone.lasting);
+            displaced.extend(gone.kept);
             outcome = Offer::Displaced;
         }
-        let was_empty = ring.queue.is_empty();
-        ring.bytes += weight;
-        ring.queue.push_back(item);
+        let wake = ring.queue.is_empty() && item.kept.is_none();
+        ring.put(item);
         drop(ring);
-        if was_empty {
+        if wake {
             self.reader.wake();
         }
         outcome
+    }
+
+    /// Tells the reader that there may be something.
+    pub(crate) fn wake(&self) {
+        self.reader.wake();
+    }
+
+    /// Takes back a message of the shelf that could not be written.
+    pub(crate) fn take_back(&self, seq: u64) {
+        let mut ring = self.ring.lock();
+        while let Some(place) =
+            ring.queue.iter().position(|item| item.kept.is_some_and(|kept| kept.seq == seq))
+        {
+            if let Some(item) = ring.queue.remove(place) {
+                ring.note_gone(&item);
+            }
+        }
+    }
+
+    pub(crate) fn take_where(&self, which: impl Fn(&Delivered) -> bool) -> Vec<Delivered> {
+        let mut ring = self.ring.lock();
+        let (taken, rest): (Vec<Delivered>, Vec<Delivered>) =
+            std::mem::take(&mut ring.queue).into_iter().partition(which);
+        ring.queue = rest.into();
+        taken.iter().for_each(|item| ring.note_gone(item));
+        taken
+    }
+
+    /// Whether it has no room for one more message and wants publishers to be refused then.
+    pub(crate) fn refuses(&self, weight: usize) -> bool {
+        let ring = self.ring.lock();
+        ring.options.overflow == Overflow::Refuse && !ring.closed && !ring.has_room(weight)
+    }
+
+    /// Whether it takes nothing more without dropping something, or at all.
+    pub(crate) fn is_full(&self) -> bool {
+        let ring = self.ring.lock();
+        ring.closed || ring.queue.len() >= ring.options.messages
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.ring.lock().closed
+    }
+
+    pub(crate) fn waits(&self) -> bool {
+        self.ring.lock().options.overflow == Overflow::Wait
+    }
+
+    pub(crate) fn set_attended(&self, attended: bool) {
+        self.attended.store(attended, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_attended(&self) -> bool {
+        self.attended.load(Ordering::Relaxed)
     }
 
     /// Puts retained values in, beyond the bounds if need be: the limits on retained values bound them.
     pub(crate) fn fill(&self, items: impl Iterator<Item = Delivered>) {
         let mut ring = self.ring.lock();
         for item in items {
-            ring.bytes += item.message.weight();
-            ring.queue.push_back(item);
+            ring.put(item);
         }
         drop(ring);
         self.reader.wake();
@@ -169,8 +286,10 @@ impl Inbox {
         }
     }
 
-    pub(crate) fn count_drop(&self) {
+    pub(crate) fn count_drop(&self, lasting: bool) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
+        let all = if lasting { &self.drops.lasting } else { &self.drops.fleeting };
+        all.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn dropped(&self) -> u64 {
@@ -184,13 +303,22 @@ impl Inbox {
     /// Takes up to `max` into `into`; `None` when closed and empty.
     pub(crate) fn take(&self, into: &mut Vec<Delivered>, max: usize) -> Option<usize> {
         let mut ring = self.ring.lock();
-        let count = ring.queue.len().min(max);
+        let count = match &self.seat {
+            None => ring.queue.len().min(max),
+            Some(seat) => {
+                let durable = seat.gate.load(Ordering::Acquire);
+                let open = |item: &&Delivered| item.kept.is_none_or(|kept| kept.seq < durable);
+                ring.queue.iter().take(max).take_while(open).count()
+            }
+        };
         if count == 0 {
-            return if ring.closed { None } else { Some(0) };
+            return if ring.closed && ring.queue.is_empty() { None } else { Some(0) };
         }
-        let mut freed = 0;
-        into.extend(ring.queue.drain(..count).inspect(|item| freed += item.message.weight()));
-        ring.bytes = ring.bytes.saturating_sub(freed);
+        let Ring { queue, bytes, fleeting, .. } = &mut *ring;
+        into.extend(queue.drain(..count).inspect(|item| {
+            *bytes = bytes.saturating_sub(item.message.weight());
+            *fleeting -= usize::from(!item.lasting);
+        }));
         let waiting = ring.waiting > 0;
         drop(ring);
         if waiting {

@@ -18,18 +18,22 @@ pub struct Published {
     /// How many mailboxes refused it because they are full.
     pub refused: u32,
     pub(super) waiting: Vec<Pending>,
+    /// Resolves when a retained value is durable.
     pub(super) kept: Option<oneshot::Receiver<Result<(), Fault>>>,
+    /// Resolves when it is durable for subscribers who miss nothing.
+    pub(crate) stored: Option<oneshot::Receiver<Result<(), Fault>>>,
     pub(super) failure: Option<Fault>,
 }
 
 impl Published {
     /// Whether there is nothing to wait for, and nothing that [`Published::settled`] would complain about.
     pub fn is_settled(&self) -> bool {
-        self.waiting.is_empty() && self.kept.is_none() && self.failure.is_none()
+        self.waiting.is_empty() && self.kept.is_none() && self.stored.is_none() && self.failure.is_none()
     }
 
     /// Waits until full mailboxes that ask for it have room, at most `room_wait` in all, and until a retained value is
-    /// durable. The number of mailboxes that took it, or why the retained value was not kept.
+    /// durable, as is the message for mailboxes that outlive the program. The number of mailboxes that took it, or why it
+    /// was not kept.
     pub async fn settled(mut self, room_wait: Duration) -> Result<u32, Fault> {
         if !self.waiting.is_empty() {
             let mut live = 0;
@@ -43,9 +47,9 @@ impl Published {
             drop(tokio::time::timeout(room_wait, all).await);
             self.live += live;
         }
-        if let Some(kept) = self.kept.take() {
-            kept.await.unwrap_or_else(|_| {
-                Err(Fault::new(Code::Draining, "the program stopped before the retained value was durable"))
+        for durable in [self.stored.take(), self.kept.take()].into_iter().flatten() {
+            durable.await.unwrap_or_else(|_| {
+                Err(Fault::new(Code::Draining, "the program stopped before the message was durable"))
             })?;
         }
         match self.failure.take() {
@@ -76,8 +80,8 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if self.item.is_some() {
-            self.inbox.count_drop();
+        if let Some(item) = &self.item {
+            self.inbox.count_drop(item.lasting);
         }
     }
 }

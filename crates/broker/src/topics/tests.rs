@@ -20,7 +20,11 @@ impl World {
         let limits = RetainedLimits { topics: 3, bytes: 10_000 };
         let keeper = load(engine.table("retained").unwrap(), limits).unwrap();
         World {
-            topics: Arc::new(Topics::new(Arc::new(keeper), Arc::new(Rates::new(100)))),
+            topics: Arc::new(Topics::new(
+                Arc::new(keeper),
+                Arc::new(shelf(engine)),
+                Arc::new(Rates::new(100)),
+            )),
             now: Time::default(),
         }
     }
@@ -41,6 +45,10 @@ impl World {
     fn retain(&self, name: &str, body: &'static str) -> Published {
         self.topics.publish(&message(name, body, true, 0))
     }
+}
+
+fn shelf(engine: &Memory) -> Shelf {
+    Shelf::load(engine.log("shelf").unwrap(), engine.table("shelf").unwrap()).unwrap().0
 }
 
 fn message(name: &str, body: &'static str, retain: bool, origin: u64) -> Arc<Message> {

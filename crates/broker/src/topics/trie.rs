@@ -2,20 +2,26 @@
 //! It is a plain value: locking and caching of matches are its owner's.
 
 use super::inbox::Inbox;
+use crate::Message;
 use foldhash::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 /// How messages that match a filter come to its subscriber.
 #[derive(Clone, Debug, Default)]
 pub struct SubscribeOptions {
     /// Comes back with each message (`Delivered::tag`): a protocol's place for its QoS and subscription identifier.
     pub tag: u32,
-    /// Which filter wins when several of a mailbox match and it wants messages once: the highest.
+    /// Which filter wins when several of a mailbox match and it wants messages once: the highest. What comes by a
+    /// filter of rank 0 is the first to go when the mailbox is full.
     pub rank: u8,
     /// Members of a group share the messages of their common filter: each goes to one (MQTT 5 §4.8.2).
     pub group: Option<Arc<str>>,
     /// Whether messages that this mailbox published itself are left out (MQTT 5 §3.8.3.1).
     pub no_local: bool,
+    /// Whether messages for this filter outlive the program, if the mailbox does (`Broker::keep_mailbox`) and their
+    /// publisher asked for more than a try.
+    pub keep: bool,
     /// Whether and when retained values are sent for this filter.
     pub retained: Retained,
 }
@@ -39,7 +45,27 @@ pub(crate) struct Entry {
     pub(crate) tag: u32,
     pub(crate) rank: u8,
     pub(crate) no_local: bool,
-    pub(crate) group: Option<Arc<str>>,
+    pub(crate) keep: bool,
+    pub(crate) group: Option<Arc<Share>>,
+}
+
+/// A group over one filter (MQTT 5 §4.8.2): one value for all of its members, whatever names their filter matches.
+#[derive(Debug)]
+pub(crate) struct Share {
+    pub(crate) name: Arc<str>,
+    pub(crate) filter: Arc<str>,
+    /// Whose turn it is.
+    pub(crate) turn: AtomicUsize,
+}
+
+impl Entry {
+    pub(crate) fn is_own(&self, message: &Message) -> bool {
+        self.no_local && self.mailbox.id == message.origin()
+    }
+
+    fn group(&self) -> Option<&str> {
+        self.group.as_deref().map(|group| &*group.name)
+    }
 }
 
 /// Invariant: no node is empty except the root, so that memory follows the number of filters.
@@ -67,7 +93,7 @@ impl Node {
 
 impl Trie {
     /// Adds a filter; one of the same mailbox, filter and group is replaced. Says whether it is new.
-    pub(crate) fn insert(&mut self, filter: &str, entry: Entry) -> bool {
+    pub(crate) fn insert(&mut self, filter: &str, mut entry: Entry) -> bool {
         let mut node = &mut self.root;
         let mut hash = false;
         for level in filter.split('/') {
@@ -86,6 +112,9 @@ impl Trie {
             }
         }
         let entries = if hash { &mut node.hash } else { &mut node.here };
+        if let Some(group) = entries.iter().find(|have| have.group() == entry.group()) {
+            entry.group.clone_from(&group.group);
+        }
         match entries.iter_mut().find(|have| same(have, &entry)) {
             Some(have) => {
                 *have = entry;
@@ -120,7 +149,7 @@ impl Trie {
 }
 
 fn same(have: &Entry, other: &Entry) -> bool {
-    have.mailbox.id == other.mailbox.id && have.group == other.group
+    have.mailbox.id == other.mailbox.id && have.group() == other.group()
 }
 
 /// The depth is that of a name: at most 64 levels.
@@ -160,7 +189,7 @@ fn remove<'a>(
 ) -> bool {
     let take = |entries: &mut Vec<Entry>| {
         let before = entries.len();
-        entries.retain(|entry| entry.mailbox.id != id || entry.group.as_deref() != group);
+        entries.retain(|entry| entry.mailbox.id != id || entry.group() != group);
         entries.len() < before
     };
     match levels.next() {

@@ -81,6 +81,16 @@ fn packet_id(from: &mut Reader) -> Result<u16, Error> {
     }
 }
 
+/// The protocol level of a CONNECT that is not whole, or not right: 5, or something below; `None` when more bytes are
+/// needed or the bytes are no CONNECT. What is wrong with it can be told only in the words of its version.
+pub fn peek_level(from: &[u8]) -> Option<u8> {
+    let (first, rest) = from.split_first()?;
+    let (_, len_len) = varint(rest, false).ok()??;
+    let (len, name) = rest.get(len_len..)?.split_at_checked(2)?;
+    let level = name.get(usize::from(u16::from_be_bytes(len.try_into().ok()?)))?;
+    (first >> 4 == Type::Connect as u8).then_some(*level)
+}
+
 fn connect(mut from: Reader) -> Result<Connect, Error> {
     let name = from.binary()?;
     let level = from.u8()?;
@@ -114,11 +124,8 @@ fn connect(mut from: Reader) -> Result<Connect, Error> {
 
 fn will(from: &mut Reader, qos: Qos, retain: bool, v5: bool) -> Result<Will, Error> {
     let properties = if v5 { Properties::read(from, Place::Will)? } else { Properties::default() };
-    let topic = topic_name(from)?;
-    if topic.is_empty() {
-        return Err(Error::malformed("4.7.3", "the will's topic is empty"));
-    }
-    Ok(Will { topic, payload: from.binary()?, qos, retain, properties })
+    // A name that cannot be published to is well formed; the inlet refuses it with a reason of its own (§3.2.2.2).
+    Ok(Will { topic: from.text()?, payload: from.binary()?, qos, retain, properties })
 }
 
 fn topic_name(from: &mut Reader) -> Result<Text, Error> {

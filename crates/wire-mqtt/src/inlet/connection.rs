@@ -31,6 +31,8 @@ const OUT_BYTES_HIGH: usize = 256 << 10;
 const BATCH: usize = 128;
 /// Publishes handled before other tasks get their turn, so that a flood is delivered as it comes in.
 const PUBLISHES_IN_A_ROW: u32 = 32;
+/// Steps of QoS 2 that may wait for the disk before the client is not read any more.
+const STEPS_MAX: usize = 1_024;
 /// The read buffer grows from the first to the second as long as reads fill it.
 const READ_BYTES: (usize, usize) = (2 << 10, 64 << 10);
 /// How long a connection that ends waits for what it began: receipts of publishes, then the peer.
@@ -42,6 +44,8 @@ pub(super) struct Peer {
     pub version: Version,
     /// Zero when it promised nothing.
     pub keep_alive: Duration,
+    /// Whether that is less than it asked for.
+    pub keep_alive_cut: bool,
     /// Unfinished QoS 1 and 2 messages towards it.
     pub window_out: usize,
     /// And from it.
@@ -81,6 +85,14 @@ pub(super) struct Done {
     pub result: Result<Receipt, Fault>,
 }
 
+/// A step of QoS 2 that must be on disk before the other side hears of it, because that lets it forget.
+pub(super) struct Step {
+    pub kind: Type,
+    pub id: u16,
+    pub reason: u8,
+    pub written: Result<(), Fault>,
+}
+
 pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
     conn: net::Conn,
@@ -92,6 +104,8 @@ pub(super) struct Connection {
     pub(super) session: Box<Session>,
     /// Publishes of this client whose receipts are not there yet, in their order (§4.6).
     pub(super) pending: FuturesOrdered<BoxFuture<'static, Done>>,
+    /// Steps of QoS 2 that are being written down, each with the answer that is due then.
+    pub(super) steps: FuturesOrdered<BoxFuture<'static, Step>>,
     pub(super) batch: Vec<Delivered>,
     /// How many at the end of `session.sent` were not sent over this connection yet.
     pub(super) unsent: usize,
@@ -112,6 +126,7 @@ pub(super) struct Connection {
 enum Event {
     Read,
     Receipt(Done),
+    Step(Step),
     Mail,
     Tick,
     Stop,
@@ -141,6 +156,7 @@ impl Connection {
             door,
             session,
             pending: FuturesOrdered::new(),
+            steps: FuturesOrdered::new(),
             batch: Vec::new(),
             unsent: 0,
             aliases_in: HashMap::new(),
@@ -157,14 +173,7 @@ impl Connection {
     }
 
     /// Answers the CONNECT and serves until one side has enough; then the session goes where it belongs.
-    pub(super) async fn run(
-        mut self,
-        connack: Connack,
-        (key, owner): (Key, u64),
-        will: Option<Box<Testament>>,
-    ) {
-        // Dropped on every way out, also when the task is aborted: the next connection must not wait for us.
-        let mut place = Place { shared: Arc::clone(&self.shared), key, owner, left: false };
+    pub(super) async fn run(mut self, connack: Connack, mut place: Place, will: Option<Box<Testament>>) {
         self.out.packet(&Packet::Connack(connack), self.peer.version);
         self.resume();
         let end = match self.serve().await {
@@ -196,6 +205,7 @@ impl Connection {
             match poll_fn(|cx| self.poll_event(cx)).await {
                 Event::Read | Event::Mail => {}
                 Event::Receipt(done) => self.on_receipt(done)?,
+                Event::Step(step) => self.on_step(step)?,
                 Event::Tick => self.on_tick()?,
                 Event::Changed => self.on_change()?,
                 Event::Gone => return Err(End::Gone),
@@ -215,7 +225,7 @@ impl Connection {
 
     /// Handles every whole packet that was read, as long as receipts keep up.
     async fn take_packets(&mut self) -> Result<(), End> {
-        while self.pending.len() < self.peer.window_in {
+        while self.has_patience() {
             match decode(&mut self.read, self.peer.version, self.peer.packet_max_in) {
                 Ok(Some(packet)) => self.on_packet(packet).await?,
                 Ok(None) => break,
@@ -247,11 +257,18 @@ impl Connection {
             Packet::Pubrel(ack) => {
                 // §4.3.3: forgotten only now, so that a repeated PUBLISH is not taken twice.
                 let known = self.session.received.remove(&ack.id).is_some();
-                self.out.ack(Type::Pubcomp, ack.id, if known { 0 } else { 0x92 }, version);
+                let reason = if known { 0 } else { 0x92 };
+                if self.session.mailbox.is_kept() && known {
+                    // On disk first: once its client has the answer, it may use the id for another message.
+                    let written = self.session.mailbox.note(ack.id, false);
+                    self.step(Type::Pubcomp, ack.id, reason, written);
+                } else {
+                    self.out.ack(Type::Pubcomp, ack.id, reason, version);
+                }
             }
             Packet::Pubcomp(ack) => self.on_pubcomp(ack.id),
-            Packet::Subscribe(subscribe) => self.on_subscribe(&subscribe)?,
-            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(&unsubscribe),
+            Packet::Subscribe(subscribe) => self.on_subscribe(&subscribe).await?,
+            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(&unsubscribe).await?,
             Packet::Pingreq => self.out.packet(&Packet::Pingresp, version),
             Packet::Disconnect(goodbye) => return Err(self.on_disconnect(&goodbye)),
             Packet::Connect(_) => return Err(protocol("a second CONNECT (MQTT 5 §3.1)")),
@@ -260,6 +277,24 @@ impl Connection {
                 return Err(protocol("a packet that only a server sends (MQTT 5 §2.1.2)"));
             }
         }
+        Ok(())
+    }
+
+    /// Answers when `written` has resolved.
+    pub(super) fn step(
+        &mut self,
+        kind: Type,
+        id: u16,
+        reason: u8,
+        written: impl Future<Output = Result<(), Fault>> + Send + 'static,
+    ) {
+        self.steps.push_back(Box::pin(async move { Step { kind, id, reason, written: written.await } }));
+    }
+
+    fn on_step(&mut self, step: Step) -> Result<(), End> {
+        let Step { kind, id, reason, written } = step;
+        written.map_err(|fault| End::Refused { reason: reason::of(fault.code()).disconnect, fault })?;
+        self.out.ack(kind, id, reason, self.peer.version);
         Ok(())
     }
 
@@ -292,7 +327,12 @@ impl Connection {
         {
             return Poll::Ready(Event::Receipt(done));
         }
-        if self.pending.len() < self.peer.window_in
+        if !self.steps.is_empty()
+            && let Poll::Ready(Some(step)) = self.steps.poll_next_unpin(cx)
+        {
+            return Poll::Ready(Event::Step(step));
+        }
+        if self.has_patience()
             && let Poll::Ready(read) = self.poll_read(cx)
         {
             return Poll::Ready(read);
@@ -303,6 +343,11 @@ impl Connection {
             return Poll::Ready(Event::Mail);
         }
         self.timer.as_mut().poll(cx).map(|()| Event::Tick)
+    }
+
+    /// Whether more of the client may be taken on.
+    fn has_patience(&self) -> bool {
+        self.pending.len() < self.peer.window_in && self.steps.len() < STEPS_MAX
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
@@ -367,7 +412,12 @@ impl Connection {
         let receipts = async {
             while let Some(done) = self.pending.next().await {
                 if self.on_receipt(done).is_err() {
-                    break;
+                    return;
+                }
+            }
+            while let Some(step) = self.steps.next().await {
+                if self.on_step(step).is_err() {
+                    return;
                 }
             }
         };
@@ -406,7 +456,7 @@ fn protocol(why: &str) -> End {
 }
 
 /// The connection's hold on its session in the table of all.
-struct Place {
+pub(super) struct Place {
     shared: Arc<Shared>,
     key: Key,
     owner: u64,
@@ -414,21 +464,30 @@ struct Place {
 }
 
 impl Place {
+    pub(super) fn new(shared: &Arc<Shared>, key: Key, owner: u64) -> Place {
+        Place { shared: Arc::clone(shared), key, owner, left: false }
+    }
+
     fn leave(
         &mut self,
-        session: Box<Session>,
+        mut session: Box<Session>,
         keep: Duration,
         will: Option<(Box<Testament>, message::Time)>,
     ) {
         self.left = true;
-        self.shared.sessions.leave(&self.key, self.owner, Some(session), keep, will);
+        session.mailbox.set_attended(false);
+        session.hand_on(self.shared.hub.broker(), keep.is_zero());
+        if let Some(over) = self.shared.sessions.leave(&self.key, self.owner, Some(session), keep, will) {
+            // The writing goes on without us; unwritten, the session ends when its time is up.
+            drop(super::end(&self.shared.hub, *over));
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         if !self.left {
-            self.shared.sessions.leave(&self.key, self.owner, None, Duration::ZERO, None);
+            drop(self.shared.sessions.leave(&self.key, self.owner, None, Duration::ZERO, None));
         }
     }
 }

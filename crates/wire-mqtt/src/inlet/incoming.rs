@@ -10,6 +10,7 @@ use crate::{reason, topic, translate};
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use message::{Address, Code, Fault, Receipt};
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 
 impl Connection {
@@ -26,8 +27,7 @@ impl Connection {
         let first = match resolved.and_then(|address| self.envelope(address, publish)) {
             Err(fault) => Err(fault),
             Ok(envelope) => {
-                let mut receipt: BoxFuture<'static, Result<Receipt, Fault>> =
-                    Box::pin(self.door.publish(envelope));
+                let mut receipt: BoxFuture<'static, Result<Receipt, Fault>> = self.take(envelope, qos, id);
                 // The first poll fixes the order among this client's messages; most are done with it.
                 match poll_fn(|cx| Poll::Ready(receipt.as_mut().poll(cx))).await {
                     Poll::Ready(result) => result,
@@ -45,6 +45,31 @@ impl Connection {
         }
         self.pending.push_back(ready(done).boxed());
         Ok(())
+    }
+
+    /// Publishes. Of a QoS 2 message in a session that is kept, the id is on disk as well when this resolves, so that it
+    /// is not taken twice after a restart: with the message when a session is to have it, else behind it. In that case a
+    /// crash between the two has it sent again, and queues take it again.
+    fn take(
+        &self,
+        envelope: message::Envelope,
+        qos: Qos,
+        id: u16,
+    ) -> BoxFuture<'static, Result<Receipt, Fault>> {
+        let message = envelope.id.clone();
+        let receipt = self.door.publish(envelope);
+        if qos != Qos::Two || !self.session.mailbox.is_kept() {
+            return Box::pin(receipt);
+        }
+        let mailbox = Arc::clone(&self.session.mailbox);
+        let noting = mailbox.note_with(message, id);
+        Box::pin(async move {
+            let result = receipt.await;
+            drop(noting);
+            // Of one that was refused nothing may be left: its client uses the id for another.
+            mailbox.note(id, result.is_ok()).await?;
+            result
+        })
     }
 
     fn envelope(&self, address: Address, publish: Publish) -> Result<message::Envelope, Fault> {

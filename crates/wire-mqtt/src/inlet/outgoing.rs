@@ -31,15 +31,19 @@ impl Connection {
     }
 
     fn send(&mut self, item: Delivered) {
-        let Some(how) = self.session.how(item.tag) else { return };
+        let kept = item.kept;
+        let Some(how) = self.session.how(item.tag) else { return self.session.settle(kept) };
         let qos = how.qos.min(translate::published_qos(&item.message));
         if qos == Qos::Zero {
             self.put(&item, how, Qos::Zero, 0, false);
-            return;
+            return self.session.settle(kept);
         }
-        let id = self.session.fresh_id();
-        if self.put(&item, how, qos, id, false) {
-            self.session.sent.push_back(Sent { id, qos, item: Some((item, how)) });
+        let id = self.session.id_for(kept);
+        let dup = kept.is_some_and(|kept| self.session.sends(kept));
+        if self.put(&item, how, qos, id, dup) {
+            self.session.sent.push_back(Sent { id, qos, item: Some((item, how)), kept });
+        } else {
+            self.session.settle(kept);
         }
     }
 
@@ -65,8 +69,8 @@ impl Connection {
                         if let Some(sent) = self.session.sent.get_mut(place) {
                             sent.item = Some((item, how));
                         }
-                    } else {
-                        self.session.sent.remove(place);
+                    } else if let Some(sent) = self.session.sent.remove(place) {
+                        self.session.settle(sent.kept);
                     }
                 }
             }
@@ -154,14 +158,20 @@ impl Connection {
             return self.forget(id, |sent| sent.qos == Qos::Two);
         }
         let known = self.session.sent.iter_mut().find(|sent| sent.id == id && sent.qos == Qos::Two);
-        let reason = match known {
+        match known {
             Some(sent) => {
                 sent.item = None;
-                0
+                match sent.kept {
+                    // On disk first: once its client has PUBREL, it forgets that it has the message.
+                    Some(kept) => {
+                        let written = self.session.mailbox.arrived(kept);
+                        self.step(Type::Pubrel, id, 0, written);
+                    }
+                    None => self.out.ack(Type::Pubrel, id, 0, self.peer.version),
+                }
             }
-            None => 0x92,
-        };
-        self.out.ack(Type::Pubrel, id, reason, self.peer.version);
+            None => self.out.ack(Type::Pubrel, id, 0x92, self.peer.version),
+        }
     }
 
     pub(super) fn on_pubcomp(&mut self, id: u16) {
@@ -170,7 +180,8 @@ impl Connection {
 
     fn forget(&mut self, id: u16, which: impl Fn(&Sent) -> bool) {
         if let Some(place) = self.session.sent.iter().position(|sent| sent.id == id && which(sent)) {
-            self.session.sent.remove(place);
+            let sent = self.session.sent.remove(place);
+            self.session.settle(sent.and_then(|sent| sent.kept));
             self.send_unsent();
         }
     }

@@ -3,6 +3,7 @@
 
 use super::session::{Key, Session};
 use super::will::Testament;
+use broker::KeptChange;
 use message::{Clock, Code, Fault, Time};
 use net::CancellationToken;
 use parking_lot::Mutex;
@@ -37,8 +38,19 @@ enum Slot {
 pub(super) struct Entry {
     /// The session that goes on, if there was one and it was wanted.
     pub session: Option<Box<Session>>,
+    /// The session that was there and was not wanted.
+    pub over: Option<Box<Session>>,
     /// A will whose delay had not passed when its session ended: it must be published now.
     pub will: Option<Box<Testament>>,
+}
+
+/// What the passing of time brought.
+#[derive(Default)]
+pub(super) struct Swept {
+    /// Wills that are due.
+    pub wills: Vec<Testament>,
+    /// Sessions whose time is up.
+    pub over: Vec<Session>,
 }
 
 impl Sessions {
@@ -98,14 +110,28 @@ impl Sessions {
             Some(Slot::Away { session, until, will }) if !clean && until > now => {
                 // §3.1.3.2.2: a client that is back before the delay has passed takes its will with it.
                 let will = will.filter(|(_, due)| *due <= now).map(|(will, _)| will);
-                Entry { session: Some(session), will }
+                Entry { session: Some(session), over: None, will }
             }
-            Some(Slot::Away { will, .. }) => Entry { session: None, will: will.map(|(will, _)| will) },
-            _ => Entry { session: None, will: None },
+            Some(Slot::Away { session, will, .. }) => {
+                Entry { session: None, over: Some(session), will: will.map(|(will, _)| will) }
+            }
+            _ => Entry { session: None, over: None, will: None },
         }))
     }
 
-    /// The connection `owner` ends. Its session is kept for `keep`; its will waits until `due` if it must.
+    /// Takes in a session that was found on disk.
+    pub(super) fn restore(&self, key: Key, session: Session, until: Time) {
+        let slot = Slot::Away { session: Box::new(session), until, will: None };
+        self.slots.lock().insert(key, slot);
+    }
+
+    /// How many sessions there are, of clients that are here and away.
+    pub(super) fn len(&self) -> usize {
+        self.slots.lock().len()
+    }
+
+    /// The connection `owner` ends. Its session is kept for `keep`; its will waits until `due` if it must. The session
+    /// that is over, if it is.
     pub(super) fn leave(
         &self,
         key: &Key,
@@ -113,7 +139,7 @@ impl Sessions {
         session: Option<Box<Session>>,
         keep: Duration,
         will: Option<(Box<Testament>, Time)>,
-    ) {
+    ) -> Option<Box<Session>> {
         let mut slots = self.slots.lock();
         let mine = matches!(slots.get(key), Some(Slot::Here { owner: holder, .. }) if *holder == owner);
         let mut dropped = None;
@@ -121,6 +147,9 @@ impl Sessions {
             match session {
                 Some(session) if !keep.is_zero() => {
                     let until = self.clock.now().after(keep);
+                    let row = session.row(Some(until)).write();
+                    // Written whether or not somebody waits; unwritten it means that the client was here to the end.
+                    drop(session.mailbox.write_down(vec![KeptChange::State(row)]));
                     slots.insert(key.clone(), Slot::Away { session, until, will });
                 }
                 session => {
@@ -130,30 +159,29 @@ impl Sessions {
             }
         }
         drop(slots);
-        // Outside the lock: a session that is dropped takes its filters out of the broker's tree.
-        drop(dropped);
         self.released.notify_waiters();
+        dropped
     }
 
-    /// Ends the sessions whose time is up and returns the wills that are due.
-    pub(super) fn sweep(&self) -> Vec<Testament> {
+    /// The sessions whose time is up, and the wills that are due.
+    pub(super) fn sweep(&self) -> Swept {
         let now = self.clock.now();
-        let mut wills = Vec::new();
+        let mut swept = Swept::default();
         let mut over = Vec::new();
         let mut slots = self.slots.lock();
         for (key, slot) in slots.iter_mut() {
             let Slot::Away { will, until, .. } = slot else { continue };
             if will.as_ref().is_some_and(|(_, due)| *due <= now || *until <= now) {
-                wills.extend(will.take().map(|(will, _)| *will));
+                swept.wills.extend(will.take().map(|(will, _)| *will));
             }
             if *until <= now {
                 over.push(key.clone());
             }
         }
-        let ended: Vec<Slot> = over.iter().filter_map(|key| slots.remove(key)).collect();
-        drop(slots);
-        // Outside the lock, as in `leave`.
-        drop(ended);
-        wills
+        swept.over.extend(over.iter().filter_map(|key| match slots.remove(key) {
+            Some(Slot::Away { session, .. }) => Some(*session),
+            _ => None,
+        }));
+        swept
     }
 }

@@ -86,6 +86,68 @@ async fn a_will_that_may_not_be_published_refuses_the_connection() {
     }
 }
 
+/// What a CONNECT that is not right is answered with at each level; `None` is a connection that is closed without a word.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connect_that_is_not_right_is_told_why() {
+    let server = start().await;
+    let table: &[(&str, &[u8], Option<u8>)] = &[
+        ("a reserved flag", b"\x10\x0d\x00\x04MQTT\x05\x03\x00\x3c\x00\x00\x00", Some(0x81)),
+        ("a reserved flag, 3.1.1", b"\x10\x0c\x00\x04MQTT\x04\x03\x00\x3c\x00\x00", None),
+        ("an id that is not UTF-8", b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x01\xff", Some(0x81)),
+        ("the will's QoS is 3", b"\x10\x0d\x00\x04MQTT\x05\x1e\x00\x3c\x00\x00\x00", Some(0x81)),
+        ("flags of a will without one", b"\x10\x0d\x00\x04MQTT\x05\x0a\x00\x3c\x00\x00\x00", Some(0x81)),
+        (
+            "a property twice",
+            b"\x10\x11\x00\x04MQTT\x05\x02\x00\x3c\x06\x21\x00\x01\x21\x00\x01\x00\x00",
+            Some(0x82),
+        ),
+        (
+            "a receive maximum of 0",
+            b"\x10\x10\x00\x04MQTT\x05\x02\x00\x3c\x03\x21\x00\x00\x00\x00",
+            Some(0x82),
+        ),
+        (
+            "a property that is unknown",
+            b"\x10\x0f\x00\x04MQTT\x05\x02\x00\x3c\x02\x7e\x00\x00\x00",
+            Some(0x81),
+        ),
+        ("bytes behind it", b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x00\x00", Some(0x81)),
+        ("a length of a megabyte", b"\x10\x80\x80\x40\x00\x04MQTT\x05", Some(0x95)),
+        ("a length of a megabyte, 3.1.1", b"\x10\x80\x80\x40\x00\x04MQTT\x04", None),
+    ];
+    for (name, bytes, want) in table {
+        let version = if want.is_some() { Version::V5 } else { Version::V3 };
+        let mut client = Client::dial(server.at, version).await;
+        client.raw(bytes).await;
+        let got = match client.try_next().await {
+            Some(Packet::Connack(connack)) => Some(connack.code),
+            None => None,
+            other => panic!("{name}: {other:?}"),
+        };
+        assert_eq!(got, *want, "{name}");
+        client.closed().await;
+    }
+    for topic in ["plant/#", "plant/+/a", ""] {
+        for (level, want) in [(4, 5), (5, 0x90)] {
+            let (topic, payload, properties) = (topic.into(), "gone".into(), Properties::default());
+            let will = Will { topic, payload, qos: Qos::Zero, retain: false, properties };
+            assert_eq!(answer(&server, Connect { will: Some(will), ..hello(level, "c", ADMIN) }).await, want);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_keep_alive_that_is_too_long_is_cut() {
+    let section = json!({ "keep_alive_max": "1s" });
+    let server = Server::start(0, Clock::system(), json!({}), section).await.unwrap();
+    for asked in [0, 600] {
+        let connect = Connect { keep_alive_s: asked, ..hello(5, "quiet", DEVICE) };
+        let (mut client, connack) = Client::try_connect(server.at, connect).await;
+        assert_eq!(connack.properties.number(Name::ServerKeepAlive), Some(1));
+        assert_eq!(client.refused().await, 0x8d);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forbidden_filters_and_topics() {
     let server = start().await;

@@ -18,6 +18,7 @@ pub(crate) const ADMIN: (&str, &str) = ("admin", "admin-key-0123456789");
 pub(crate) struct Server {
     pub(crate) at: SocketAddr,
     pub(crate) hub: Hub,
+    engine: store::Memory,
     pub(crate) connections: Connections,
 }
 
@@ -52,8 +53,29 @@ impl Server {
         more: Value,
         section: Value,
     ) -> anyhow::Result<Server> {
+        Server::over(store::Memory::new(store::Faults::none()), port, clock, more, section).await
+    }
+
+    /// A server on what this one's store would have on disk if the power went now. This one goes on with its own.
+    pub(crate) async fn after_a_crash(&self, more: Value, section: Value) -> anyhow::Result<Server> {
+        Server::over(self.engine.crash(), 0, self.hub.clock().clone(), more, section).await
+    }
+
+    /// Whether nothing is left on disk for any session, and that it is done with is on disk as well.
+    pub(crate) fn shelf_is_empty(&self) -> bool {
+        let log = store::Engine::log(&self.engine, "shelf").unwrap();
+        self.hub.broker().shelf().messages == 0 && log.head() == log.tail()
+    }
+
+    async fn over(
+        memory: store::Memory,
+        port: u16,
+        clock: Clock,
+        more: Value,
+        section: Value,
+    ) -> anyhow::Result<Server> {
         let (tasks, dice) = (Tasks::default(), Dice::from_system());
-        let engine: Arc<dyn store::Engine> = Arc::new(store::Memory::new(store::Faults::none()));
+        let engine: Arc<dyn store::Engine> = Arc::new(memory.clone());
         let broker = broker::Broker::open(
             Arc::clone(&engine),
             broker::Settings::default(),
@@ -110,6 +132,6 @@ impl Server {
             connections: connections.clone(),
             tasks,
         });
-        Ok(Server { at, hub, connections })
+        Ok(Server { at, hub, engine: memory, connections })
     }
 }

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 
 fn entry(id: u64) -> Entry {
-    let mailbox = Arc::new(Inbox::new(id, MailboxOptions::default()));
-    Entry { mailbox, tag: 0, rank: 0, no_local: false, group: None }
+    let mailbox = Arc::new(Inbox::new(id, MailboxOptions::default(), Arc::default(), None));
+    Entry { mailbox, tag: 0, rank: 0, no_local: false, keep: false, group: None }
 }
 
 fn level() -> impl Strategy<Value = String> {
