@@ -98,6 +98,20 @@ async fn the_standing_stream_loses_nothing_between_two_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_takes_long_becomes_a_stream() {
+    let gate = Gate::before(Era::Legacy).await;
+    let session = gate.initialize(&[]).await;
+    let slow = async |ms: u64| {
+        gate.in_session(&session, "tools/call", json!({ "name": "wait", "arguments": { "ms": ms } })).await
+    };
+    let (quick, slow) = tokio::join!(slow(10), slow(5_300));
+    assert!(quick.header("content-type").unwrap().contains("json"), "{}", quick.text);
+    assert_eq!(slow.header("content-type"), Some("text/event-stream"));
+    assert_eq!(ids(&slow.text).len(), 2, "the opening and the answer: {}", slow.text);
+    assert!(slow.json()["result"]["content"].is_array(), "{}", slow.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_comes_back_and_the_call_ends() {
     let address = crate::gate::fixture(Era::Legacy).await;
     let section = json!({ "upstreams": { "fx": { "url": format!("http://{address}/mcp"), "prefix": "" } }, "resume_for": "100ms" });
