@@ -24,7 +24,8 @@ use tokio::sync::Notify;
 
 /// Bytes of records that may be on their way to the disk before callers wait.
 const FLYING_BYTES_MAX: usize = 32 << 20;
-/// Records after which a snapshot is written, unless more messages are there: then a quarter of their number.
+/// Records after which a snapshot is written, unless more messages are there: then half of their number. Less often would
+/// make a start read more; more often would write each message of a growing queue many times over.
 const SNAPSHOT_EVERY: u64 = 8_192;
 /// A lane that did something and then nothing for this long writes a snapshot, so that the next start reads nothing.
 const QUIET: Duration = Duration::from_secs(5);
@@ -379,7 +380,7 @@ impl Core {
 
     pub(super) fn is_save_due(&self) -> bool {
         let live = (self.machine.index().entries.len() + self.machine.index().dead.len()) as u64;
-        !self.saving && self.behind() >= SNAPSHOT_EVERY.max(live / 4)
+        !self.saving && self.behind() >= SNAPSHOT_EVERY.max(live / 2)
     }
 
     pub(super) fn is_quiet(&self, now: Time) -> bool {
