@@ -227,6 +227,8 @@ impl Pool {
 /// A new file, written full of zeros so that its blocks exist, under its name only when it is whole.
 fn create(dir: &Path, path: &Path, header: &SegmentHeader) -> std::io::Result<File> {
     const STEP: usize = 1 << 20;
+    // Synced in steps: a whole segment of zeros at once would stand before the writer's next syncs in the disk's queue.
+    const SYNC: u64 = 2 << 20;
     let draft = path.with_extension("new.tmp");
     let made = (|| {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&draft)?;
@@ -236,6 +238,9 @@ fn create(dir: &Path, path: &Path, header: &SegmentHeader) -> std::io::Result<Fi
             let step = usize::try_from(left).unwrap_or(STEP).min(STEP);
             file.write_all(zeros.get(..step).unwrap_or(&zeros))?;
             left -= step as u64;
+            if left % SYNC == 0 {
+                file.sync_data()?;
+            }
         }
         segment::write_header(&file, header)?;
         file.sync_all()?;
