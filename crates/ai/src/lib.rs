@@ -6,6 +6,8 @@ mod config;
 mod echo;
 mod face;
 mod forward;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gateway;
 mod meter;
 mod percent;

@@ -29,12 +29,13 @@ pub fn open_files() -> Option<Share> {
     Some(Share { used: u64::try_from(used).unwrap_or(u64::MAX), most })
 }
 
-/// Bytes of the file system that holds `folder`; what is kept for the superuser counts as used.
+/// Bytes of the file system that holds `folder`, as far as they are used or may be: what is kept for the superuser, or
+/// beyond a quota, is neither.
 pub fn disk(folder: &Path) -> Option<Share> {
     let system = rustix::fs::statvfs(folder).ok()?;
-    let most = system.f_blocks.saturating_mul(system.f_frsize);
-    let free = system.f_bavail.saturating_mul(system.f_frsize);
-    Some(Share { used: most.saturating_sub(free), most })
+    let bytes = |blocks: u64| blocks.saturating_mul(system.f_frsize);
+    let used = bytes(system.f_blocks.saturating_sub(system.f_bfree));
+    Some(Share { used, most: used.saturating_add(bytes(system.f_bavail)) })
 }
 
 /// All of it as gauges.

@@ -7,6 +7,8 @@ mod config;
 mod door;
 mod exchange;
 mod face;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gateway;
 mod json;
 mod link;

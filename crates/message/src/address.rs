@@ -100,7 +100,10 @@ impl Address {
     /// Reads `kind/name`.
     pub fn parse(text: &str) -> Result<Address, Fault> {
         let (word, name) = text.split_once('/').ok_or_else(|| {
-            Fault::new(Code::BadAddress, format!("address {text:?} lacks its kind: write kind/name"))
+            Fault::new(
+                Code::BadAddress,
+                format!("address {text:?} lacks its kind: write it in front, as in topic/NAME or queue/NAME"),
+            )
         })?;
         let kind = Kind::parse(word).ok_or_else(|| unknown_kind(word))?;
         Address::new(kind, name)

@@ -54,15 +54,22 @@ impl fmt::Display for Misfit {
 
 impl std::error::Error for Misfit {}
 
+/// So many letters of a name are enough to mean it.
+const BEGINNING_MIN: usize = 3;
+
 /// The known name that is nearest to `word`, if any is near enough to have been meant.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let worst = word.chars().count().max(3) / 2;
-    known
-        .into_iter()
-        .map(|name| (distance(word, name), name))
+    let known: Vec<&str> = known.into_iter().collect();
+    let near = known
+        .iter()
+        .map(|name| (distance(word, name), *name))
         .filter(|(far, _)| *far <= worst)
         .min_by_key(|(far, _)| *far)
-        .map(|(_, name)| name)
+        .map(|(_, name)| name);
+    // The beginning of a long name is far from it, and still meant it.
+    let begun = |name: &&&str| word.len() >= BEGINNING_MIN && name.starts_with(word);
+    near.or_else(|| known.iter().find(begun).copied())
 }
 
 /// How many letters must be put in, taken out, changed or swapped (optimal string alignment).

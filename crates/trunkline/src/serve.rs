@@ -77,8 +77,7 @@ pub async fn start(document: &Document, settings: Settings, file: Option<&Path>)
     // Bound before anything else: a port that somebody holds should not cost the opening of the store.
     let main = Listener::bind(program.listen).map_err(|fault| anyhow!("{fault}"))?;
     let (clock, dice) = (Clock::system(), Dice::from_system());
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let tasks = Tasks::on_cores(cores).context("no threads")?;
+    let tasks = Tasks::on_cores(cores()).context("no threads")?;
     let engine = open_engine(&program.data, program.durability)?;
     let broker = Broker::open(
         Arc::clone(&engine),
@@ -133,7 +132,7 @@ pub async fn start(document: &Document, settings: Settings, file: Option<&Path>)
         mcp,
         models,
         config_file: file.map(Path::to_owned),
-        data: (program.durability != Durability::Memory).then(|| program.data.clone()),
+        data: on_disk(&program),
         protocols: protocols(),
         check_config: parts.checker(),
         reload_config: parts.reloader(),
@@ -159,6 +158,16 @@ impl Running {
         }
         tracing::info!("stopped");
     }
+}
+
+/// How many threads serve connections: one for each core that this process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// The folder of the store, when there is one.
+fn on_disk(program: &crate::config::Program) -> Option<PathBuf> {
+    (program.durability != Durability::Memory).then(|| program.data.clone())
 }
 
 fn open_engine(data: &PathBuf, durability: Durability) -> Result<Arc<dyn Engine>> {

@@ -10,6 +10,8 @@ mod testing;
 
 pub use lines::LINES;
 pub use mllp::MLLP;
+#[cfg(fuzzing)]
+pub use mllp::fuzzing;
 
 /// The protocols of this wing.
 pub const ALL: &[&hub::Protocol] = &[

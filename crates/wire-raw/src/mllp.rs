@@ -3,6 +3,8 @@
 
 mod config;
 mod frame;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod inlet;
 mod outlet;
 

@@ -153,7 +153,7 @@ async fn a_session_is_held_to_the_present_configuration() {
 async fn nothing_new_while_draining() {
     let world = world(json!({ "queues": { "a": {} } })).await;
     let boss = world.session("boss");
-    world.tasks.draining().cancel();
+    world.tasks.shutdown(Duration::from_secs(10)).await;
     assert_eq!(world.publish("topic/a", "").await.unwrap_err().code(), Code::Draining);
     let mailbox = world.hub.mailbox(MailboxOptions::default());
     let pattern = Pattern::parse("topic/#").unwrap();

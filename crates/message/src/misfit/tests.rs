@@ -10,6 +10,8 @@ fn the_nearest_name_is_found() {
     check("oultets", Some("outlets"));
     check("Listen", Some("listen"));
     check("banana", None);
+    assert_eq!(nearest("lab", ["hot", "lab-results"]), Some("lab-results"));
+    assert_eq!(nearest("la", ["hot", "lab-results"]), None);
 }
 
 #[test]

@@ -108,7 +108,7 @@ impl Doctor {
                 findings.extend(skew(overview["now"].as_str().unwrap_or("")));
                 if let Some(dead) = overview["queues"]["dead"].as_u64().filter(|dead| *dead > 0) {
                     findings
-                        .push(Finding::Look(format!("{dead} dead letters wait; see `trunkline queue ls`")));
+                        .push(Finding::Look(format!("dead letters wait ({dead}); see `trunkline queue ls`")));
                 }
                 (true, findings)
             }

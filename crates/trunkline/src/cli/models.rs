@@ -48,7 +48,9 @@ impl Models {
                     found["data"].as_array().map(|all| all.iter().map(row).collect()).unwrap_or_default();
                 table(&["MODEL", "FROM"], &rows)
             }
-            Command::Ask { model, prompt } => ask(&api, &model, &prompt).await,
+            Command::Ask { model, prompt } => {
+                ask(&api, model.strip_prefix("model/").unwrap_or(&model), &prompt).await
+            }
         }
     }
 }

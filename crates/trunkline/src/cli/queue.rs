@@ -24,6 +24,7 @@ enum Command {
     /// Show the oldest messages without taking them.
     Peek {
         /// The queue.
+        #[arg(value_parser = bare)]
         name: String,
         /// How many at most.
         #[arg(short = 'n', long, default_value_t = 10)]
@@ -32,6 +33,7 @@ enum Command {
     /// Lease messages and print them.
     Lease {
         /// The queue.
+        #[arg(value_parser = bare)]
         name: String,
         /// How many at most.
         #[arg(short = 'n', long, default_value_t = 1)]
@@ -46,6 +48,7 @@ enum Command {
     /// Show the dead letters with their attempts.
     Dead {
         /// The queue.
+        #[arg(value_parser = bare)]
         name: String,
         /// How many at most.
         #[arg(short = 'n', long, default_value_t = 20)]
@@ -54,6 +57,7 @@ enum Command {
     /// Put dead letters back into the queue.
     Replay {
         /// The queue.
+        #[arg(value_parser = bare)]
         name: String,
         /// Their numbers, as `queue dead` shows them.
         numbers: Vec<u64>,
@@ -64,11 +68,17 @@ enum Command {
     /// Drop everything that waits in a queue.
     Purge {
         /// The queue.
+        #[arg(value_parser = bare)]
         name: String,
         /// Yes, really.
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// A queue's name, which people also type as its address.
+fn bare(text: &str) -> Result<String, std::convert::Infallible> {
+    Ok(text.strip_prefix("queue/").unwrap_or(text).to_owned())
 }
 
 impl Queue {

@@ -55,7 +55,8 @@ impl Tools {
                 if !arguments.is_object() {
                     bail!("the arguments must be a JSON object, such as '{{\"message\":\"hello\"}}'");
                 }
-                let path = format!("/admin/tools/{}/call", escaped(&name));
+                let name = name.strip_prefix("tool/").unwrap_or(&name);
+                let path = format!("/admin/tools/{}/call", escaped(name));
                 let result = api.post(&path, &json!({ "arguments": arguments })).await?;
                 let texts: Vec<&str> = result["content"]
                     .as_array()

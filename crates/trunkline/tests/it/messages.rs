@@ -34,6 +34,11 @@ fn a_route_is_tried_on_the_command_line() {
     let broken = server.try_cli(&["route", "test", "heat", "no json"]);
     assert_eq!(broken.status.code(), Some(1));
     assert!(crate::harness::text(&broken.stdout).contains("refused: TL0014"), "{broken:?}");
+    let peeked = server.cli(&["queue", "peek", "queue/hot"]);
+    assert!(
+        peeked.lines().count() <= 1,
+        "an address is taken for its name, and nothing was stored: {peeked}"
+    );
     let listed = server.cli(&["route", "ls"]);
     assert!(listed.contains("heat  topic/plant/+/temp  filter map  queue/hot  0"), "{listed}");
 }

@@ -14,7 +14,7 @@ const COMPILED_BYTES_MAX: usize = 256 << 10;
 /// What a match costs beside its length, for each of its groups: as much as the objects that tell of it take.
 const PER_GROUP: usize = 128;
 /// Looking ahead goes so many times as fast as other work on a text.
-const AHEAD: usize = 32;
+const AHEAD: usize = 16;
 
 /// The patterns of a program, by text and flags.
 #[derive(Default)]

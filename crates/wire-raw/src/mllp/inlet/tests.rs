@@ -92,7 +92,7 @@ async fn what_a_route_filters_is_accepted_unless_it_refuses() {
 /// Sends one byte after the other, ten times as often as a silence would be noticed; how long the peer let it.
 async fn drip(server: &Server, first: &[u8], byte: u8) -> Duration {
     let mut stream = server.connect().await;
-    let began = std::time::Instant::now();
+    let began = server.hub.instant();
     soon(stream.write_all(first)).await.unwrap();
     let mut answer = [0; 1];
     soon(async {
