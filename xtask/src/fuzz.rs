@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: coverage-guided fuzzing of everything that reads foreign bytes, with the toolchain that is there. Targets and
 //! what must hold in each are in `fuzz/`; nothing here runs in CI, because a fuzzer is done when somebody stops it.
 
-use crate::run::{cache, command, root, say, target};
+use crate::run::{cache, command, found, root, say, target};
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::process::Command;
@@ -58,7 +58,10 @@ fn build() -> Result<std::path::PathBuf> {
     cargo.args(["build", "--release", "--manifest-path", "fuzz/Cargo.toml", "--target", &triple]);
     cargo.arg("--target-dir").arg(target().join("fuzz"));
     cargo.env("RUSTFLAGS", format!("--cfg fuzzing -Cpasses=sancov-module {counters}"));
-    command(&mut cargo).context("the fuzzer needs a C++ compiler for libFuzzer: apt-get install g++")?;
+    if !found("c++") {
+        bail!("libFuzzer is compiled from C++ and there is no compiler for it; as root: apt-get install g++");
+    }
+    command(&mut cargo)?;
     Ok(target().join("fuzz").join(triple).join("release/fuzz"))
 }
 
