@@ -238,7 +238,7 @@ fn create(dir: &Path, path: &Path, header: &SegmentHeader) -> std::io::Result<Fi
             let step = usize::try_from(left).unwrap_or(STEP).min(STEP);
             file.write_all(zeros.get(..step).unwrap_or(&zeros))?;
             left -= step as u64;
-            if left % SYNC == 0 {
+            if left.is_multiple_of(SYNC) {
                 file.sync_data()?;
             }
         }
