@@ -14,6 +14,8 @@ type Target = fn(&[u8]);
 
 /// Every target by its name; `cargo xtask fuzz --list` reads them here.
 const TARGETS: &[(&str, Target)] = &[
+    ("http-request", net::fuzzing::request),
+    ("http-response", net::fuzzing::response),
     ("mqtt", frames::mqtt),
     ("mllp", wire_raw::fuzzing::mllp),
     ("sse", frames::sse),

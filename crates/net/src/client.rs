@@ -4,6 +4,8 @@
 
 mod answer;
 mod connect;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod guard;
 mod head;
 mod out;

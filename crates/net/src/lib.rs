@@ -5,6 +5,8 @@
 mod client;
 mod conn;
 mod cores;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod http;
 mod listen;
 mod registry;

@@ -6,6 +6,8 @@
 
 mod answer;
 pub(crate) mod chunked;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod head;
 mod link;
 mod server;

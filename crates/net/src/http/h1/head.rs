@@ -109,6 +109,10 @@ fn find(input: &[u8], settings: &Settings) -> Result<Option<Found>, Refusal> {
     let method = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes())
         .map_err(|_| bad("no HTTP request: the method is no token"))?;
     let place = |part: &[u8]| {
+        // Nothing says where the parser lets an empty value begin.
+        if part.is_empty() {
+            return (0, 0);
+        }
         let start = part.as_ptr().addr() - input.as_ptr().addr();
         (start, start + part.len())
     };

@@ -52,6 +52,15 @@ fn a_head_is_known_when_its_last_byte_is_there() {
 }
 
 #[test]
+fn a_value_may_be_empty() {
+    for empty in ["x:\r\n", "x: \r\n", "x:   \t \r\n", "x:\n"] {
+        let head = whole(&format!("GET / HTTP/1.1\r\nHost: a\r\n{empty}y: 1\r\n\r\n"));
+        assert_eq!(head.request.headers()["x"], "", "{empty:?}");
+        assert_eq!(head.request.headers()["y"], "1");
+    }
+}
+
+#[test]
 fn framing_that_two_readers_could_read_differently_is_refused() {
     let post = |headers: &str| format!("POST / HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
     refused(&post("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n"), 400, "both");
