@@ -74,6 +74,8 @@ fn settings(gateway: &mut Command, folder: &Path) {
     for name in [
         "MCPGATEWAY_UI_ENABLED",
         "PLUGINS_ENABLED",
+        // Its default of 100 calls a minute is over within the first round.
+        "RATE_LIMITING_ENABLED",
         "SECURE_COOKIES",
         "PASSWORD_CHANGE_ENFORCEMENT_ENABLED",
         "ADMIN_REQUIRE_PASSWORD_CHANGE_ON_BOOTSTRAP",
