@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{self, Message as Raw};
 
 use crate::conn::Conn;
-use crate::http::h1::{Switch, Switching};
+use crate::http::h1::{Switch, Switching, fields};
 use crate::http::{Call, Response, empty};
 use crate::registry::ConnInfo;
 
@@ -116,7 +116,7 @@ fn tokens(headers: &HeaderMap, name: header::HeaderName) -> impl Iterator<Item =
 }
 
 fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
-    tokens(headers, name).any(|known| known.eq_ignore_ascii_case(token))
+    headers.get_all(name).into_iter().any(|value| fields::has_token(value, token))
 }
 
 impl Upgrading {

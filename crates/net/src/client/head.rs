@@ -4,13 +4,14 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap};
 use http::uri::Uri;
 use http::{Method, StatusCode, Version};
 use http_body::Body as _;
 use smallvec::SmallVec;
 
 use crate::http::h1::chunked::{Decoder, Piece};
+use crate::http::h1::fields::{Place, has_token};
 use crate::http::{Body, Request};
 
 /// The most headers of an answer.
@@ -110,13 +111,6 @@ fn put_host(out: &mut BytesMut, uri: &Uri) {
     }
 }
 
-fn has_token(value: &HeaderValue, token: &str) -> bool {
-    value
-        .as_bytes()
-        .split(|byte| *byte == b',')
-        .any(|part| part.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
-}
-
 /// Where the body of an answer ends, and how far it has come.
 #[derive(Debug, Default)]
 pub(super) enum Framing {
@@ -160,12 +154,6 @@ pub(super) struct Head {
     pub(super) keep: bool,
 }
 
-/// Where name and value of a header lie in the head: the values become slices of it, not copies.
-struct Place {
-    name: (usize, usize),
-    value: (usize, usize),
-}
-
 /// Takes a head from the front of `read` if it is there whole.
 ///
 /// # Errors
@@ -182,14 +170,7 @@ pub(super) fn take(read: &mut BytesMut, ask: Ask) -> Result<Option<Head>, String
     };
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or("no status")?;
     let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-    let from = read.as_ptr().addr();
-    for field in parsed.headers.iter() {
-        let name = field.name.as_ptr().addr() - from;
-        // An empty value may lie anywhere.
-        let value = if field.value.is_empty() { 0 } else { field.value.as_ptr().addr() - from };
-        places
-            .push(Place { name: (name, name + field.name.len()), value: (value, value + field.value.len()) });
-    }
+    places.extend(parsed.headers.iter().map(|field| Place::of(read, field)));
     let bytes = read.split_to(length).freeze();
     let headers = headers_of(&bytes, &places)?;
     let (framing, keep) = frame(ask, version, status, &headers)?;
@@ -202,11 +183,8 @@ pub(super) fn take(read: &mut BytesMut, ask: Ask) -> Result<Option<Head>, String
 
 fn headers_of(bytes: &Bytes, places: &[Place]) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::with_capacity(places.len());
-    for Place { name, value } in places {
-        let name = HeaderName::from_bytes(bytes.get(name.0..name.1).unwrap_or_default())
-            .map_err(|error| error.to_string())?;
-        let value = HeaderValue::from_maybe_shared(bytes.slice(value.0..value.1))
-            .map_err(|error| format!("{name}: {error}"))?;
+    for place in places {
+        let (name, value) = place.read(bytes)?;
         headers.append(name, value);
     }
     Ok(headers)

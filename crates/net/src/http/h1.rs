@@ -6,6 +6,7 @@
 
 mod answer;
 pub(crate) mod chunked;
+pub(crate) mod fields;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod head;

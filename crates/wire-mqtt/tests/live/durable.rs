@@ -255,11 +255,11 @@ async fn all_sessions_together_are_bounded() {
 async fn a_group_does_not_lose_what_a_member_did_not_finish() {
     let server = start().await;
     let mut writer = Client::connect(server.at, hello(5, "writer", DEVICE)).await;
-    let join = || vec![filter("$share/g/plant/work/+", Qos::One)];
+    let join = || vec![filter("$share/g/plant/jobs/+", Qos::One)];
     let mut first = Client::connect(server.at, hello(5, "first", DEVICE)).await;
     first.subscribe(join()).await;
     for number in 0..3 {
-        assert_eq!(writer.publish(&format!("plant/work/{number}"), &number.to_string()).await, 0);
+        assert_eq!(writer.publish(&format!("plant/jobs/{number}"), &number.to_string()).await, 0);
     }
     let all = first.payloads(3).await;
     assert_eq!(all, ["0", "1", "2"]);
@@ -274,13 +274,13 @@ async fn a_group_does_not_lose_what_a_member_did_not_finish() {
     third.subscribe(join()).await;
     third.goodbye().await;
     for number in 3..6 {
-        assert_eq!(writer.publish("plant/work/x", &number.to_string()).await, 0);
+        assert_eq!(writer.publish("plant/jobs/x", &number.to_string()).await, 0);
     }
     assert_eq!(second.payloads(3).await, ["3", "4", "5"]);
 
     // Nobody is there: it waits for one of them, over a crash.
     second.goodbye().await;
-    assert_eq!(writer.publish("plant/work/x", "6").await, 0);
+    assert_eq!(writer.publish("plant/jobs/x", "6").await, 0);
     let server = crash(&server).await;
     let (mut second, mut third) = (back(&server, 5, "second").await, back(&server, 5, "third").await);
     let mut got = second.payloads(6).await;

@@ -99,12 +99,12 @@ async fn shared_subscriptions_share() {
     let mut members = [client(&server, "a").await, client(&server, "b").await];
     for member in &mut members {
         member
-            .subscribe(vec![filter("$share/g/plant/work", Qos::Zero), filter("plant/end", Qos::Zero)])
+            .subscribe(vec![filter("$share/g/plant/jobs", Qos::Zero), filter("plant/end", Qos::Zero)])
             .await;
     }
     let mut writer = client(&server, "writer").await;
     for number in 0..10 {
-        writer.publish("plant/work", &number.to_string()).await;
+        writer.publish("plant/jobs", &number.to_string()).await;
     }
     writer.publish("plant/end", "end").await;
     let mut all = Vec::new();

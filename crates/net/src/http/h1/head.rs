@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
 use message::{Code, Fault};
 use smallvec::SmallVec;
 
+use super::fields::{Place, span, tokens};
 use crate::http::{Body, Request, Settings};
 
 /// How many headers fit without an allocation.
@@ -51,16 +52,13 @@ fn too_large(why: String) -> Refusal {
     Refusal { status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, fault: Fault::new(Code::TooLarge, why) }
 }
 
-/// Where a header's name and value stand in the head.
-type Span = [u32; 4];
-
 /// What the parser found, as places in the input and not as references, so that the input can be taken apart.
 struct Found {
     length: usize,
     method: Method,
     target: (usize, usize),
     old: bool,
-    headers: SmallVec<[Span; HEADERS_INLINE]>,
+    headers: SmallVec<[Place; HEADERS_INLINE]>,
 }
 
 /// Takes the next head off the front of `input`; None when it is not all there.
@@ -108,25 +106,12 @@ fn find(input: &[u8], settings: &Settings) -> Result<Option<Found>, Refusal> {
     };
     let method = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes())
         .map_err(|_| bad("no HTTP request: the method is no token"))?;
-    let place = |part: &[u8]| {
-        // Nothing says where the parser lets an empty value begin.
-        if part.is_empty() {
-            return (0, 0);
-        }
-        let start = part.as_ptr().addr() - input.as_ptr().addr();
-        (start, start + part.len())
-    };
-    let narrow = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
-    let headers = parsed.headers.iter().map(|header| {
-        let (name, value) = (place(header.name.as_bytes()), place(header.value));
-        [narrow(name.0), narrow(name.1), narrow(value.0), narrow(value.1)]
-    });
     Ok(Some(Found {
         length,
         method,
-        target: place(parsed.path.unwrap_or_default().as_bytes()),
+        target: span(input, parsed.path.unwrap_or_default().as_bytes()),
         old: parsed.version == Some(0),
-        headers: headers.collect(),
+        headers: parsed.headers.iter().map(|field| Place::of(input, field)).collect(),
     }))
 }
 
@@ -146,13 +131,8 @@ struct Said {
 fn build(bytes: &Bytes, found: Found) -> Result<Head, Refusal> {
     let mut said = Said::default();
     let mut headers = HeaderMap::with_capacity(found.headers.len());
-    for [name_at, name_end, value_at, value_end] in
-        found.headers.iter().map(|span| span.map(|place| place as usize))
-    {
-        let name = bytes.get(name_at..name_end).unwrap_or_default();
-        let name = HeaderName::from_bytes(name).map_err(|_| bad("a header's name is no token"))?;
-        let value = HeaderValue::from_maybe_shared(bytes.slice(value_at..value_end))
-            .map_err(|_| bad(format!("the value of {name} holds control characters")))?;
+    for place in &found.headers {
+        let (name, value) = place.read(bytes).map_err(bad)?;
         said.hear(&name, &value, found.old)?;
         headers.append(name, value);
     }
@@ -233,11 +213,6 @@ impl Said {
         self.chunked = true;
         Ok(())
     }
-}
-
-/// The comma-separated words of a value, without the spaces around them.
-pub(super) fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 /// Digits only: no sign, no space, no list; None over `u64`.

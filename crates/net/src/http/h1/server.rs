@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::answer::{Connection, Length, Out, length_of};
+use super::fields::has_token;
 use super::head::{self, Head, Refusal};
 use super::link::{Link, Moved};
 use super::{Switch, Switching};
@@ -66,8 +67,12 @@ struct Server {
 }
 
 /// What came of waiting for a head.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved once, to where it is used; a box would be an allocation per request"
+)]
 enum Heading {
-    Head(Box<Head>),
+    Head(Head),
     Refused(Refusal),
     End,
 }
@@ -120,7 +125,7 @@ impl Server {
         if let Some(metrics) = &self.metrics {
             metrics.http_requests.fetch_add(1, Ordering::Relaxed);
         }
-        let (asked, answering) = self.begin(*head);
+        let (asked, answering) = self.begin(head);
         let Some(response) = self.answered(answering).await else { return Ok(Then::Close) };
         self.respond(asked, response).await
     }
@@ -131,7 +136,7 @@ impl Server {
         loop {
             if may_be_whole(&link.input, self.seen) {
                 match head::take(&mut link.input, &self.settings) {
-                    Ok(Some(head)) => return Poll::Ready(Ok(Heading::Head(Box::new(head)))),
+                    Ok(Some(head)) => return Poll::Ready(Ok(Heading::Head(head))),
                     Ok(None) => {}
                     Err(refusal) => return Poll::Ready(Ok(Heading::Refused(refusal))),
                 }
@@ -360,7 +365,7 @@ fn may_be_whole(input: &[u8], seen: usize) -> bool {
 
 fn says_close(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(header::CONNECTION).into_iter();
-    values.any(|value| head::tokens(value).any(|token| token.eq_ignore_ascii_case(b"close")))
+    values.any(|value| has_token(value, "close"))
 }
 
 #[cfg(test)]
