@@ -125,7 +125,8 @@ fn a_head_is_taken_when_it_is_whole_and_nothing_after_it() {
     let taken = take(&mut bytes, Ask::default()).unwrap().unwrap().response;
     assert_eq!(&bytes[..], b"HTTP/1.1 2");
     assert_eq!((taken.status(), taken.version()), (StatusCode::OK, Version::HTTP_11));
-    let values: Vec<&[u8]> = taken.headers().get_all("x-one").iter().map(http::HeaderValue::as_bytes).collect();
+    let values: Vec<&[u8]> =
+        taken.headers().get_all("x-one").iter().map(http::HeaderValue::as_bytes).collect();
     assert_eq!(values, [b"a b".as_slice(), b"\xe9"]);
     assert_eq!(taken.headers()["x-none"], "");
 }
