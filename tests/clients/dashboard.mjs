@@ -127,6 +127,23 @@ async function liveLists(page) {
   await until("the filter leaves one address", async () => (await page.locator(".rows tbody tr").count()) === 1);
 }
 
+async function triedMessages(page) {
+  await open(page, "#/routes", /Routes/);
+  const panel = page.locator('[data-route="hot"] details.try');
+  await panel.locator("summary").click();
+  const tried = async (what, body, expected) => {
+    await panel.locator("textarea").fill(body);
+    await panel.getByRole("button", { name: "Try" }).click();
+    await until(what, async () => {
+      const text = await panel.innerText();
+      return expected.every((part) => text.includes(part));
+    });
+  };
+  await tried("a message that passes shows what it becomes and where it goes", '{"plant": 1, "celsius": 90}', ["too hot", "alarms", "It would be delivered."]);
+  await tried("a message that is filtered says so", '{"plant": 1, "celsius": 20}', ["Nobody would get it"]);
+  await tried("a message that is refused says why", "{bad", ["Refused", "TL00"]);
+}
+
 async function demoLetters(page) {
   await until("the demo's invoices die by themselves", async () => (await api("/admin/queues/invoices")).dead >= 1, 60_000);
   await open(page, "#/queues/invoices", /invoices/);
@@ -308,7 +325,7 @@ try {
   page.setDefaultTimeout(DEADLINE_MS);
   page.on("pageerror", (error) => problems.push(`uncaught: ${error.message}`));
   page.on("console", (message) => message.type() === "error" && problems.push(`console: ${message.text()} ${message.location().url}`));
-  const steps = [overviewLives, everySection, liveLists, demoLetters, replayOne, replayAndDropMany, faultPage, callTool, askModel, checkConfig, keyboard, pauses, themes, narrow, keyIsAsked];
+  const steps = [overviewLives, everySection, liveLists, triedMessages, demoLetters, replayOne, replayAndDropMany, faultPage, callTool, askModel, checkConfig, keyboard, pauses, themes, narrow, keyIsAsked];
   for (const step of steps) {
     try {
       await step(page);
