@@ -1,4 +1,5 @@
-//! The manual's generated pages: the configuration from the types' comments, the faults from their pages, the metrics from the enum.
+//! The manual's generated pages: the configuration from the types' comments, the faults from their pages;
+//! and the table of findings from the tests.
 
 use crate::run::{command, output, root, say};
 use anyhow::{Context, Result, bail};
@@ -15,6 +16,7 @@ pub(crate) fn run(check: bool) -> Result<()> {
         ("docs/manual/configuration.md", print(&["config", "manual"])?),
         ("docs/manual/trunkline.schema.json", print(&["config", "schema"])?),
         ("docs/manual/faults.md", faults()?),
+        ("docs/judges.md", crate::findings::page()?),
     ];
     for (name, text) in pages {
         let file = root().join(name);

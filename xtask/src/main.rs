@@ -5,6 +5,7 @@
 
 mod bench;
 mod docs;
+mod findings;
 mod fuzz;
 mod peers;
 mod run;
