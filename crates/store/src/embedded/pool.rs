@@ -10,6 +10,7 @@
 //!   spare-….tmp <──────┴───────── renamed when all lanes have trimmed past it <───────────────────────────┘
 //! ```
 
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -44,7 +45,8 @@ struct State {
     wanted: bool,
     ready: Option<Arc<Segment>>,
     spares: Vec<PathBuf>,
-    retired: Vec<PathBuf>,
+    /// Oldest first, and put away in that order: a crash in between must leave the log without a gap.
+    retired: VecDeque<PathBuf>,
     next_id: u64,
     /// Segment files there are, whatever their state.
     files: u64,
@@ -114,7 +116,7 @@ impl Pool {
     pub(super) fn retire(&self, segment: &Segment) {
         segment.release();
         let mut state = self.state.lock();
-        state.retired.push(segment.path.clone());
+        state.retired.push_back(segment.path.clone());
         state.failed = None;
         self.work.notify_one();
     }
@@ -132,38 +134,56 @@ impl Pool {
     /// The thread's work, until it is closed.
     pub(super) fn run(&self) {
         let mut state = self.state.lock();
-        loop {
-            if let Some(path) = state.retired.pop() {
-                let keeps = state.spares.len() < self.spares_max;
-                match MutexGuard::unlocked(&mut state, || self.put_away(&path, keeps)) {
-                    Some(spare) => state.spares.push(spare),
-                    None => state.files = state.files.saturating_sub(1),
-                }
-            } else if state.closing {
-                return;
-            } else if state.wanted {
-                let (id, spare) = (state.next_id, state.spares.pop());
-                state.next_id += 1;
-                let files = state.files;
-                let made = MutexGuard::unlocked(&mut state, || self.make(id, spare.as_deref(), files));
-                state.wanted = false;
-                if spare.is_none() && made.is_ok() {
-                    state.files += 1;
-                }
-                match made {
-                    Ok(segment) => {
-                        state.failed = None;
-                        state.ready = Some(Arc::new(segment));
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "no segment could be prepared");
-                        state.failed = Some((error, self.clock.now()));
-                    }
-                }
-                self.news.notify_all();
-            } else {
-                self.work.wait(&mut state);
+        while self.step(&mut state) {}
+    }
+
+    /// One piece of work, or a wait for one. False when the pool is closed and nothing is left to do.
+    fn step(&self, state: &mut MutexGuard<'_, State>) -> bool {
+        if let Some(path) = state.retired.pop_front() {
+            let keeps = state.spares.len() < self.spares_max;
+            match MutexGuard::unlocked(state, || self.put_away(&path, keeps)) {
+                Some(spare) => state.spares.push(spare),
+                None => state.files = state.files.saturating_sub(1),
             }
+        } else if state.closing {
+            return false;
+        } else if state.wanted {
+            let (id, spare) = (state.next_id, state.spares.pop());
+            state.next_id += 1;
+            let files = state.files;
+            let made = MutexGuard::unlocked(state, || self.make(id, spare.as_deref(), files));
+            state.wanted = false;
+            if spare.is_none() && made.is_ok() {
+                state.files += 1;
+            }
+            match made {
+                Ok(segment) => {
+                    state.failed = None;
+                    state.ready = Some(Arc::new(segment));
+                }
+                Err(error) => {
+                    tracing::error!(%error, "no segment could be prepared");
+                    state.failed = Some((error, self.clock.now()));
+                }
+            }
+            self.news.notify_all();
+        } else {
+            self.work.wait(state);
+        }
+        true
+    }
+
+    /// Does all the work there is, one piece at a time.
+    #[cfg(test)]
+    pub(super) fn work_off(&self, mut after_each: impl FnMut()) {
+        loop {
+            let mut state = self.state.lock();
+            if state.retired.is_empty() {
+                return;
+            }
+            self.step(&mut state);
+            drop(state);
+            after_each();
         }
     }
 

@@ -118,6 +118,39 @@ fn a_commit_of_which_some_pages_are_missing_is_cut_and_is_no_damage() {
     }
 }
 
+/// A kill after each step of giving segments back: what is left has no gap that would be taken for damage.
+// Finding: B13
+#[test]
+fn a_kill_while_segments_are_given_back_is_no_damage() {
+    for spares_max in [0, 2, 100] {
+        let dir = temp();
+        let options = Options { spare_segments_max: spares_max, ..small() };
+        let engine = Embedded::open(dir.path(), options.clone()).unwrap();
+        let log = engine.log("l").unwrap();
+        for number in 0..3000 {
+            drop(log.append(vec![record(number)]));
+        }
+        log.append(Vec::new()).wait().unwrap();
+        drop((log, engine));
+        let (mut found, _) = recovered(dir.path());
+        assert!(found.segments.len() >= 8);
+        let log_dir = dir.path().join("log");
+        let pool = Pool::new(&log_dir, &options, Clock::system(), found.segment_next, 0, Vec::new());
+        // As the writer does when all lanes have let go of all but the last two.
+        while found.segments.len() > 2 {
+            pool.retire(&found.segments.pop_front().unwrap());
+        }
+        let mut steps = 0;
+        pool.work_off(|| {
+            let copy = snapshot(dir.path());
+            let (_, notes) = recovered(copy.path());
+            assert_eq!(notes_damage(&notes), [], "after step {steps} with {spares_max} spares");
+            steps += 1;
+        });
+        assert!(steps >= 6);
+    }
+}
+
 #[test]
 fn nothing_acknowledged_is_lost_wherever_the_process_is_killed() {
     let dir = temp();
