@@ -5,14 +5,15 @@ mod asks;
 mod intake;
 mod realtime;
 
-use crate::forward::Noted;
+use crate::forward::{Noted, allow_providers};
 use crate::gateway::Gateway;
+use crate::paths::{Asks, strip_version, without_query};
 use crate::refusal::{self, Hint};
 use crate::roster;
 use crate::scan::Guard;
-use crate::table::{Model, PROVIDER_PREFIX, Table, strip_version};
+use crate::table::{Model, Table};
 use access::{Outcome, Record};
-use asks::{Asks, Media};
+use asks::Media;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method};
@@ -75,7 +76,8 @@ async fn serve(gateway: &Arc<Gateway>, call: Call) -> Result<Response, Told> {
     {
         return Ok(answer?);
     }
-    let result = forward(gateway, &session, parts, body).await;
+    let asks = Asks::of(&parts.method, without_query(rest));
+    let result = forward(gateway, &session, parts, asks, body).await;
     told(&session, result)
 }
 
@@ -113,11 +115,11 @@ async fn forward(
     gateway: &Gateway,
     session: &Session,
     mut parts: Parts,
+    asks: Asks,
     body: Body,
 ) -> Result<Response, Refused> {
     let table = gateway.table();
     let whole = gateway.hub().limits().message_bytes;
-    let asks = Asks::of(&parts.method, parts.uri.path());
     let (media, mut guard) = asks::look(&parts, asks)?;
     let intake = match media {
         Media::Other => Intake::Arriving(Bytes::new(), body),
@@ -132,7 +134,8 @@ async fn forward(
         None => without(&table, &parts, asks, media, &guard, (!intake.is_whole()).then_some(whole))?,
     };
     if head.model.is_some() && asks == Asks::No {
-        allow_provider(session, &model)?;
+        allow_providers(session, &model)
+            .map_err(|(address, fault)| Refused::Here(address.to_string().into(), fault.into()))?;
     }
     let (bytes, arriving, noted) = match intake {
         Intake::Whole(bytes) => {
@@ -259,18 +262,6 @@ fn without(
     let address = model.address.as_ref().map(|(address, _)| address.clone());
     let address = address.ok_or_else(|| Fault::new(Code::Internal, "a provider without an address"))?;
     Ok((model, address))
-}
-
-/// Whether the client may call the providers themselves that serve this model.
-fn allow_provider(session: &Session, model: &Model) -> Result<(), Refused> {
-    for deployment in &model.deployments {
-        let name = format!("{PROVIDER_PREFIX}{}", deployment.provider.name);
-        let address = Address::new(Kind::Model, &name)?;
-        session
-            .allow(Verb::Call, &address)
-            .map_err(|fault| Refused::Here(address.to_string().into(), fault.into()))?;
-    }
-    Ok(())
 }
 
 fn trace(headers: &HeaderMap) -> Option<Trace> {

@@ -10,13 +10,14 @@ use crate::config::ProviderKind;
 use crate::echo;
 use crate::gateway::Gateway;
 use crate::meter::{Bill, Meter, metered};
+use crate::paths::{Asks, strip_version, without_query};
 use crate::scan::Head;
-use crate::table::{Deployment, Model, Named, Provider, strip_version};
+use crate::table::{Deployment, Model, Named, Provider};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, header};
 use hub::{Reply, Request, Session};
-use message::{Clock, Code, Envelope, Fault, Time};
+use message::{Address, Clock, Code, Envelope, Fault, Time, Verb};
 use net::Options;
 use net::http::{Body, Response};
 use std::sync::Arc;
@@ -124,8 +125,12 @@ impl Errand {
         };
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let rest = strip_version(path)
-            .ok_or_else(|| Fault::new(Code::BadRequest, format!("{path} is no path below /v1")))?
+            .ok_or_else(|| Fault::new(Code::BadRequest, format!("{path} is not a path below /v1")))?
             .to_owned();
+        if own_name.is_some() && Asks::of(&parts.method, without_query(&rest)) == Asks::No {
+            // The right to a model is none to the rest of its providers.
+            allow_providers(&session, &noted.model).map_err(|(_, fault)| fault)?;
+        }
         let mut headers = parts.headers;
         heads::prepare(&mut headers, named);
         Ok(Errand {
@@ -145,7 +150,7 @@ impl Errand {
     }
 
     fn path(&self) -> &str {
-        self.rest.split('?').next().unwrap_or_default()
+        without_query(&self.rest)
     }
 
     /// Asks one deployment. The head of its answer is in, its body arrives.
@@ -280,7 +285,17 @@ fn meter_for(parts: &http::response::Parts) -> Meter {
     }
 }
 
-/// The head for a request that came by another protocol. Its header `path` may name another path than chat's.
+/// Whether the session may call the providers themselves that serve this model; else the address that it may not.
+pub(crate) fn allow_providers(session: &Session, model: &Model) -> Result<(), (Address, Fault)> {
+    for deployment in &model.deployments {
+        let address = deployment.provider.address.clone();
+        session.allow(Verb::Call, &address).map_err(|fault| (address, fault))?;
+    }
+    Ok(())
+}
+
+/// The head for a request that came by another protocol. Its header `path` may name another path than chat's: any that
+/// asks a model, and the others for who may call the provider itself.
 fn made_up_parts(envelope: &Envelope) -> Result<Parts, Fault> {
     let path = envelope.headers.get("path").unwrap_or(USUAL_PATH);
     let request = http::Request::post(path).header(header::CONTENT_TYPE, "application/json").body(());

@@ -10,6 +10,7 @@ mod forward;
 pub mod fuzzing;
 mod gateway;
 mod meter;
+mod paths;
 mod percent;
 mod price;
 mod refusal;

@@ -3,7 +3,7 @@
 
 mod provider;
 
-pub(crate) use provider::{Provider, strip_version};
+pub(crate) use provider::Provider;
 
 use crate::config::{Config, PriceConfig, ProviderConfig, ProviderKind};
 use hub::Breaker;
@@ -180,8 +180,6 @@ impl Table {
         config: &ProviderConfig,
         former: Option<&Table>,
     ) -> Result<(), Misfit> {
-        let address = Address::new(Kind::Model, &format!("{PROVIDER_PREFIX}{name}"))
-            .map_err(|fault| Misfit::new(fault.detail()))?;
         let provider = Arc::new(Provider::new(name, config)?);
         let pulse = self.pulse(name, None, config, former);
         let deployment =
@@ -190,6 +188,7 @@ impl Table {
             let timeout = config.timeout.0;
             Arc::new(Model { address, deployments: vec![Arc::clone(&deployment)], timeout })
         };
+        let address = provider.address.clone();
         let text = Arc::from(address.to_string());
         let entry = Entry { provider, any: way(None), paths: way(Some((address, text))) };
         self.entries.insert(name.into(), entry);

@@ -1,52 +1,11 @@
-//! What a request asks for, by its method, path and media type: whether a model in its body decides where it goes.
+//! What kind of body a request has, by its headers, and who watches it.
 //! Bodies are not looked at here.
 
+use crate::paths::Asks;
 use crate::scan::{Guard, boundary};
 use http::request::Parts;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, header};
 use message::{Code, Fault};
-
-/// What a path does with a model in its body.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(super) enum Asks {
-    /// Nothing goes without one.
-    Must,
-    /// Goes without one as well, to what the provider takes then.
-    May,
-    /// Is about something else. Deleting a file or training is the provider's own, and a `model` in the body must not
-    /// stand for it.
-    No,
-}
-
-const MUST: [&str; 6] = [
-    "chat/completions",
-    "completions",
-    "embeddings",
-    "audio/speech",
-    "audio/transcriptions",
-    "audio/translations",
-];
-const MAY: [&str; 5] = ["responses", "moderations", "rerank", "score", "videos"];
-
-impl Asks {
-    pub(super) fn of(method: &Method, path: &str) -> Asks {
-        if method != Method::POST {
-            return Asks::No;
-        }
-        let rest = path.strip_prefix("/v1/").unwrap_or("");
-        let plain = |rest: &str| {
-            !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_lowercase() || b"_-".contains(&byte))
-        };
-        let family = ["images/", "audio/"].iter().any(|family| rest.strip_prefix(family).is_some_and(plain));
-        if MUST.contains(&rest) {
-            Asks::Must
-        } else if family || MAY.contains(&rest) {
-            Asks::May
-        } else {
-            Asks::No
-        }
-    }
-}
 
 /// What kind of body it is, for us.
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -1,6 +1,6 @@
 //! The way upstream: what is cut in, who is asked next, when one is left alone, what is written down.
 
-use crate::testing::{KEY, Upstream, World, chat_answer, nowhere};
+use crate::testing::{KEY, NARROW, Upstream, World, chat_answer, nowhere};
 use access::Outcome;
 use bytes::Bytes;
 use http::StatusCode;
@@ -292,4 +292,54 @@ async fn answers_are_asked_for_uncompressed_where_they_are_counted() {
         world.send(request).await;
     }
     assert_eq!(count.load(Ordering::Relaxed), 1);
+}
+
+/// What other protocols send: an envelope with a header `path`, by who shows this key.
+async fn ask_by_path(world: &World, key: &str, to: &str, path: &str, body: &str) -> Result<StatusCode, Code> {
+    let origin = hub::Origin { protocol: "test", peer: "127.0.0.1:1".parse().unwrap() };
+    let identity = world.hub.authenticate(access::Credential::Key(key.as_bytes()), origin).unwrap();
+    let session = world.hub.open(identity, origin);
+    let mut envelope = session.envelope(Address::new(Kind::Model, to).unwrap(), body.to_owned());
+    envelope.headers.push("path", path);
+    let reply = session.request(envelope.into()).await.map_err(|fault| fault.code())?;
+    Ok(reply.status)
+}
+
+// Finding: S2, S9
+#[tokio::test]
+async fn the_right_to_a_model_reaches_only_paths_of_models_by_whatever_way() {
+    let upstream = Upstream::start(|_| chat_answer(1, 1));
+    let world = World::start(json!({
+        "providers": { "up": { "url": upstream.url() }, "spare": { "url": upstream.url() } },
+        "aliases": { "fast": { "provider": "up", "model": "m", "fallback": [{ "provider": "spare" }] } },
+    }))
+    .await;
+    let body = r#"{"model":"dear","training_file":"f"}"#;
+    for path in [
+        "/v1/fine_tuning/jobs",
+        "/v1/organization/admin_api_keys?x=y",
+        "/v1/files",
+        "/v1/chat/completions/",
+        "/v1/responses/resp_1/cancel",
+        "/v1/models",
+    ] {
+        let refused = ask_by_path(&world, NARROW, "fast", path, body).await;
+        assert_eq!(refused, Err(Code::Forbidden), "{path}");
+    }
+    for path in ["/v1/..%252f..%252fadmin", "/v1/..;/x", "/v1/embeddings/..\\admin", "/admin", "x"] {
+        let refused = ask_by_path(&world, KEY, "fast", path, body).await;
+        assert_eq!(refused, Err(Code::BadRequest), "{path}");
+    }
+    assert_eq!(upstream.count(), 0);
+    // Paths of models are there for who may call the model, and it is the admitted model that is asked.
+    for path in ["/v1/embeddings", "/v1/images/generations", "/v1/chat/completions?x=1"] {
+        assert_eq!(ask_by_path(&world, NARROW, "fast", path, body).await, Ok(StatusCode::OK), "{path}");
+        assert_eq!(upstream.last().uri, format!("/base{path}"));
+        assert_eq!(upstream.last().body, body.replace("dear", "m"));
+    }
+    let odd = ask_by_path(&world, NARROW, "fast", "/v1/embeddings", r#"{"model":["dear"]}"#).await;
+    assert_eq!(odd, Err(Code::BadRequest));
+    // Who may call the provider itself may call all of it.
+    assert_eq!(ask_by_path(&world, KEY, "fast", "/v1/fine_tuning/jobs", body).await, Ok(StatusCode::OK));
+    assert_eq!(upstream.last().uri, "/base/v1/fine_tuning/jobs");
 }

@@ -149,7 +149,8 @@ impl Guard {
 }
 
 impl Head {
-    /// The head of a whole body in JSON, which is held to what everybody reads alike.
+    /// The head of a whole body in JSON, which is held to what everybody reads alike. A model that is not text is refused:
+    /// none can be put in its place.
     ///
     /// # Errors
     /// As [`Guard::feed`].
@@ -157,7 +158,12 @@ impl Head {
         let mut guard = Guard::strict();
         guard.feed(body)?;
         guard.end()?;
-        Ok(guard.head())
+        let odd = guard.has_odd_model();
+        let head = guard.head();
+        if odd && head.model.is_none() {
+            return Err(Fault::new(Code::BadRequest, "\"model\" must be the name of a model, as text"));
+        }
+        Ok(head)
     }
 }
 

@@ -1,10 +1,11 @@
 //! One provider: where its API is, what is sent along, how long it may take.
 //! It knows no models.
 
+use super::PROVIDER_PREFIX;
 use crate::config::{ProviderConfig, ProviderKind};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use message::{Code, Fault, Misfit};
+use message::{Address, Code, Fault, Kind, Misfit};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ const BUSY: [&str; 3] = ["/chat/completions", "/responses", "/embeddings"];
 /// A provider, compiled.
 pub(crate) struct Provider {
     pub(crate) name: Arc<str>,
+    /// `model/$provider/NAME`: the right to all that it has.
+    pub(crate) address: Address,
     pub(crate) kind: ProviderKind,
     base: Option<Base>,
     /// Where the busy paths go, made in advance.
@@ -36,6 +39,8 @@ struct Base {
 
 impl Provider {
     pub(crate) fn new(name: &str, config: &ProviderConfig) -> Result<Provider, Misfit> {
+        let address = Address::new(Kind::Model, &format!("{PROVIDER_PREFIX}{name}"))
+            .map_err(|fault| Misfit::new(fault.detail()))?;
         let base = match (config.kind, &config.url) {
             (ProviderKind::Openai, Some(url)) => Some(Base::parse(url).map_err(|misfit| misfit.at("url"))?),
             (ProviderKind::Openai, None) => {
@@ -65,6 +70,7 @@ impl Provider {
             base.iter().flat_map(|base| BUSY.iter().filter_map(|path| Some((*path, base.uri(path).ok()?))));
         Ok(Provider {
             name: name.into(),
+            address,
             kind: config.kind,
             busy: busy.collect(),
             base,
@@ -116,23 +122,4 @@ impl Base {
         parts.path_and_query = Some(PathAndQuery::try_from(path).map_err(|_| bad())?);
         Uri::from_parts(parts).map_err(|_| bad())
     }
-}
-
-/// What follows `/v1` in a path with its query. None for a path that is not below it, or that climbs out of it.
-pub(crate) fn strip_version(path_and_query: &str) -> Option<&str> {
-    let rest = path_and_query.strip_prefix("/v1")?;
-    let path = rest.split('?').next().unwrap_or_default();
-    if !path.starts_with('/') || path.split('/').any(climbs) {
-        return None;
-    }
-    Some(rest)
-}
-
-/// `.` and `..`, however they are written.
-fn climbs(level: &str) -> bool {
-    if level.len() > 6 || !level.starts_with(['.', '%']) {
-        return false;
-    }
-    let plain = level.to_ascii_lowercase().replace("%2e", ".");
-    plain == "." || plain == ".."
 }
