@@ -60,12 +60,18 @@ pub struct ProviderConfig {
     /// What it speaks. Default `openai`.
     pub kind: ProviderKind,
     /// Where its API is, version included: `https://api.openai.com/v1`. What follows `/v1` in the client's path is put
-    /// behind it. Needed for `openai`.
+    /// behind it. A query is sent with every request, in place of the client's parameters of the same names:
+    /// `https://NAME.openai.azure.com/openai?api-version=2024-10-21`. Needed for `openai`.
     pub url: Option<String>,
-    /// The key that it wants as bearer token, as `env:NAME` or `file:PATH`; it takes the place of the client's. Default
-    /// none: then no credential is sent, and the client's is not passed on either.
+    /// The key that it wants, as `env:NAME` or `file:PATH`; it takes the place of the client's. Default none: then no
+    /// credential is sent, and the client's is not passed on either.
     pub key: Option<Secret>,
-    /// Headers that are set on every request to it, in place of the client's: `OpenAI-Organization`, say. Default none.
+    /// The header in which it wants the key, as it is: `api-key` (Azure), `x-api-key` (Anthropic), `x-goog-api-key`
+    /// (Google). Default: `Authorization`, as `Bearer KEY`.
+    pub key_header: Option<String>,
+    /// Headers that are set on every request to it, in place of the client's: `OpenAI-Organization`, say. A value
+    /// `env:NAME` or `file:PATH` is a reference to a secret; a header whose name says that it holds a credential, such as
+    /// `api-key`, must be one. Default none.
     pub headers: BTreeMap<String, String>,
     /// Models that it is known to have: a client that names one of them and no alias gets this provider. Default none.
     pub models: Vec<String>,
@@ -87,6 +93,7 @@ impl Default for ProviderConfig {
             kind: ProviderKind::Openai,
             url: None,
             key: None,
+            key_header: None,
             headers: BTreeMap::new(),
             models: Vec::new(),
             timeout: Span::secs(600),

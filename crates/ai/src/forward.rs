@@ -11,6 +11,7 @@ use crate::echo;
 use crate::gateway::Gateway;
 use crate::meter::{Bill, Meter, metered};
 use crate::paths::{Asks, strip_version, without_query};
+use crate::private::public;
 use crate::scan::Head;
 use crate::table::{Deployment, Model, Named, Provider};
 use bytes::Bytes;
@@ -125,8 +126,8 @@ impl Errand {
         };
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let rest = strip_version(path)
-            .ok_or_else(|| Fault::new(Code::BadRequest, format!("{path} is not a path below /v1")))?
-            .to_owned();
+            .ok_or_else(|| Fault::new(Code::BadRequest, format!("{path} is not a path below /v1")))?;
+        let rest = public(rest).into_owned();
         if own_name.is_some() && Asks::of(&parts.method, without_query(&rest)) == Asks::No {
             // The right to a model is none to the rest of its providers.
             allow_providers(&session, &noted.model).map_err(|(_, fault)| fault)?;

@@ -13,6 +13,7 @@ mod meter;
 mod paths;
 mod percent;
 mod price;
+mod private;
 mod refusal;
 mod roster;
 mod scan;

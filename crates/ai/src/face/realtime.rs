@@ -9,6 +9,7 @@ use super::{Hint, PROTOCOL, Refused, Told, choose};
 use crate::forward::{credentials, prepare};
 use crate::gateway::Gateway;
 use crate::percent::{decoded, encoded};
+use crate::private::is_private_parameter;
 use crate::table::{Deployment, Model, Named, Provider};
 use far::Far;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
@@ -144,7 +145,7 @@ impl Asked {
                 let value =
                     String::from_utf8(value).map_err(|_| bad("the model in the query is not UTF-8"))?;
                 asked.model = Some(value.into());
-            } else if name != b"access_token" {
+            } else if !is_private_parameter(&String::from_utf8_lossy(&name).trim().to_ascii_lowercase()) {
                 asked.pairs.push(pair.to_owned());
                 continue;
             }

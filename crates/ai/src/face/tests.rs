@@ -327,3 +327,53 @@ async fn the_model_of_a_form_routes_prices_and_is_renamed() {
     assert_eq!(got.status, StatusCode::BAD_REQUEST, "{got:?}");
     assert_eq!(upstream.count(), seen + 1);
 }
+
+// Finding: A4, A18, A22, S10
+#[tokio::test]
+async fn what_is_between_the_client_and_us_stays_here_and_the_operators_key_goes_where_it_is_wanted() {
+    let upstream = Upstream::start(|_| chat_answer(1, 1));
+    let folder = tempfile::tempdir().unwrap();
+    let secret = |name: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("sk-{name}\n")).unwrap();
+        format!("file:{}", path.display())
+    };
+    let section = json!({ "providers": { "up": {
+        "url": format!("{}?api-version=7&x=1", upstream.url()),
+        "key": secret("key"), "key_header": "api-key",
+        "headers": { "x-goog-api-key": secret("goog"), "x-plain": "as it stands" },
+    } } });
+    let world = World::start(section).await;
+    let private = [
+        ("authorization", ""),
+        ("x-api-key", "theirs"),
+        ("ocp-apim-subscription-key", "theirs"),
+        ("x-forwarded-for", "10.1.2.3"),
+        ("x-forwarded-host", "inner"),
+        ("x-real-ip", "10.1.2.3"),
+        ("forwarded", "for=10.1.2.3"),
+        ("referer", "http://inner/page"),
+        ("baggage", "user=7"),
+        ("x_underscore", "1"),
+        ("x-original-url", "/admin"),
+    ];
+    let path = "/v1/chat/completions";
+    let ask = |path: &str| world.json(path, r#"{"model":"gpt-5","messages":[]}"#);
+    let mut request = ask(&format!("{path}?access_token=s3cret&y=%2F&API-version=1&key=s3cret"));
+    for (name, value) in private.iter().filter(|(name, _)| *name != "authorization") {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    request.headers_mut().insert("openai-beta", "kept".parse().unwrap());
+    assert_eq!(world.send(request).await.status, StatusCode::OK);
+    let seen = upstream.last();
+    for (name, _) in private {
+        assert!(!seen.headers.contains_key(name), "{name}");
+    }
+    assert_eq!(seen.headers["api-key"], "sk-key");
+    assert_eq!(seen.headers["x-goog-api-key"], "sk-goog");
+    assert_eq!(seen.headers["x-plain"], "as it stands");
+    assert_eq!(seen.headers["openai-beta"], "kept");
+    assert_eq!(seen.uri, "/base/v1/chat/completions?api-version=7&x=1&y=%2F");
+    assert_eq!(world.send(ask(path)).await.status, StatusCode::OK);
+    assert_eq!(upstream.last().uri, "/base/v1/chat/completions?api-version=7&x=1");
+}

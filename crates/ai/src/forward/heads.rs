@@ -1,21 +1,13 @@
 //! What happens to headers on the way up and down: credentials and what concerns one connection go, the trace is set.
 //! Everything else passes as it is.
 
+use crate::private::is_private;
 use crate::table::Provider;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use message::{Code, Dice, Fault, Id, Trace};
+use smallvec::SmallVec;
 
-/// Credentials of the client with us, and what belongs to its connection with us.
-const OURS: [HeaderName; 6] = [
-    header::AUTHORIZATION,
-    header::COOKIE,
-    header::EXPECT,
-    header::HOST,
-    HeaderName::from_static("api-key"),
-    HeaderName::from_static("x-api-key"),
-];
-const GOOGLE_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 /// What an upstream says of itself as a place on the web and not of its answer.
 const THEIRS: [HeaderName; 3] = [header::ALT_SVC, header::SET_COOKIE, header::STRICT_TRANSPORT_SECURITY];
 
@@ -29,10 +21,11 @@ pub(crate) const OUR_FAULT: HeaderName = HeaderName::from_static("x-trunkline-fa
 /// Takes out of a client's headers what no provider may see.
 pub(crate) fn prepare(headers: &mut HeaderMap, counted: bool) {
     net::strip_hop_by_hop(headers);
-    for name in &OURS {
+    let private: SmallVec<[HeaderName; 8]> =
+        headers.keys().filter(|name| is_private(name)).cloned().collect();
+    for name in &private {
         headers.remove(name);
     }
-    headers.remove(GOOGLE_KEY);
     if counted {
         // A compressed answer would hide what it used.
         headers.remove(header::ACCEPT_ENCODING);
@@ -51,11 +44,11 @@ pub(super) fn address(headers: &mut HeaderMap, provider: &Provider, trace: Optio
 
 /// Puts in the provider's key and the headers that are configured for it.
 pub(crate) fn credentials(headers: &mut HeaderMap, provider: &Provider) {
-    if let Some(key) = &provider.authorization {
+    if let Some((name, key)) = &provider.key {
         // To whose account a call is charged is part of the credential, which is the operator's.
         headers.remove(ORGANIZATION);
         headers.remove(PROJECT);
-        headers.insert(header::AUTHORIZATION, key.clone());
+        headers.insert(name.clone(), key.clone());
     }
     for (name, value) in &provider.headers {
         headers.insert(name.clone(), value.clone());

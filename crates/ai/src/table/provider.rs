@@ -3,9 +3,13 @@
 
 use super::PROVIDER_PREFIX;
 use crate::config::{ProviderConfig, ProviderKind};
+use crate::paths::without_query;
+use crate::private::{is_credential, is_private_parameter, parameters};
+use access::Secret;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use message::{Address, Code, Fault, Kind, Misfit};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +25,8 @@ pub(crate) struct Provider {
     base: Option<Base>,
     /// Where the busy paths go, made in advance.
     busy: Vec<(&'static str, Uri)>,
-    /// `Bearer KEY`, marked as sensitive.
-    pub(crate) authorization: Option<HeaderValue>,
+    /// The header with its key, marked as sensitive.
+    pub(crate) key: Option<(HeaderName, HeaderValue)>,
     pub(crate) headers: HeaderMap,
     pub(crate) timeout: Duration,
     pub(crate) silence: Duration,
@@ -35,6 +39,8 @@ struct Base {
     authority: Authority,
     /// Without a slash at its end.
     path: String,
+    /// What is sent with every request.
+    query: Option<String>,
 }
 
 impl Provider {
@@ -51,21 +57,8 @@ impl Provider {
                 return Err(Misfit::new("echo is built in and has no url").at("url"));
             }
         };
-        let authorization = config.key.as_ref().map(|key| {
-            let secret = key.reveal()?;
-            let mut value = HeaderValue::try_from(format!("Bearer {}", secret.as_str()))
-                .map_err(|_| Misfit::new("the key holds characters that no header may have"))?;
-            value.set_sensitive(true);
-            Ok(value)
-        });
-        let authorization = authorization.transpose().map_err(|misfit: Misfit| misfit.at("key"))?;
-        let mut headers = HeaderMap::with_capacity(config.headers.len());
-        for (key, value) in &config.headers {
-            let misfit = |what: &str| Misfit::new(what).at(key).at("headers");
-            let header = HeaderName::try_from(key).map_err(|_| misfit("is no name of a header"))?;
-            let value = HeaderValue::try_from(value).map_err(|_| misfit("is no value of a header"))?;
-            headers.insert(header, value);
-        }
+        let key = key(config)?;
+        let headers = headers(&config.headers).map_err(|misfit| misfit.at("headers"))?;
         let busy =
             base.iter().flat_map(|base| BUSY.iter().filter_map(|path| Some((*path, base.uri(path).ok()?))));
         Ok(Provider {
@@ -74,7 +67,7 @@ impl Provider {
             kind: config.kind,
             busy: busy.collect(),
             base,
-            authorization,
+            key,
             headers,
             timeout: config.timeout.0,
             silence: config.silence.0,
@@ -93,6 +86,57 @@ impl Provider {
     }
 }
 
+/// The header with the provider's key.
+fn key(config: &ProviderConfig) -> Result<Option<(HeaderName, HeaderValue)>, Misfit> {
+    let Some(key) = &config.key else {
+        if config.key_header.is_some() {
+            return Err(
+                Misfit::new("says in which header the key is sent, but there is no key").at("key_header")
+            );
+        }
+        return Ok(None);
+    };
+    let bearer = |secret: &str| format!("Bearer {secret}");
+    let (name, put): (_, fn(&str) -> String) = match &config.key_header {
+        None => (header::AUTHORIZATION, bearer),
+        Some(name) => (header_name(name).map_err(|misfit| misfit.at("key_header"))?, str::to_owned),
+    };
+    let value = secret_value(key, put).map_err(|misfit| misfit.at("key"))?;
+    Ok(Some((name, value)))
+}
+
+/// The headers that are set on every request, with their secrets.
+fn headers(config: &BTreeMap<String, String>) -> Result<HeaderMap, Misfit> {
+    let mut headers = HeaderMap::with_capacity(config.len());
+    for (key, text) in config {
+        let name = header_name(key).map_err(|misfit| misfit.at(key))?;
+        let value = if text.starts_with("env:") || text.starts_with("file:") {
+            secret_value(&Secret::reference(text), str::to_owned)
+        } else if is_credential(name.as_str()) {
+            // Whoever may see the configuration would see it.
+            Err(Misfit::new(
+                "holds a credential: write it as a reference, env:NAME or file:PATH, never the value itself",
+            ))
+        } else {
+            HeaderValue::try_from(text).map_err(|_| Misfit::new("is not a value that a header may have"))
+        };
+        headers.insert(name, value.map_err(|misfit| misfit.at(key))?);
+    }
+    Ok(headers)
+}
+
+fn header_name(name: &str) -> Result<HeaderName, Misfit> {
+    HeaderName::try_from(name).map_err(|_| Misfit::new("is not a name that a header may have"))
+}
+
+fn secret_value(secret: &Secret, put: impl FnOnce(&str) -> String) -> Result<HeaderValue, Misfit> {
+    let revealed = secret.reveal()?;
+    let mut value = HeaderValue::try_from(put(revealed.as_str()))
+        .map_err(|_| Misfit::new("the secret holds characters that no header may have"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
 impl Base {
     fn parse(url: &str) -> Result<Base, Misfit> {
         let uri: Uri = url.parse().map_err(|error| Misfit::new(format!("{url:?} is no URL: {error}")))?;
@@ -105,21 +149,44 @@ impl Base {
             return Err(Misfit::new("a url holds no credentials; use `key`"));
         }
         let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        if path.query().is_some() {
-            return Err(Misfit::new("a url has no query"));
+        let query = path.query().filter(|query| !query.is_empty()).map(str::to_owned);
+        if query
+            .as_deref()
+            .is_some_and(|query| parameters(query).any(|(name, _)| is_private_parameter(&name)))
+        {
+            return Err(Misfit::new("a url holds no credentials; use `key` and `key_header`"));
         }
-        Ok(Base { scheme, authority, path: path.path().trim_end_matches('/').to_owned() })
+        Ok(Base { scheme, authority, path: path.path().trim_end_matches('/').to_owned(), query })
     }
 
     fn uri(&self, rest: &str) -> Result<Uri, Fault> {
         let bad = || Fault::new(Code::BadRequest, format!("{rest:?} is no path"));
-        let mut path = String::with_capacity(self.path.len() + rest.len());
+        let more = self.query.as_ref().map_or(0, |query| query.len() + 1);
+        let mut path = String::with_capacity(self.path.len() + rest.len() + more);
         path.push_str(&self.path);
-        path.push_str(rest);
+        match &self.query {
+            None => path.push_str(rest),
+            Some(query) => self.put_query(&mut path, rest, query),
+        }
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
         parts.path_and_query = Some(PathAndQuery::try_from(path).map_err(|_| bad())?);
         Uri::from_parts(parts).map_err(|_| bad())
+    }
+
+    /// The path with our query and what the client's adds to it.
+    fn put_query(&self, path: &mut String, rest: &str, ours: &str) {
+        let plain = without_query(rest);
+        path.push_str(plain);
+        path.push('?');
+        path.push_str(ours);
+        let theirs = rest.get(plain.len() + 1..).unwrap_or_default();
+        for (name, pair) in parameters(theirs).filter(|(_, pair)| !pair.is_empty()) {
+            if parameters(ours).all(|(known, _)| known != name) {
+                path.push('&');
+                path.push_str(pair);
+            }
+        }
     }
 }

@@ -82,3 +82,25 @@ fn misfits_are_named_by_path() {
         "no price",
     );
 }
+
+// Finding: A4, A22
+#[test]
+fn credentials_are_references_wherever_they_stand() {
+    let check = |more: serde_json::Value, path: &str, says: &str| {
+        let mut provider = json!({ "url": "https://host/v1" });
+        provider.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let misfit = table(json!({ "providers": { "a": provider } })).map(drop).unwrap_err();
+        assert_eq!(misfit.path.join("."), format!("providers.a.{path}"), "{misfit}");
+        assert!(misfit.to_string().contains(says) && !misfit.to_string().contains("sk-1"), "{misfit}");
+    };
+    for name in ["api-key", "Authorization", "X-Goog-Api-Key", "cookie", "x-auth-token", "x-secret"] {
+        check(json!({ "headers": { name: "sk-1" } }), &format!("headers.{name}"), "env:NAME");
+    }
+    check(json!({ "headers": { "api-key": "env:TRUNKLINE_NOT_SET" } }), "headers.api-key", "not set");
+    check(json!({ "headers": { "x-plain": "file:/nowhere/key" } }), "headers.x-plain", "/nowhere/key");
+    check(json!({ "headers": { "x-plain": "a\nb" } }), "headers.x-plain", "not a value");
+    check(json!({ "key_header": "x-api-key" }), "key_header", "no key");
+    check(json!({ "key": "env:PATH", "key_header": "a b" }), "key_header", "not a name");
+    check(json!({ "url": "https://host/v1?a=1&key=sk-1" }), "url", "no credentials");
+    check(json!({ "url": "https://host/v1?access%5Ftoken=sk-1" }), "url", "no credentials");
+}
