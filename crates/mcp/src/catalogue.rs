@@ -3,11 +3,16 @@
 
 use crate::json::{Fields, Object, splice};
 use crate::mirror::{self, Param};
-use crate::names;
+use crate::names::{self, Template};
 use crate::tasks;
 use message::{Address, Kind};
 use std::collections::HashMap;
 use std::sync::Arc;
+
+/// The longest URI that anybody's can be, in bytes: also the longest that an upstream may list.
+const URI_MAX: usize = 4_096;
+/// How many templates of one upstream are held to a URI; further ones are listed only.
+const TEMPLATES: usize = 1_000;
 
 /// What one upstream offers, in its own words.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +45,7 @@ impl Entry {
     pub(crate) fn read(raw: &str, key: &str) -> Result<Entry, String> {
         let fields = Fields::parse(raw).map_err(|error| format!("not an object: {error}"))?;
         let name = fields.string(key).ok_or_else(|| format!("an entry lacks {key:?}"))?.into_owned();
-        if name.is_empty() || name.len() > 4096 {
+        if name.is_empty() || name.len() > URI_MAX {
             return Err(format!("an entry's {key:?} has {} bytes", name.len()));
         }
         let params = match fields.get("inputSchema") {
@@ -136,6 +141,8 @@ pub(crate) struct Catalogue {
     prompts: Vec<Arc<Item>>,
     resources: Vec<Arc<Item>>,
     templates: Vec<Arc<Item>>,
+    /// The templates of each upstream, ready to be held to a URI.
+    matchers: Vec<(Arc<str>, Vec<Template>)>,
     by_name: HashMap<(Kind, String), Arc<Item>>,
     by_address: HashMap<Address, Arc<Item>>,
     /// Upstreams that declare resources, in order.
@@ -179,6 +186,13 @@ impl Catalogue {
             Fields::parse(&part.offer.capabilities).is_ok_and(|f| f.get("resources").is_some())
         };
         all.readers = parts.iter().filter(says).map(|part| part.upstream.clone()).collect();
+        all.matchers = parts
+            .iter()
+            .map(|part| {
+                let templates = part.offer.templates.iter().take(TEMPLATES);
+                (part.upstream.clone(), templates.filter_map(|entry| Template::read(&entry.name)).collect())
+            })
+            .collect();
         let shared = capabilities(parts);
         all.stateless = extended(&shared, parts);
         all.seated = with_tasks(&shared, parts);
@@ -249,15 +263,21 @@ impl Catalogue {
     }
 
     /// Which upstream answers for a URI: one that lists it, one with a template for it, or the only one with resources.
-    pub(crate) fn reader(&self, uri: &str) -> Option<Arc<str>> {
+    /// Templates are looked at only of upstreams of which the caller may read it.
+    pub(crate) fn reader(&self, uri: &str, may: impl Fn(&Address) -> bool) -> Option<Arc<str>> {
+        if uri.len() > URI_MAX {
+            return None;
+        }
         if let Some(item) = self.find(Kind::Resource, uri) {
             return Some(item.upstream.clone());
         }
-        if let Some(item) = self.templates.iter().find(|item| names::matches_template(&item.theirs, uri)) {
-            return Some(item.upstream.clone());
-        }
-        match self.readers.as_slice() {
-            [only] => Some(only.clone()),
+        let readable =
+            |upstream: &str| names::address(Kind::Resource, upstream, uri).is_ok_and(|address| may(&address));
+        let made = |templates: &[Template]| templates.iter().any(|template| template.makes(uri));
+        let found = self.matchers.iter().find(|(upstream, templates)| readable(upstream) && made(templates));
+        match (found, self.readers.as_slice()) {
+            (Some((upstream, _)), _) => Some(upstream.clone()),
+            (None, [only]) => Some(only.clone()),
             _ => None,
         }
     }

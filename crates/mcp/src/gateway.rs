@@ -305,7 +305,7 @@ impl Inner {
             upstream.leave(session);
         }
         for uri in session.take_subscriptions() {
-            let reader = self.catalogue.load().reader(&uri).and_then(|name| self.upstream(&name));
+            let reader = self.catalogue.load().reader(&uri, |_| true).and_then(|name| self.upstream(&name));
             if let Some(upstream) = reader {
                 upstream.unwatch(&Topic::Resource(uri)).await;
             }

@@ -30,9 +30,12 @@ fn names_get_prefixes_and_collisions_are_renamed() {
     let item = all.find(Kind::Tool, "b_echo_2").unwrap();
     assert_eq!((item.theirs.as_str(), item.raw.as_str()), ("echo", r#"{"x":1.0,"name":"b_echo_2"}"#));
     assert_eq!(item.address.to_string(), "tool/b/echo");
-    assert_eq!(all.reader("r://1").as_deref(), Some("a"));
-    assert_eq!(all.reader("r://2").as_deref(), Some("b"));
-    assert_eq!(all.reader("t://9/x").as_deref(), Some("a"));
-    assert_eq!(all.reader("z://"), None);
+    assert_eq!(all.reader("r://1", |_| true).as_deref(), Some("a"));
+    assert_eq!(all.reader("r://2", |_| true).as_deref(), Some("b"));
+    assert_eq!(all.reader("t://9/x", |_| true).as_deref(), Some("a"));
+    assert_eq!(all.reader("t://9/x", |address| !address.name().starts_with("a/")).as_deref(), Some("b"));
+    assert_eq!(all.reader("t://9/x", |_| false), None, "no template is tried for who may read nothing");
+    assert_eq!(all.reader(&format!("r://{}", "x".repeat(5_000)), |_| true), None);
+    assert_eq!(all.reader("z://", |_| true), None);
     assert!(all.capabilities.contains("\"resources\"") && !all.capabilities.contains("prompts"));
 }

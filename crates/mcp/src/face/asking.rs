@@ -66,7 +66,7 @@ pub(crate) fn prepare(
         "resources/read" => {
             let uri = fields.string("uri").ok_or_else(|| missing("uri"))?;
             exchange.target = Some(uri.to_string());
-            resource(gateway, &uri)?
+            resource(visit, &uri)?
         }
         method if method.starts_with("tasks/") => (task(visit, asker.era, fields, &mut exchange)?, None),
         _ => reference(visit, fields, &mut exchange)?,
@@ -122,8 +122,8 @@ fn named(visit: &Visit, kind: Kind, fields: &Fields<'_>) -> Result<(Address, Opt
 }
 
 /// Whose a URI is; nobody's is an error with the code that the revision of the client wants, put in by the face.
-pub(crate) fn resource(gateway: &Inner, uri: &str) -> Result<(Address, Option<Arc<Item>>), rpc::Error> {
-    let catalogue = gateway.catalogue.load();
+pub(crate) fn resource(visit: &Visit, uri: &str) -> Result<(Address, Option<Arc<Item>>), rpc::Error> {
+    let catalogue = visit.gateway.catalogue.load();
     let unknown = || {
         let error = rpc::Error::new(rpc::RESOURCE_NOT_FOUND, "there is no such resource");
         error.with_data(Object::new().text("uri", uri).done())
@@ -131,9 +131,14 @@ pub(crate) fn resource(gateway: &Inner, uri: &str) -> Result<(Address, Option<Ar
     if let Some(item) = catalogue.find(Kind::Resource, uri) {
         return Ok((item.address.clone(), Some(item.clone())));
     }
-    let upstream = catalogue.reader(uri).ok_or_else(unknown)?;
+    let upstream = reader(visit, uri).ok_or_else(unknown)?;
     let address = names::address(Kind::Resource, &upstream, uri).map_err(|_| unknown())?;
     Ok((address, None))
+}
+
+/// The upstream that reads a URI for this caller.
+pub(crate) fn reader(visit: &Visit, uri: &str) -> Option<Arc<str>> {
+    visit.gateway.catalogue.load().reader(uri, |address| visit.session.may(Verb::Call, address))
 }
 
 /// The tool whose task is meant. Policy is asked for the tool, as the task is its work.
@@ -169,7 +174,7 @@ fn reference(
         Some("ref/resource") => {
             let uri = reference.string("uri").ok_or_else(|| missing("uri"))?;
             exchange.target = Some(uri.to_string());
-            let (address, item) = resource(&visit.gateway, &uri)?;
+            let (address, item) = resource(visit, &uri)?;
             (address, item, fields.get("ref").unwrap_or("{}").to_owned())
         }
         _ => {

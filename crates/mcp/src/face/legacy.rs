@@ -8,7 +8,7 @@ pub(crate) use batch::post as batch;
 pub(crate) use streams::standing;
 
 use super::asking::Asker;
-use super::{Refusal, SESSION, VERSION, Visit, json, listen, lists};
+use super::{Refusal, SESSION, VERSION, Visit, asking, json, listen, lists};
 use crate::catalogue::List;
 use crate::exchange::{Era, LEGACY, severity};
 use crate::json::{Fields, Object};
@@ -218,8 +218,7 @@ fn declares(visit: &Visit, capability: &str) -> bool {
 
 async fn subscribe(visit: &Visit, session: &Session, method: &str, uri: &str) -> Result<(), rpc::Error> {
     if method == "resources/unsubscribe" {
-        let owner =
-            visit.gateway.catalogue.load().reader(uri).and_then(|owner| visit.gateway.upstream(&owner));
+        let owner = asking::reader(visit, uri).and_then(|owner| visit.gateway.upstream(&owner));
         if let (true, Some(upstream)) = (session.unsubscribe(uri), owner) {
             upstream.unwatch(&Topic::Resource(uri.to_owned())).await;
         }

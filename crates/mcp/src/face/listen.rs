@@ -167,11 +167,11 @@ impl Followed {
 
 /// Follows one resource that the caller may read, at whose it is.
 pub(crate) async fn follow(visit: &Visit, uri: &str) -> Option<Arc<Upstream>> {
-    let (address, _) = asking::resource(&visit.gateway, uri).ok()?;
+    let (address, _) = asking::resource(visit, uri).ok()?;
     if !visit.session.may(Verb::Call, &address) {
         return None;
     }
-    let owner = visit.gateway.catalogue.load().reader(uri)?;
+    let owner = asking::reader(visit, uri)?;
     let upstream = visit.gateway.upstream(&owner)?;
     match upstream.watch(&Topic::Resource(uri.to_owned())).await {
         Ok(()) => Some(upstream),
