@@ -22,8 +22,9 @@ pub struct Config {
     /// Names beside loopback under which a client may address this server (`Host`), such as `gate.example.com`;
     /// `*` allows all. Others are refused with 403, which stops DNS rebinding. Default none.
     pub allowed_hosts: Vec<String>,
-    /// Origins beside loopback from which a browser may call, such as `https://app.example.com`; `*` allows all.
-    /// Others are refused with 403. Default none.
+    /// Origins from which a browser may call, such as `https://app.example.com`; `*` allows all. Pages of this machine
+    /// (`localhost`, 127.0.0.0/8 and `[::1]`, any port) may always, as they are those of its own tools. Others are refused
+    /// with 403. Default none.
     pub allowed_origins: Vec<String>,
     /// The most sessions (revisions up to 2025-11-25) at once; a further `initialize` is refused with 503 and TL0021.
     /// Default 1,000.

@@ -11,7 +11,9 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// Loopback names, and what the configuration adds; `*` allows everything.
+    /// Loopback names, and what the configuration adds; `*` allows everything. Pages of this machine are let in, under any
+    /// port, because they are those of its own tools (an inspector, a local application); what they may do is said by their key
+    /// or by `access.trust_loopback`.
     pub(crate) fn new(hosts: &[String], origins: &[String]) -> Guard {
         let lower = |list: &[String]| {
             list.iter().map(|entry| entry.trim_end_matches('/').to_ascii_lowercase()).collect()
@@ -42,26 +44,40 @@ impl Guard {
 
     fn host_allowed(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
-        let name = without_port(&host);
+        let Some(name) = authority(&host) else { return false };
         loopback(name)
             || self.hosts.iter().any(|allowed| allowed == "*" || allowed == name || *allowed == host)
     }
 
     fn origin_allowed(&self, origin: &str) -> bool {
         let origin = origin.to_ascii_lowercase();
-        let local = origin
-            .strip_prefix("http://")
-            .or_else(|| origin.strip_prefix("https://"))
-            .is_some_and(|authority| !authority.contains('/') && loopback(without_port(authority)));
+        let web = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        let local = web.and_then(authority).is_some_and(loopback);
         local || self.origins.iter().any(|allowed| allowed == "*" || *allowed == origin)
     }
 }
 
-fn without_port(authority: &str) -> &str {
-    match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((inside, _)) => inside,
-        None => authority.split_once(':').map_or(authority, |(name, _)| name),
-    }
+/// The host of a host and port as `Host` and the end of an `Origin` have them (RFC 9110 §7.2, RFC 6454 §7); `None` when anything
+/// else stands there, such as user information or a path. An IPv6 address comes without its brackets.
+fn authority(text: &str) -> Option<&str> {
+    let (name, rest) = match text.strip_prefix('[') {
+        Some(six) => {
+            let (inside, rest) = six.split_once(']')?;
+            inside.parse::<std::net::Ipv6Addr>().ok()?;
+            (inside, rest)
+        }
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    let port = match rest.strip_prefix(':') {
+        Some(digits) => digits,
+        None if rest.is_empty() => "",
+        None => return None,
+    };
+    // An empty port is the scheme's own.
+    let is_port =
+        port.bytes().all(|byte| byte.is_ascii_digit()) && (port.is_empty() || port.parse::<u16>().is_ok());
+    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte) || byte >= 0x80;
+    (is_port && !name.is_empty() && name.bytes().all(harmless)).then_some(name)
 }
 
 fn loopback(name: &str) -> bool {

@@ -29,3 +29,35 @@ fn only_loopback_and_the_configured() {
     assert!(Guard::new(&[], &[]).refuse(&HeaderMap::new(), None).is_some());
     assert!(Guard::new(&[], &[]).refuse(&HeaderMap::new(), Some("127.0.0.1:7400")).is_none());
 }
+
+// Finding: S10
+#[test]
+fn an_origin_is_a_scheme_a_host_and_a_port_and_nothing_else() {
+    let guard = Guard::new(&[], &[]);
+    for (origin, expected) in [
+        ("http://127.0.0.1:7800", false),
+        ("https://LOCALHOST", false),
+        ("http://[::1]:1", false),
+        ("http://127.0.0.1:7800@evil.com", true),
+        ("http://localhost@evil.com", true),
+        ("http://localhost:80:90", true),
+        ("http://localhost:x", true),
+        ("http://localhost:99999", true),
+        ("http://localhost?.evil.com", true),
+        ("http://localhost#.evil.com", true),
+        ("http://localhost\\.evil.com", true),
+        ("http://localhost evil.com", true),
+        ("http://[::1]evil.com", true),
+        ("http://[::1].evil.com:80", true),
+        ("http://localhost.evil.com", true),
+        ("http://", true),
+        ("ftp://localhost", true),
+        ("localhost", true),
+        ("null", true),
+    ] {
+        assert_eq!(refused(&guard, "127.0.0.1", Some(origin)), expected, "{origin}");
+    }
+    for host in ["[::1]evil.com", "localhost:80@evil.com", "a b/c@d", "localhost:x", "user@localhost", ""] {
+        assert!(refused(&guard, host, None), "{host:?}");
+    }
+}
