@@ -47,7 +47,7 @@ async fn answer(gateway: &Arc<Inner>, session: &Session, mut request: Request) -
     let exchange = match known {
         Some(exchange) => exchange,
         None => {
-            check_arguments(envelope)?;
+            check_arguments(envelope, gateway.hub.limits().depth)?;
             let mut exchange = Exchange::plain(method_of(kind));
             exchange.principal = session.principal().name.clone();
             Arc::new(exchange)
@@ -99,13 +99,15 @@ fn method_of(kind: Kind) -> &'static str {
 }
 
 /// Others than MCP clients bring the arguments as a body that nobody has looked at yet.
-fn check_arguments(envelope: &Envelope) -> Result<(), Fault> {
+fn check_arguments(envelope: &Envelope, depth: usize) -> Result<(), Fault> {
     if envelope.body.is_empty() || envelope.address.kind() == Kind::Resource {
         return Ok(());
     }
-    crate::json::Fields::parse_bytes(&envelope.body).map(drop).map_err(|error| {
+    crate::json::Fields::parse_bytes(&envelope.body).map_err(|error| {
         Fault::new(Code::BadRequest, format!("the arguments must be a JSON object: {error}"))
-    })
+    })?;
+    let text = std::str::from_utf8(&envelope.body).unwrap_or_default();
+    crate::strict::check(text, depth)
 }
 
 /// The upstream that answers for an address, and its own name for the thing.

@@ -14,6 +14,7 @@ use crate::exchange::{Era, LEGACY, META_VERSION};
 use crate::gateway::{Gateway, Inner};
 use crate::json::Fields;
 use crate::rpc::{self, Message};
+use crate::strict;
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::request::Parts;
@@ -94,6 +95,9 @@ async fn post(gateway: Arc<Inner>, call: Call) -> Response {
         Ok(message) => message,
         Err((id, error)) => return Refusal(StatusCode::BAD_REQUEST, error).answer(id),
     };
+    if let Err(refusal) = strict(&visit.gateway, &message) {
+        return refusal.answer(message.id());
+    }
     match (era(&visit, &message), message) {
         (Era::Modern, Message::Request { id, method, params }) => {
             modern::request(visit, id, &method, params).await
@@ -176,6 +180,18 @@ fn media(headers: &HeaderMap) -> Result<(), Refusal> {
         "the Accept header must list application/json and text/event-stream",
     );
     Err(Refusal(StatusCode::NOT_ACCEPTABLE, error))
+}
+
+/// Refuses what two readers of a message could read as two things, before anything of it is used or forwarded. `limits.depth`
+/// is that of `arguments`, which stand in `params`.
+fn strict(gateway: &Inner, message: &Message<'_>) -> Result<(), Refusal> {
+    let inside = match message {
+        Message::Request { params, .. } | Message::Notification { params, .. } => *params,
+        Message::Response { outcome, .. } => Some(outcome.unwrap_or_else(|error| error)),
+    };
+    let depth = gateway.hub.limits().depth + 1;
+    let checked = inside.map_or(Ok(()), |inside| strict::check(inside, depth));
+    checked.map_err(|fault| Refusal(StatusCode::BAD_REQUEST, rpc::Error::from(&fault)))
 }
 
 /// Which era a message is of: a request that names its revision is of the stateless one, and so is one whose header

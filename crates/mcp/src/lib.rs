@@ -19,6 +19,7 @@ mod replay;
 mod rpc;
 mod session;
 mod sse;
+mod strict;
 mod tasks;
 mod ticket;
 mod upstream;

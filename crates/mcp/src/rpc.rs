@@ -68,6 +68,16 @@ impl<'a> Message<'a> {
     }
 }
 
+impl<'a> Message<'a> {
+    /// The id of a request or response.
+    pub(crate) fn id(&self) -> Option<&'a str> {
+        match self {
+            Message::Request { id, .. } | Message::Response { id, .. } => Some(id),
+            Message::Notification { .. } => None,
+        }
+    }
+}
+
 /// Whether this is a batch and no single message.
 pub(crate) fn is_batch(bytes: &[u8]) -> bool {
     bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[')
@@ -121,7 +131,7 @@ impl From<&Fault> for Error {
     fn from(fault: &Fault) -> Error {
         let code = match fault.code() {
             Code::UnknownTool | Code::UnknownAddress | Code::BadAddress | Code::BadRequest => INVALID_PARAMS,
-            Code::SchemaViolation => INVALID_PARAMS,
+            Code::SchemaViolation | Code::DecodeFailed => INVALID_PARAMS,
             Code::UnknownMethod => METHOD_NOT_FOUND,
             Code::Malformed | Code::TooLarge => INVALID_REQUEST,
             // Outside JSON-RPC's reserved range, as revision 2026-07-28 asks of codes that it does not define.

@@ -23,8 +23,8 @@ pub struct Limits {
     pub mailbox: usize,
     /// The most requests of one connection that are under way at once; a further one waits. Default 256.
     pub in_flight: usize,
-    /// The deepest nesting of JSON that routes read; deeper is refused with TL0014. At most 128, which is also what holds
-    /// for XML. Default 128.
+    /// The deepest nesting of JSON that routes read, and of the arguments of a tool; deeper is refused with TL0014. At most 128,
+    /// which is also what holds for XML. Default 128.
     pub depth: usize,
     /// The most targets that one message may reach through all its routes together; more are refused with TL0013.
     /// Default 64.

@@ -16,4 +16,6 @@ mod streams;
 #[cfg(test)]
 mod tasks;
 #[cfg(test)]
+mod trust;
+#[cfg(test)]
 mod upstreams;

@@ -1,7 +1,7 @@
 //! JSON-RPC batches, which revision 2025-03-26 has and no other: their messages are served at once, each as if it had come alone.
 //! Their streams cannot be taken up again.
 
-use super::super::{Refusal, VERSION, Visit, json, stream};
+use super::super::{Refusal, VERSION, Visit, json, stream, strict};
 use super::{serve, session};
 use crate::exchange::LEGACY;
 use crate::rpc::{self, Message};
@@ -90,6 +90,9 @@ async fn one(visit: Visit, message: &str) -> Response {
         Ok(message) => message,
         Err((id, error)) => return Refusal(StatusCode::OK, error).answer(id),
     };
+    if let Err(Refusal(_, error)) = strict(&visit.gateway, &message) {
+        return Refusal(StatusCode::OK, error).answer(message.id());
+    }
     let id = match &message {
         Message::Request { method, id, .. } if method == "initialize" => {
             let error = rpc::Error::new(rpc::INVALID_REQUEST, "initialize cannot stand in a batch");
