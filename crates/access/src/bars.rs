@@ -2,7 +2,7 @@
 //! no flood of wrong keys can push everything else out of the trail. It writes nothing itself and knows no credential.
 
 use crate::ledger::{Outcome, Record};
-use message::{Fault, Time, Verb};
+use message::{Fault, Moment, Now, Time, Verb};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const UNKNOWN: &str = "unknown";
 /// The attempts of the present window.
 #[derive(Debug, Default)]
 pub struct Bars {
-    began: Option<Time>,
+    began: Option<Moment>,
     places: HashMap<(IpAddr, &'static str), Place>,
     others: Option<Place>,
 }
@@ -40,12 +40,12 @@ impl Bars {
     /// Takes an attempt down; the record to write now, unless it is left for the sum.
     pub fn barred(
         &mut self,
-        now: Time,
+        now: Now,
         peer: SocketAddr,
         protocol: &'static str,
         fault: &Fault,
     ) -> Option<Record> {
-        self.began.get_or_insert(now);
+        self.began.get_or_insert(now.moment);
         let key = (network(peer.ip()), protocol);
         let fresh = || Place { protocol, more: 0, seen: 0, last: fault.clone(), peer };
         let known = self.places.contains_key(&key) || self.places.len() < PLACES_MAX;
@@ -55,7 +55,7 @@ impl Bars {
         };
         place.seen += 1;
         if known && place.seen <= FIRST {
-            return Some(record(now, protocol, fault.clone(), Some(peer), 1));
+            return Some(record(now.time, protocol, fault.clone(), Some(peer), 1));
         }
         place.more += 1;
         (place.last, place.peer) = (fault.clone(), peer);
@@ -63,16 +63,16 @@ impl Bars {
     }
 
     /// The sums of a window that is over, or, when `all`, of the present one.
-    pub fn sums(&mut self, now: Time, all: bool) -> Vec<Record> {
+    pub fn sums(&mut self, now: Now, all: bool) -> Vec<Record> {
         let Some(began) = self.began else { return Vec::new() };
-        if !all && now.since(began) < WINDOW {
+        if !all && now.moment.since(began) < WINDOW {
             return Vec::new();
         }
         self.began = None;
-        let span = now.since(began).as_secs().max(1);
+        let span = now.moment.since(began).as_secs().max(1);
         let sum = |place: Place, peer: Option<SocketAddr>, whence: &str| {
             let what = format!("{} more attempts{whence} within {span} s, the last one", place.more);
-            record(now, place.protocol, place.last.within(&what), peer, place.more)
+            record(now.time, place.protocol, place.last.within(&what), peer, place.more)
         };
         let mut sums: Vec<Record> = self
             .places

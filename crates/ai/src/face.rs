@@ -148,7 +148,7 @@ async fn forward(
     };
     let mut envelope = session.envelope(address, bytes);
     envelope.trace = Some(trace(&parts.headers).unwrap_or_else(|| Trace::start(gateway.hub().dice())));
-    envelope.deadline = Some(envelope.time.after(model.timeout));
+    envelope.deadline = Some(gateway.hub().clock().both().due_in(model.timeout));
     let mut left = Left::new(gateway, session, &envelope);
     parts.extensions.insert(noted);
     let request = Request { envelope, parts: Some(Box::new(parts)), body: arriving };

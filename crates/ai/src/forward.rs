@@ -18,7 +18,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, header};
 use hub::{Reply, Request, Session};
-use message::{Address, Clock, Code, Envelope, Fault, Time, Verb};
+use message::{Address, Clock, Code, Envelope, Fault, Verb};
 use net::Options;
 use net::http::{Body, Response};
 use std::sync::Arc;
@@ -163,7 +163,7 @@ impl Errand {
     ) -> Result<Response, Fault> {
         let clock = gateway.hub().clock();
         let name = &to.provider.name;
-        to.pulse.breaker.enter(clock.now()).map_err(|fault| fault.within(name))?;
+        to.pulse.breaker.enter(clock.moment()).map_err(|fault| fault.within(name))?;
         let trial = Trial::new(to, clock);
         to.pulse.calls.fetch_add(1, Ordering::Relaxed);
         let asked = gateway.hub().instant();
@@ -195,7 +195,7 @@ impl Errand {
     /// How long this provider may take: as long as it is given, and as the request has left.
     fn left(&self, clock: &Clock, provider: &Provider) -> Result<Duration, Fault> {
         let Some(deadline) = self.envelope.deadline else { return Ok(provider.timeout) };
-        let left = deadline.since(clock.now());
+        let left = deadline.left(clock.moment());
         if left.is_zero() {
             return Err(too_late(&provider.name, left));
         }
@@ -321,8 +321,7 @@ impl<'a> Trial<'a> {
     /// How it went.
     pub(crate) fn note(mut self, healthy: bool) {
         self.noted = true;
-        let now: Time = self.clock.now();
-        self.to.pulse.breaker.note(now, healthy);
+        self.to.pulse.breaker.note(self.clock.moment(), healthy);
         self.to.pulse.failures.fetch_add(u64::from(!healthy), Ordering::Relaxed);
     }
 }
@@ -330,7 +329,7 @@ impl<'a> Trial<'a> {
 impl Drop for Trial<'_> {
     fn drop(&mut self) {
         if !self.noted {
-            self.to.pulse.breaker.withdraw(self.clock.now());
+            self.to.pulse.breaker.withdraw(self.clock.moment());
         }
     }
 }

@@ -115,9 +115,13 @@ impl Broker {
         dice: Dice,
         tasks: Tasks,
     ) -> Result<Arc<Broker>, Fault> {
-        let keeper = Arc::new(crate::topics::load(engine.table("retained")?, settings.retained.clone())?);
+        let keeper = Arc::new(crate::topics::load(
+            engine.table("retained")?,
+            settings.retained.clone(),
+            clock.clone(),
+        )?);
         let rates = Arc::new(Rates::new(settings.addresses_counted_max));
-        let (shelf, stored) = Shelf::load(engine.log("shelf")?, engine.table("shelf")?)?;
+        let (shelf, stored) = Shelf::load(engine.log("shelf")?, engine.table("shelf")?, clock.clone())?;
         let shelf = Arc::new(shelf);
         let topics = Arc::new(Topics::new(Arc::clone(&keeper), Arc::clone(&shelf), Arc::clone(&rates)));
         let kept = stored.into_iter().map(|stored| topics.restore(stored)).collect();
@@ -272,7 +276,7 @@ impl Broker {
         pattern: &Pattern,
         options: &SubscribeOptions,
     ) -> Result<bool, Fault> {
-        self.topics.subscribe(self.clock.now(), mailbox, pattern, options)
+        self.topics.subscribe(self.clock.moment(), mailbox, pattern, options)
     }
 
     /// Takes a filter away; says whether it was there. What is in the mailbox already stays there.
@@ -282,12 +286,12 @@ impl Broker {
 
     /// The last value of one topic.
     pub fn retained(&self, address: &Address) -> Option<Arc<Message>> {
-        self.topics.keeper.get(self.clock.now(), address)
+        self.topics.keeper.get(self.clock.moment(), address)
     }
 
     /// The last values of all topics that `pattern` matches, by name, at most `max`.
     pub fn retained_matching(&self, pattern: &Pattern, max: usize) -> Vec<Arc<Message>> {
-        self.topics.retained(self.clock.now(), pattern, max)
+        self.topics.retained(self.clock.moment(), pattern, max)
     }
 
     /// How many retained values there are, and their bytes.
@@ -472,7 +476,9 @@ impl Broker {
         }
         let log = self.engine.log(&address.to_string())?;
         let counters = self.rates.of(address);
-        let stream = Stream::open(address, log, Arc::clone(&self.snapshots), options, counters).await?;
+        let stream =
+            Stream::open(address, log, Arc::clone(&self.snapshots), options, counters, self.clock.clone())
+                .await?;
         self.streams.write().insert(address.clone(), Arc::new(stream));
         Ok(())
     }
@@ -480,7 +486,7 @@ impl Broker {
     /// Appends the envelope; its offset, once it is on disk.
     pub async fn append(&self, address: &Address, envelope: &Envelope) -> Result<u64, Fault> {
         let stream = self.stream(address)?;
-        stream.append(self.clock.now(), envelope).await
+        stream.append(self.clock.both(), envelope).await
     }
 
     /// Up to `max` records from there on.

@@ -3,13 +3,14 @@
 //!
 //! ```text
 //!   version 1 │ flags u16 │ id │ kind u8 │ name │ time │ priority u8 │ attempt │ principal │ tenant
-//!   │ [key] [content type] [source] [type] [trace] [reply kind, name] [deadline] │ headers n × (name, value) │ body
+//!   │ [key] [content type] [source] [type] [trace] [reply kind, name] [deadline [left]] │ headers n × (name, value) │ body
 //! ```
 //!
-//! Numbers are LEB128; texts are a length and UTF-8; what stands in brackets is there when its flag is set.
+//! The deadline is a time of day, and what was left until then in milliseconds: whatever happened to the clock since, it is
+//! no longer from the reading on. Numbers are LEB128; texts are a length and UTF-8; what stands in brackets is there when its flag is set.
 
 use bytes::Bytes;
-use message::{Address, Envelope, Headers, Id, Kind, Time, Trace};
+use message::{Address, Due, Envelope, Headers, Id, Kind, Moment, Now, Time, Trace};
 use std::sync::Arc;
 
 const VERSION: u8 = 1;
@@ -25,17 +26,18 @@ const RETAIN: u16 = 1 << 7;
 const ID_IS_BITS: u16 = 1 << 8;
 const TRACE_SAMPLED: u16 = 1 << 9;
 const TRACE_STATE: u16 = 1 << 10;
-const FLAGS_KNOWN: u16 = (1 << 11) - 1;
+const HAS_LEFT: u16 = 1 << 11;
+const FLAGS_KNOWN: u16 = (1 << 12) - 1;
 
 /// The envelope as bytes.
-pub(crate) fn encode(envelope: &Envelope) -> Bytes {
+pub(crate) fn encode(now: Moment, envelope: &Envelope) -> Bytes {
     let mut out = Vec::with_capacity(envelope.weight() + 64);
-    encode_into(&mut out, envelope);
+    encode_into(&mut out, now, envelope);
     out.into()
 }
 
 /// Appends the envelope to `out`.
-pub(crate) fn encode_into(out: &mut Vec<u8>, envelope: &Envelope) {
+pub(crate) fn encode_into(out: &mut Vec<u8>, now: Moment, envelope: &Envelope) {
     out.push(VERSION);
     out.extend_from_slice(&flags(envelope).to_le_bytes());
     match envelope.id.bits() {
@@ -63,7 +65,8 @@ pub(crate) fn encode_into(out: &mut Vec<u8>, envelope: &Envelope) {
         address(out, reply);
     }
     if let Some(deadline) = envelope.deadline {
-        number(out, deadline.as_millis());
+        number(out, deadline.time.as_millis());
+        number(out, u64::try_from(deadline.left(now).as_millis()).unwrap_or(u64::MAX));
     }
     number(out, envelope.headers.len() as u64);
     for (name, value) in envelope.headers.iter() {
@@ -84,7 +87,7 @@ fn flags(envelope: &Envelope) -> u16 {
         (trace.is_some_and(|trace| trace.sampled), TRACE_SAMPLED),
         (trace.is_some_and(|trace| trace.state.is_some()), TRACE_STATE),
         (envelope.reply_to.is_some(), HAS_REPLY),
-        (envelope.deadline.is_some(), HAS_DEADLINE),
+        (envelope.deadline.is_some(), HAS_DEADLINE | HAS_LEFT),
         (envelope.retain, RETAIN),
         (envelope.id.bits().is_some(), ID_IS_BITS),
     ]
@@ -94,12 +97,12 @@ fn flags(envelope: &Envelope) -> u16 {
 }
 
 /// Reads an envelope that fills `bytes`; `None` for anything that [`encode`] does not make.
-pub(crate) fn decode(bytes: &Bytes) -> Option<Envelope> {
-    decode_from(&mut Reader::new(bytes))
+pub(crate) fn decode(bytes: &Bytes, now: Now) -> Option<Envelope> {
+    decode_from(&mut Reader::new(bytes), now)
 }
 
 /// Reads an envelope from the place of `reader` to the end.
-pub(crate) fn decode_from(reader: &mut Reader<'_>) -> Option<Envelope> {
+pub(crate) fn decode_from(reader: &mut Reader<'_>, now: Now) -> Option<Envelope> {
     if reader.byte()? != VERSION {
         return None;
     }
@@ -128,7 +131,7 @@ pub(crate) fn decode_from(reader: &mut Reader<'_>) -> Option<Envelope> {
     let event_type = optional(HAS_TYPE)?;
     let trace = if has(HAS_TRACE) { Some(read_trace(reader, flags)?) } else { None };
     let reply_to = if has(HAS_REPLY) { Some(read_address(reader)?) } else { None };
-    let deadline = if has(HAS_DEADLINE) { Some(Time::from_millis(reader.number()?)) } else { None };
+    let deadline = if has(HAS_DEADLINE) { Some(read_deadline(reader, flags, now)?) } else { None };
     let mut headers = Headers::default();
     for _ in 0..reader.number()? {
         let name = reader.text()?;
@@ -167,6 +170,15 @@ fn read_trace(reader: &mut Reader<'_>, flags: u16) -> Option<Trace> {
     let span_id = u64::from_le_bytes(reader.array()?);
     let state = if flags & TRACE_STATE != 0 { Some(reader.text()?.into()) } else { None };
     Some(Trace { trace_id, span_id, sampled: flags & TRACE_SAMPLED != 0, state })
+}
+
+fn read_deadline(reader: &mut Reader<'_>, flags: u16, now: Now) -> Option<Due> {
+    let due = now.due_at(Time::from_millis(reader.number()?));
+    if flags & HAS_LEFT == 0 {
+        return Some(due);
+    }
+    let left = std::time::Duration::from_millis(reader.number()?);
+    Some(Due { at: due.at.min(now.moment.after(left)), ..due })
 }
 
 /// The kind's place in `Kind::ALL`, which therefore only grows at its end, and the name.

@@ -13,7 +13,7 @@ use crate::Message;
 use crate::topics::{Delivered, Inbox, Offer, SubscribeOptions};
 use bytes::Bytes;
 use foldhash::HashMap;
-use message::{Code, Fault, Id, Pattern};
+use message::{Clock, Code, Fault, Id, Pattern};
 use parking_lot::Mutex;
 use state::{Left, Place, State};
 use std::collections::BTreeMap;
@@ -137,6 +137,7 @@ struct Inner {
 pub(crate) struct Shelf {
     log: Arc<dyn Log>,
     table: Arc<dyn Table>,
+    clock: Clock,
     inner: Mutex<Inner>,
     /// All messages with a smaller number are durable, or were taken back.
     gate: Arc<AtomicU64>,
@@ -165,7 +166,12 @@ pub struct ShelfUsage {
 
 impl Shelf {
     /// Reads what log and table hold. What cannot be read is left out with a warning.
-    pub(crate) fn load(log: Arc<dyn Log>, table: Arc<dyn Table>) -> Result<(Shelf, Vec<Stored>), Fault> {
+    pub(crate) fn load(
+        log: Arc<dyn Log>,
+        table: Arc<dyn Table>,
+        clock: Clock,
+    ) -> Result<(Shelf, Vec<Stored>), Fault> {
+        let now = clock.both();
         let mut found = load_rows(&*table)?;
         let mut state = State::default();
         let mut at = log.head();
@@ -174,7 +180,7 @@ impl Shelf {
             let Some((newest, _)) = records.last() else { break };
             at = newest + 1;
             for (offset, bytes) in records {
-                match record::read(&bytes) {
+                match record::read(&bytes, now) {
                     Some(record) => state.fold(record, offset, &|number| found.contains_key(&number)),
                     None => tracing::warn!(offset, "a record of the shelf is unreadable"),
                 }
@@ -190,6 +196,7 @@ impl Shelf {
         let shelf = Shelf {
             log,
             table,
+            clock,
             inner: Mutex::new(Inner { state, numbers, ..Inner::default() }),
             gate,
             bytes_max: AtomicUsize::new(256 << 20),

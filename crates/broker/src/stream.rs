@@ -4,7 +4,7 @@
 use crate::codec::{self, Reader};
 use crate::rates::Counters;
 use bytes::Bytes;
-use message::{Address, Envelope, Fault, Time};
+use message::{Address, Clock, Envelope, Fault, Moment, Now, Time};
 use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -78,6 +78,8 @@ const RECORD: u8 = b'S';
 struct Mark {
     offset: u64,
     time: Time,
+    /// When that was; what a clock that was set makes of `time` lets nothing go.
+    since: Moment,
     /// Bytes of all records before it since the stream was made.
     bytes: u64,
 }
@@ -94,6 +96,7 @@ pub(crate) struct Stream {
     name: String,
     log: Arc<dyn Log>,
     table: Arc<dyn Table>,
+    clock: Clock,
     index: Mutex<Index>,
     grown: Notify,
     counters: Arc<Counters>,
@@ -107,11 +110,13 @@ impl Stream {
         table: Arc<dyn Table>,
         options: Option<StreamOptions>,
         counters: Arc<Counters>,
+        clock: Clock,
     ) -> Result<Stream, Fault> {
         let stream = Stream {
             name: address.to_string(),
             log,
             table,
+            clock,
             index: Mutex::default(),
             grown: Notify::new(),
             counters,
@@ -126,6 +131,8 @@ impl Stream {
 
     /// Reads the marks, then the records behind the last of them.
     fn load(&self) -> Result<(), Fault> {
+        let now = self.clock.both();
+        let past = |time: Time| now.moment_of(time).min(now.moment);
         let mut index = Index::default();
         if let Some(bytes) = self.table.get(&self.options_key())? {
             let mut reader = Reader::new(&bytes);
@@ -143,7 +150,7 @@ impl Stream {
                 let offset = u64::from_be_bytes(key.get(prefix.len()..)?.try_into().ok()?);
                 let mut reader = Reader::new(value);
                 let time = Time::from_millis(reader.number()?);
-                Some(Mark { offset, time, bytes: reader.number()? })
+                Some(Mark { offset, time, since: past(time), bytes: reader.number()? })
             }));
         }
         let last = index.marks.back().copied();
@@ -156,7 +163,8 @@ impl Stream {
             for (offset, record) in &records {
                 let time = read_time(record).unwrap_or_default();
                 if index.marks.back().is_none_or(|mark| mark.offset + MARK_EVERY <= *offset) {
-                    index.marks.push_back(Mark { offset: *offset, time, bytes: index.bytes });
+                    let mark = Mark { offset: *offset, time, since: past(time), bytes: index.bytes };
+                    index.marks.push_back(mark);
                 }
                 index.bytes += record.len() as u64;
             }
@@ -173,27 +181,27 @@ impl Stream {
         Ok(self.table.commit(vec![Write::put(self.options_key(), value)]).await?)
     }
 
-    pub(crate) async fn append(&self, now: Time, envelope: &Envelope) -> Result<u64, Fault> {
+    pub(crate) async fn append(&self, now: Now, envelope: &Envelope) -> Result<u64, Fault> {
         let mut record = Vec::with_capacity(envelope.weight() + 80);
         record.push(RECORD);
-        codec::number(&mut record, now.as_millis());
-        codec::encode_into(&mut record, envelope);
+        codec::number(&mut record, now.time.as_millis());
+        codec::encode_into(&mut record, now.moment, envelope);
         let len = record.len() as u64;
         let offset = self.log.append(vec![record.into()]).await?.start;
         self.counters.count_in(1);
         let marked = self.count(now, offset, len);
         self.grown.notify_waiters();
         if let Some(mark) = marked {
-            self.mark(now, mark).await?;
+            self.mark(now.moment, mark).await?;
         }
         Ok(offset)
     }
 
     /// Adds to the index; the mark that is due, if one is.
-    fn count(&self, now: Time, offset: u64, len: u64) -> Option<Mark> {
+    fn count(&self, now: Now, offset: u64, len: u64) -> Option<Mark> {
         let mut index = self.index.lock();
         let due = index.marks.back().is_none_or(|mark| mark.offset + MARK_EVERY <= offset);
-        let mark = Mark { offset, time: now, bytes: index.bytes };
+        let mark = Mark { offset, time: now.time, since: now.moment, bytes: index.bytes };
         index.bytes += len;
         if due {
             index.marks.push_back(mark);
@@ -202,7 +210,7 @@ impl Stream {
     }
 
     /// Writes a mark and lets go of what retention no longer keeps.
-    async fn mark(&self, now: Time, mark: Mark) -> Result<(), Fault> {
+    async fn mark(&self, now: Moment, mark: Mark) -> Result<(), Fault> {
         let mut value = Vec::new();
         codec::number(&mut value, mark.time.as_millis());
         codec::number(&mut value, mark.bytes);
@@ -211,11 +219,11 @@ impl Stream {
         {
             let mut index = self.index.lock();
             let StreamOptions { bytes_max, age_ms_max } = index.options;
-            let oldest_kept = now.as_millis().saturating_sub(age_ms_max);
+            let age = Duration::from_millis(age_ms_max);
             // A mark goes when the next one is beyond the bounds as well, so that too much is kept rather than too little.
             while let Some(second) = index.marks.get(1).copied() {
                 let too_big = bytes_max > 0 && index.bytes.saturating_sub(second.bytes) >= bytes_max;
-                let too_old = age_ms_max > 0 && second.time.as_millis() < oldest_kept;
+                let too_old = age_ms_max > 0 && now.since(second.since) > age;
                 if !too_big && !too_old {
                     break;
                 }
@@ -268,13 +276,14 @@ impl Stream {
 
     /// Reads from `at` and moves it behind what was read. Records that nobody can decode are passed over.
     fn read_at(&self, at: &mut u64, max: usize) -> Result<Vec<StreamRecord>, Fault> {
+        let now = self.clock.both();
         loop {
             let records = self.log.read(*at, max.clamp(1, 10_000), READ_BYTES_MAX)?;
             let Some((newest, _)) = records.last() else { return Ok(Vec::new()) };
             *at = newest + 1;
             let mut list = Vec::with_capacity(records.len());
             for (offset, record) in &records {
-                match decode(*offset, record) {
+                match decode(*offset, record, now) {
                     Some(record) => list.push(record),
                     None => tracing::warn!(stream = %self.name, offset, "record is unreadable"),
                 }
@@ -328,11 +337,11 @@ fn read_time(record: &Bytes) -> Option<Time> {
     reader.number().map(Time::from_millis)
 }
 
-fn decode(offset: u64, record: &Bytes) -> Option<StreamRecord> {
+fn decode(offset: u64, record: &Bytes, now: Now) -> Option<StreamRecord> {
     let mut reader = Reader::new(record);
     (reader.byte()? == RECORD).then_some(())?;
     let time = Time::from_millis(reader.number()?);
-    let envelope = Arc::new(codec::decode_from(&mut reader)?);
+    let envelope = Arc::new(codec::decode_from(&mut reader, now)?);
     Some(StreamRecord { offset, time, envelope })
 }
 

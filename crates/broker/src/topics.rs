@@ -18,7 +18,7 @@ use crate::rates::{Counters, Rates};
 use crate::shelf::{KeptFilter, Seat, Shelf, Stored};
 use crate::{Message, RetainedValue};
 use foldhash::{HashMap, HashMapExt};
-use message::{Address, Code, Fault, Kind, Pattern, Time};
+use message::{Address, Code, Fault, Kind, Moment, Pattern};
 use parking_lot::{Mutex, RwLock};
 use published::Pending;
 use retained::Keeper;
@@ -121,7 +121,7 @@ impl Topics {
             kept: Some(kept),
         }));
         for (filter, KeptFilter { pattern, options, .. }) in &filters {
-            if let Err(fault) = self.subscribe(Time::default(), &mailbox, pattern, options) {
+            if let Err(fault) = self.subscribe(Moment::from_micros(0), &mailbox, pattern, options) {
                 tracing::warn!(mailbox = %name, filter, %fault, "a filter from the shelf is not in force");
             }
         }
@@ -132,7 +132,7 @@ impl Topics {
     /// Adds a filter to `mailbox`, or changes the options of one it has; says whether it is new.
     pub(crate) fn subscribe(
         &self,
-        now: Time,
+        now: Moment,
         mailbox: &Mailbox,
         pattern: &Pattern,
         options: &SubscribeOptions,
@@ -305,7 +305,7 @@ impl Topics {
         self.trie.read().len()
     }
 
-    pub(crate) fn retained(&self, now: Time, pattern: &Pattern, max: usize) -> Vec<RetainedValue> {
+    pub(crate) fn retained(&self, now: Moment, pattern: &Pattern, max: usize) -> Vec<RetainedValue> {
         self.keeper.matching(now, pattern, max)
     }
 }

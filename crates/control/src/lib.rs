@@ -62,7 +62,7 @@ pub struct Console {
 pub(crate) struct State {
     pub(crate) console: Console,
     pub(crate) sampler: Sampler,
-    pub(crate) started: message::Time,
+    pub(crate) started: message::Now,
     /// Every endpoint that was mounted, for the description of the API.
     pub(crate) mounted: Mutex<Vec<openapi::Mounted>>,
 }
@@ -73,7 +73,7 @@ pub fn open(console: Console, routes: &mut Routes) {
 }
 
 fn mount(console: Console, routes: &mut Routes) -> Arc<State> {
-    let started = console.hub.clock().now();
+    let started = console.hub.clock().both();
     let state = Arc::new(State { sampler: Sampler::default(), started, mounted: Mutex::default(), console });
     sampler::start(&state);
     overview::mount(&state, routes);

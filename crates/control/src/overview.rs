@@ -55,7 +55,7 @@ fn readiness(state: &State) -> net::http::Response {
 async fn overview(asked: &Asked) -> Result<Value, Fault> {
     let state = &asked.state;
     let hub = asked.hub();
-    let now = hub.clock().now();
+    let now = hub.clock().both();
     let counters = hub.counters();
     let queues = hub.broker().queues().await;
     let connections = &state.console.connections;
@@ -70,9 +70,9 @@ async fn overview(asked: &Asked) -> Result<Value, Fault> {
     let (memory_bytes, cpu_ms) = process();
     Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "started": state.started.to_string(),
-        "now": now.to_string(),
-        "uptime_ms": millis(now.since(state.started)),
+        "started": state.started.time.to_string(),
+        "now": now.time.to_string(),
+        "uptime_ms": millis(now.moment.since(state.started.moment)),
         "messages": {
             "published": load(&counters.published),
             "published_bytes": load(&counters.published_bytes),

@@ -156,7 +156,7 @@ pub(crate) fn envelope(envelope: &Envelope) -> Value {
         "id": envelope.id.to_string(), "address": envelope.address.to_string(), "time": envelope.time.to_string(),
         "key": envelope.key.as_deref(), "content_type": envelope.content_type.as_deref(), "headers": headers,
         "principal": &*envelope.principal, "source": envelope.source.as_deref(), "type": envelope.event_type.as_deref(),
-        "priority": envelope.priority, "deadline": envelope.deadline.map(|time| time.to_string()),
+        "priority": envelope.priority, "deadline": envelope.deadline.map(|due| due.to_string()),
         "traceparent": envelope.trace.as_ref().map(ToString::to_string), "bytes": envelope.body.len(),
     });
     match std::str::from_utf8(&envelope.body) {

@@ -1,7 +1,7 @@
 //! A circuit breaker: after several failures in a row an upstream is left alone for a while, then tried once.
 //! It counts and decides; it neither calls nor sleeps.
 
-use message::{Code, Fault, Span, Time};
+use message::{Code, Fault, Moment, Span};
 use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -30,7 +30,7 @@ pub enum Breach {
     /// Nothing until that moment.
     Open {
         /// When one attempt is let through.
-        until: Time,
+        until: Moment,
     },
     /// One attempt, which is under way.
     HalfOpen,
@@ -69,7 +69,7 @@ impl Breaker {
 
     /// Asks to attempt a call; [`Code::BreakerOpen`] with the time to wait when it may not. Who is let through says
     /// afterwards how it went, by [`Breaker::note`].
-    pub fn enter(&self, now: Time) -> Result<(), Fault> {
+    pub fn enter(&self, now: Moment) -> Result<(), Fault> {
         let mut state = self.state.lock();
         match state.breach {
             Breach::Closed => Ok(()),
@@ -90,7 +90,7 @@ impl Breaker {
     }
 
     /// Says how a call went. A refusal that is the client's doing counts as a success: the upstream answered.
-    pub fn note(&self, now: Time, healthy: bool) {
+    pub fn note(&self, now: Moment, healthy: bool) {
         let mut state = self.state.lock();
         if healthy {
             state.breach = Breach::Closed;
@@ -109,7 +109,7 @@ impl Breaker {
     }
 
     /// Gives back an attempt that was not made after all.
-    pub fn withdraw(&self, now: Time) {
+    pub fn withdraw(&self, now: Moment) {
         let mut state = self.state.lock();
         if state.breach == Breach::HalfOpen {
             state.breach = Breach::Open { until: now };

@@ -180,7 +180,7 @@ impl Hub {
     /// Puts on record that nobody was let in, for a wing that counts what it answers. Of many from one place only the
     /// first are told one by one.
     pub fn record_barred(&self, origin: Origin, fault: &Fault) {
-        let record = self.0.bars.lock().barred(self.clock().now(), origin.peer, origin.protocol, fault);
+        let record = self.0.bars.lock().barred(self.clock().both(), origin.peer, origin.protocol, fault);
         if let Some(record) = record {
             tracing::warn!(peer = %origin.peer, protocol = origin.protocol, %fault, "not let in");
             self.0.ledger.write(record);
@@ -189,7 +189,7 @@ impl Hub {
 
     /// Puts the sums of those who were not let in on record once their time is over, or, while the program stops, at once.
     pub(crate) fn sum_up_barred(&self) {
-        let sums = self.0.bars.lock().sums(self.clock().now(), self.tasks().is_draining());
+        let sums = self.0.bars.lock().sums(self.clock().both(), self.tasks().is_draining());
         for sum in sums {
             if let Some(fault) = sum.outcome.fault() {
                 tracing::warn!(protocol = sum.protocol, %fault, "not let in");

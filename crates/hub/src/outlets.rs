@@ -50,7 +50,7 @@ pub struct OutletStats {
 impl Slot {
     /// Asks the breaker for one delivery; [`message::Code::BreakerOpen`] when the server is left alone now.
     pub(crate) fn enter<'a>(&'a self, clock: &'a Clock) -> Result<Pass<'a>, Fault> {
-        self.breaker.enter(clock.now())?;
+        self.breaker.enter(clock.moment())?;
         Ok(Pass { slot: self, clock, noted: false })
     }
 
@@ -93,7 +93,7 @@ impl Pass<'_> {
             Err(fault) => !fault.may_retry() && fault.side() != Side::Here,
         };
         self.noted = true;
-        slot.breaker.note(self.clock.now(), healthy);
+        slot.breaker.note(self.clock.moment(), healthy);
         let count = if result.is_ok() { &slot.delivered } else { &slot.failed };
         count.fetch_add(1, Ordering::Relaxed);
         result
@@ -103,7 +103,7 @@ impl Pass<'_> {
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         if !self.noted {
-            self.slot.breaker.withdraw(self.clock.now());
+            self.slot.breaker.withdraw(self.clock.moment());
         }
     }
 }

@@ -155,13 +155,13 @@ impl Worker {
     }
 
     async fn handle(&self, work: &Work, delivery: Delivery) {
-        let began = self.hub.clock().now();
+        let began = self.hub.clock().both();
         let attempt = delivery.attempt;
         let token = delivery.token;
         // A panic ends the delivery, not the worker: a route must not stop for good because of one message.
         let result = AssertUnwindSafe(self.deliver(work, &delivery)).catch_unwind().await;
         let result = result.unwrap_or_else(|_| Err(Fault::new(Code::Internal, "the delivery panicked")));
-        let took = self.hub.clock().now().since(began);
+        let took = self.hub.clock().moment().since(began.moment);
         let settlement = match result {
             Ok(Done::Delivered) => Settlement::Ack,
             // The breaker opened between the lease and now. No attempt was made, so none is counted.
@@ -170,7 +170,7 @@ impl Worker {
                 self.hub.counters().fault(&fault);
                 let id = &delivery.envelope.id;
                 tracing::warn!(pump = %work.name, %id, attempt, %fault, "a delivery failed");
-                self.record(work, &delivery, began, took, &fault);
+                self.record(work, &delivery, began.time, took, &fault);
                 if fault.may_retry() && attempt < work.retry.count {
                     let wait = work.retry.wait(attempt, fault.retry_in(), self.hub.dice());
                     Settlement::Retry { delay: Some(wait), error: fault, took: Some(took) }
@@ -244,7 +244,7 @@ fn breaker_wait(hub: &Hub, work: &Work) -> Option<Duration> {
         crate::breaker::Breach::Closed => None,
         crate::breaker::Breach::HalfOpen => Some(TRIAL_PAUSE),
         crate::breaker::Breach::Open { until } => {
-            let left = until.since(hub.clock().now());
+            let left = until.since(hub.clock().moment());
             (!left.is_zero()).then(|| left.min(PAUSE))
         }
     }

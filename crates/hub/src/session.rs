@@ -6,7 +6,7 @@ use crate::plan::Compiled;
 use crate::{Reply, Request};
 use access::{Identity, Outcome, Record};
 use broker::{Delivery, Lease, Mailbox, Message, Settled, Settlement, SubscribeOptions, Token};
-use message::{Address, Code, Envelope, Fault, Kind, Pattern, Principal, Receipt, Time, Verb};
+use message::{Address, Code, Envelope, Fault, Kind, Moment, Pattern, Principal, Receipt, Time, Verb};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ impl Session {
         let session = self.clone();
         async move {
             let compiled = session.hub.compiled();
-            let began = session.hub.clock().now();
+            let began = session.hub.clock().moment();
             let address = envelope.address.clone();
             let (id, trace) = (envelope.id.clone(), envelope.trace.as_ref().map(|trace| trace.trace_id));
             let result = session.publish_unrecorded(&compiled, envelope).await;
@@ -110,8 +110,7 @@ impl Session {
     /// configured one.
     pub async fn request(&self, mut request: Request) -> Result<Reply, Fault> {
         let compiled = self.hub.compiled();
-        let began = self.hub.clock().now();
-        let instant = self.hub.instant();
+        let began = self.hub.clock().both();
         let address = request.envelope.address.clone();
         let (id, trace) =
             (request.envelope.id.clone(), request.envelope.trace.as_ref().map(|trace| trace.trace_id));
@@ -119,12 +118,21 @@ impl Session {
             Ok(()) => self.ask(&compiled, &address, request).await,
             Err(fault) => Err(fault),
         };
-        let took_us = u64::try_from(instant.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let took = self.hub.clock().moment().since(began.moment);
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.hub.counters().call(&address, took_us, result.as_ref().err());
         // A model call that began well is recorded by the model gateway, once, when its last byte has passed and its
         // cost is known.
         if result.is_err() || address.kind() != Kind::Model {
-            self.record_took(Verb::Call, &address, began, took_us, result.as_ref().err(), Some(id), trace);
+            self.record_took(
+                Verb::Call,
+                &address,
+                began.time,
+                took_us,
+                result.as_ref().err(),
+                Some(id),
+                trace,
+            );
         }
         result
     }
@@ -140,7 +148,8 @@ impl Session {
             return Err(Fault::new(Code::UnknownAddress, detail));
         };
         let limit = Duration::from_millis(compiled.config.limits.request_ms);
-        let left = request.envelope.deadline.map_or(limit, |deadline| deadline.since(self.hub.clock().now()));
+        let left =
+            request.envelope.deadline.map_or(limit, |deadline| deadline.left(self.hub.clock().moment()));
         if request.envelope.deadline.is_some() && handler.keeps_deadline() {
             return handler.call(self.clone(), request).await;
         }
@@ -312,7 +321,7 @@ impl Session {
     /// # Errors
     /// `TL0019` when the record is not on disk in time; the change was made all the same.
     pub async fn record_change(&self, address: &Address) -> Result<(), Fault> {
-        let number = self.record(Verb::Manage, address, self.hub.clock().now(), None, None, None);
+        let number = self.record(Verb::Manage, address, self.hub.clock().moment(), None, None, None);
         crate::audit::on_disk(&self.hub, number).await
     }
 
@@ -337,7 +346,7 @@ impl Session {
 
     fn note<T>(&self, verb: Verb, address: &Address, result: Result<T, Fault>) -> Result<T, Fault> {
         if let Err(fault) = &result {
-            self.record(verb, address, self.hub.clock().now(), Some(fault), None, None);
+            self.record(verb, address, self.hub.clock().moment(), Some(fault), None, None);
         }
         result
     }
@@ -346,13 +355,14 @@ impl Session {
         &self,
         verb: Verb,
         address: &Address,
-        began: Time,
+        began: Moment,
         fault: Option<&Fault>,
         id: Option<message::Id>,
         trace_id: Option<u128>,
     ) -> u64 {
-        let took = self.hub.clock().now().since(began).as_micros();
-        self.record_took(verb, address, began, u64::try_from(took).unwrap_or(u64::MAX), fault, id, trace_id)
+        let now = self.hub.clock().both();
+        let took = u64::try_from(now.moment.since(began).as_micros()).unwrap_or(u64::MAX);
+        self.record_took(verb, address, now.time_of(began), took, fault, id, trace_id)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the columns of one record")]
@@ -416,7 +426,7 @@ impl Session {
             ));
         }
         if let Some(deadline) = envelope.deadline
-            && deadline <= self.hub.clock().now()
+            && deadline.is_over(self.hub.clock().moment())
         {
             return Err(Fault::new(
                 Code::BadRequest,

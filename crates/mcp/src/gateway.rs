@@ -319,7 +319,7 @@ impl Inner {
 
     async fn sweep(&self) {
         let config = self.config.load_full();
-        let now = self.hub.clock().now();
+        let now = self.hub.clock().moment();
         self.sessions.sweep_streams(config.resume_for.0);
         for session in self.sessions.sweep(config.session_idle.0) {
             self.farewell(&session).await;

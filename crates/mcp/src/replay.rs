@@ -2,7 +2,7 @@
 //! a while, in case the connection broke before it arrived. It keeps bytes only; what they mean is the face's.
 
 use bytes::Bytes;
-use message::Time;
+use message::Moment;
 use net::CancellationToken;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -36,7 +36,7 @@ struct State {
     /// Odd while somebody reads; a reader with another number was displaced.
     reader: u64,
     /// Since when nobody reads.
-    since: Time,
+    since: Moment,
 }
 
 /// Why a stream cannot be taken up where a client says: that event is no longer here, or never was.
@@ -74,7 +74,7 @@ impl State {
 }
 
 impl Replay {
-    pub(crate) fn new(number: u64, kept: usize, now: Time, cancel: CancellationToken) -> Replay {
+    pub(crate) fn new(number: u64, kept: usize, now: Moment, cancel: CancellationToken) -> Replay {
         let state = State {
             first: 1,
             events: VecDeque::new(),
@@ -152,7 +152,7 @@ impl Replay {
     }
 
     /// Gives the place of the reader back.
-    pub(crate) fn leave(&self, ticket: u64, now: Time) {
+    pub(crate) fn leave(&self, ticket: u64, now: Moment) {
         let mut state = self.state.lock();
         if state.reader == ticket {
             state.reader -= 1;
@@ -203,7 +203,7 @@ impl Replay {
     }
 
     /// Whether nobody has read it for that long.
-    pub(crate) fn is_abandoned(&self, now: Time, wait: Duration) -> bool {
+    pub(crate) fn is_abandoned(&self, now: Moment, wait: Duration) -> bool {
         let state = self.state.lock();
         state.reader & 1 == 0 && now.since(state.since) > wait
     }

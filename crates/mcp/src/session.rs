@@ -6,7 +6,7 @@ use crate::json::Fields;
 use crate::replay::Replay;
 use crate::rpc;
 use bytes::Bytes;
-use message::{Clock, Time};
+use message::{Clock, Moment};
 use net::CancellationToken;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -66,7 +66,7 @@ pub(crate) struct Opening {
 }
 
 impl Session {
-    pub(crate) fn open(opening: Opening, id: String, now: Time) -> Session {
+    pub(crate) fn open(opening: Opening, id: String, now: Moment) -> Session {
         let gone = CancellationToken::new();
         Session {
             id,
@@ -75,7 +75,7 @@ impl Session {
             version: opening.version,
             capabilities: opening.capabilities,
             client_info: opening.client_info,
-            seen: AtomicU64::new(now.as_millis()),
+            seen: AtomicU64::new(now.as_micros()),
             level: Mutex::new(None),
             questions: Mutex::new(HashMap::new()),
             running: Mutex::new(HashMap::new()),
@@ -99,13 +99,13 @@ impl Session {
         *self.level.lock() = Some(level.to_owned());
     }
 
-    pub(crate) fn touch(&self, now: Time) {
-        self.seen.store(now.as_millis(), Ordering::Relaxed);
+    pub(crate) fn touch(&self, now: Moment) {
+        self.seen.store(now.as_micros(), Ordering::Relaxed);
     }
 
     /// Whether nothing was heard for `idle`; an open stream or a running call counts as being heard.
-    fn stale(&self, now: Time, idle: Duration) -> bool {
-        let seen = Time::from_millis(self.seen.load(Ordering::Relaxed));
+    fn stale(&self, now: Moment, idle: Duration) -> bool {
+        let seen = Moment::from_micros(self.seen.load(Ordering::Relaxed));
         now.since(seen) > idle && self.running.lock().is_empty() && !self.standing.is_read()
     }
 
@@ -224,7 +224,7 @@ impl Session {
     }
 
     /// Opens the stream of a call. Streams that have ended make room for it, the oldest first.
-    pub(crate) fn open_stream(&self, now: Time, cancel: CancellationToken) -> Arc<Replay> {
+    pub(crate) fn open_stream(&self, now: Moment, cancel: CancellationToken) -> Arc<Replay> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let stream = Arc::new(Replay::new(number, self.replay, now, cancel));
         let mut streams = self.streams.lock();
@@ -253,7 +253,7 @@ impl Session {
     }
 
     /// Forgets streams that nobody came back to, and ends their calls.
-    fn sweep(&self, now: Time, wait: Duration) {
+    fn sweep(&self, now: Moment, wait: Duration) {
         self.streams.lock().retain(|_, stream| {
             let abandoned = stream.is_abandoned(now, wait);
             if abandoned {
@@ -298,7 +298,7 @@ impl Sessions {
         if all.len() >= most {
             return None;
         }
-        let session = Arc::new(Session::open(opening, id.clone(), self.clock.now()));
+        let session = Arc::new(Session::open(opening, id.clone(), self.clock.moment()));
         all.insert(id, session.clone());
         Some(session)
     }
@@ -309,7 +309,7 @@ impl Sessions {
         if *session.principal != *principal || *session.tenant != *tenant {
             return None;
         }
-        session.touch(self.clock.now());
+        session.touch(self.clock.moment());
         Some(session)
     }
 
@@ -321,7 +321,7 @@ impl Sessions {
 
     /// Forgets streams that nobody came back to for `wait`.
     pub(crate) fn sweep_streams(&self, wait: Duration) {
-        let now = self.clock.now();
+        let now = self.clock.moment();
         for session in self.all() {
             session.sweep(now, wait);
         }
@@ -329,7 +329,7 @@ impl Sessions {
 
     /// Ends what was silent for too long; says which.
     pub(crate) fn sweep(&self, idle: Duration) -> Vec<Arc<Session>> {
-        let now = self.clock.now();
+        let now = self.clock.moment();
         let mut ended = Vec::new();
         self.by_id.lock().retain(|_, session| {
             let keep = !session.stale(now, idle);

@@ -179,7 +179,7 @@ impl Upstream {
         };
         let place = tokio::time::timeout(self.config.timeout.0, self.places.acquire()).await;
         let _place = place.map_err(|_| full())?.map_err(|_| full())?;
-        self.breaker.enter(self.clock.now()).map_err(|fault| self.named(fault))?;
+        self.breaker.enter(self.clock.moment()).map_err(|fault| self.named(fault))?;
         let mut attempt = Attempt { upstream: self, noted: false };
         let outcome = self.converse(exchange, call).await;
         attempt.note(!outcome.as_ref().is_err_and(Failure::is_down));
@@ -282,14 +282,14 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     fn note(&mut self, healthy: bool) {
         self.noted = true;
-        self.upstream.breaker.note(self.upstream.clock.now(), healthy);
+        self.upstream.breaker.note(self.upstream.clock.moment(), healthy);
     }
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if !self.noted {
-            self.upstream.breaker.withdraw(self.upstream.clock.now());
+            self.upstream.breaker.withdraw(self.upstream.clock.moment());
         }
     }
 }

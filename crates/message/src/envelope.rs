@@ -1,7 +1,7 @@
 //! The envelope: what every exchange becomes, whatever protocol it came by. Maps one to one onto CloudEvents 1.0.
 //! How it is written to a wire or a disk is decided there, not here.
 
-use crate::{Address, Clock, Dice, Time, Trace};
+use crate::{Address, Clock, Dice, Due, Time, Trace};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub struct Envelope {
     /// Where an answer is expected (MQTT 5 response topic, say).
     pub reply_to: Option<Address>,
     /// After this moment nobody wants it any more.
-    pub deadline: Option<Time>,
+    pub deadline: Option<Due>,
     /// 0 (lowest) to 9; 4 is usual.
     pub priority: u8,
     /// How often its delivery was begun before this one; 0 when new.

@@ -1,12 +1,14 @@
 //! Time and chance as things that are handed in, so that a seed replays a run.
 //! Nothing here sleeps: timers belong to the runtime of whoever waits.
 
+use crate::{Moment, Now};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Milliseconds since 1970-01-01T00:00:00Z.
+/// The time of day: milliseconds since 1970-01-01T00:00:00Z. It can be set, by people and by other clocks, so nothing in
+/// here waits by it; see [`Moment`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct Time(u64);
 
@@ -23,8 +25,14 @@ impl Time {
 
     /// `self` later by `span`; stays at the end of time rather than wrap.
     #[must_use]
-    pub fn after(self, span: Duration) -> Time {
+    pub fn later(self, span: Duration) -> Time {
         Time(self.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// `self` earlier by `span`; stays at the epoch.
+    #[must_use]
+    pub fn earlier(self, span: Duration) -> Time {
+        Time(self.0.saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
     }
 
     /// How long ago `earlier` was; zero when it lies ahead.
@@ -84,43 +92,75 @@ fn written(millis: u64) -> [u8; 24] {
     text
 }
 
-/// Where the present moment comes from: the system, or a test.
+/// Where the present comes from: the system, or a test. What waits asks for the [`Moment`], what is said or stored is the
+/// [`Time`].
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
     System,
-    Manual(Arc<AtomicU64>),
+    Manual(Arc<Hands>),
+}
+
+/// A manual clock's two hands: milliseconds of the day, microseconds of the process.
+#[derive(Debug)]
+struct Hands {
+    time: AtomicU64,
+    moment: AtomicU64,
 }
 
 impl Clock {
-    /// The machine's clock.
+    /// The machine's clocks.
     pub const fn system() -> Clock {
         Clock(Source::System)
     }
 
     /// A clock that stands still until it is told otherwise.
     pub fn manual(start: Time) -> Clock {
-        Clock(Source::Manual(Arc::new(AtomicU64::new(start.0))))
+        let hands = Hands { time: start.0.into(), moment: Moment::START.as_micros().into() };
+        Clock(Source::Manual(Arc::new(hands)))
     }
 
-    /// The present moment.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+    /// The time of day.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's time of day")]
     pub fn now(&self) -> Time {
         match &self.0 {
             Source::System => {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 Time(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
             }
-            Source::Manual(millis) => Time(millis.load(Ordering::Acquire)),
+            Source::Manual(hands) => Time(hands.time.load(Ordering::Acquire)),
         }
     }
 
-    /// Moves a manual clock on; the machine's clock does not listen.
+    /// The present moment, on the clock that nobody can set.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's monotonic clock")]
+    pub fn moment(&self) -> Moment {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        match &self.0 {
+            Source::System => Moment::START.after(START.elapsed()),
+            Source::Manual(hands) => Moment::from_micros(hands.moment.load(Ordering::Acquire)),
+        }
+    }
+
+    /// Both at once.
+    pub fn both(&self) -> Now {
+        Now { time: self.now(), moment: self.moment() }
+    }
+
+    /// Moves a manual clock on; the machine's does not listen.
     pub fn advance(&self, span: Duration) {
-        if let Source::Manual(millis) = &self.0 {
-            millis.fetch_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX), Ordering::AcqRel);
+        if let Source::Manual(hands) = &self.0 {
+            hands.time.fetch_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX), Ordering::AcqRel);
+            hands.moment.fetch_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX), Ordering::AcqRel);
+        }
+    }
+
+    /// Sets a manual clock's time of day, as an administrator or a time server sets a machine's; no time passes by it.
+    pub fn set(&self, time: Time) {
+        if let Source::Manual(hands) = &self.0 {
+            hands.time.store(time.0, Ordering::Release);
         }
     }
 }

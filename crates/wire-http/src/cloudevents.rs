@@ -26,7 +26,7 @@ pub use structured::{
 };
 
 use crate::text;
-use message::{Address, Clock, Code, Dice, Envelope, Fault, Id, Time, Trace};
+use message::{Address, Clock, Code, Dice, Envelope, Fault, Id, Now, Time, Trace};
 use std::borrow::Cow;
 
 /// The `type` of an envelope whose sender gave none.
@@ -46,6 +46,8 @@ enum Value<'a> {
 /// Attributes that are being read into an envelope.
 struct Reading {
     envelope: Envelope,
+    /// When it came, whatever its own time says.
+    now: Now,
     seen: Required,
     traceparent: Option<String>,
     tracestate: Option<String>,
@@ -63,6 +65,7 @@ impl Reading {
     fn new(address: &Address, clock: &Clock, dice: &Dice) -> Reading {
         Reading {
             envelope: Envelope::new(address.clone(), bytes::Bytes::new(), clock, dice),
+            now: clock.both(),
             seen: Required::default(),
             traceparent: None,
             tracestate: None,
@@ -94,10 +97,10 @@ impl Reading {
                 envelope.event_type = (value != DEFAULT_TYPE).then(|| value.into());
                 self.seen.event_type = true;
             }
-            "time" => envelope.time = moment("time", value)?,
+            "time" => envelope.time = time("time", value)?,
             "datacontenttype" => envelope.content_type = Some(media_type(value)?.into()),
             "partitionkey" => envelope.key = Some(value.into()),
-            "expirytime" => envelope.deadline = Some(moment("expirytime", value)?),
+            "expirytime" => envelope.deadline = Some(self.now.due_at(time("expirytime", value)?)),
             "traceparent" => self.traceparent = Some(value.to_owned()),
             "tracestate" => self.tracestate = Some(value.to_owned()),
             "subject" => {
@@ -309,7 +312,7 @@ pub(crate) fn reference<'v>(name: &str, value: &'v str) -> Result<&'v str, Fault
     Err(malformed(format!("{name} is {value:?}, which is no URI reference")))
 }
 
-fn moment(name: &str, value: &str) -> Result<Time, Fault> {
+fn time(name: &str, value: &str) -> Result<Time, Fault> {
     Time::parse_rfc3339(value)
         .ok_or_else(|| malformed(format!("the attribute {name} is {value:?}, which is no RFC 3339 time")))
 }

@@ -132,11 +132,11 @@ fn open(hub: &Hub, section: Value) -> Result<Arc<dyn Inlet>, Misfit> {
 
 /// Takes up the sessions that were found on disk; their clients are away.
 fn restore(shared: &Shared) {
-    let now = shared.hub.clock().now();
+    let now = shared.hub.clock().both();
     for kept in shared.hub.broker().kept_mailboxes(row::PREFIX) {
         let (name, mailbox) = (kept.name.clone(), Arc::clone(&kept.mailbox));
         match row::read_key(&name).zip(Session::restored(kept, now)) {
-            Some((key, (session, until))) if until > now => {
+            Some((key, (session, until))) if !until.is_over(now.moment) => {
                 mailbox.set_options(connect::mailbox_options(shared));
                 shared.hub.watch_mailbox(&mailbox);
                 shared.sessions.restore(key, session, until);

@@ -17,7 +17,7 @@ use crate::topic;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{BufMut, Bytes, BytesMut};
-use message::{Clock, Code, Envelope, Fault, Time, Trace};
+use message::{Clock, Code, Due, Envelope, Fault, Moment, Trace};
 use std::time::Duration;
 
 const QOS: &str = broker::QOS_HEADER;
@@ -55,7 +55,7 @@ pub(crate) fn fill(
     for Property { name, value } in &properties.0 {
         match (name, value) {
             (Name::MessageExpiry, Value::Long(seconds)) => {
-                envelope.deadline = Some(clock.now().after(Duration::from_secs(u64::from(*seconds))));
+                envelope.deadline = Some(clock.both().due_in(Duration::from_secs(u64::from(*seconds))));
             }
             (Name::ContentType, Value::Text(text)) => envelope.content_type = Some(text.as_str().into()),
             (Name::ResponseTopic, Value::Text(text)) => {
@@ -108,9 +108,9 @@ pub(crate) fn published_qos(envelope: &Envelope) -> Qos {
 }
 
 /// The whole seconds left until `deadline`, rounded up; `None` when it has passed (§3.3.2.3.3).
-pub(crate) fn seconds_left(deadline: Time, now: Time) -> Option<u32> {
-    let left = deadline.as_millis().checked_sub(now.as_millis()).filter(|left| *left > 0)?;
-    Some(u32::try_from(left.div_ceil(1000)).unwrap_or(u32::MAX))
+pub(crate) fn seconds_left(deadline: Due, now: Moment) -> Option<u32> {
+    let left = Some(deadline.left(now)).filter(|left| !left.is_zero())?;
+    Some(u32::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u32::MAX))
 }
 
 /// Writes the properties that every subscriber of this message gets, without expiry, alias and subscription ids.

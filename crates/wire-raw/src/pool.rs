@@ -3,7 +3,7 @@
 
 use futures_util::FutureExt;
 use hub::Hub;
-use message::{Code, Fault, Misfit, Time};
+use message::{Code, Fault, Misfit, Moment};
 use net::Conn;
 use parking_lot::Mutex;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(crate) struct Pool {
     tls: bool,
     keep: Duration,
     places: Semaphore,
-    idle: Mutex<Vec<(Conn, Time)>>,
+    idle: Mutex<Vec<(Conn, Moment)>>,
 }
 
 /// A connection in use. Given back with [`Pool::keep`]; dropped otherwise, for its stream may be anywhere.
@@ -65,11 +65,11 @@ impl Pool {
 
     /// Gives a connection back whose stream stands between two exchanges.
     pub(crate) fn keep(&self, held: Held<'_>) {
-        self.idle.lock().push((held.conn, self.hub.clock().now()));
+        self.idle.lock().push((held.conn, self.hub.clock().moment()));
     }
 
     fn next_idle(&self) -> Option<Conn> {
-        let now = self.hub.clock().now();
+        let now = self.hub.clock().moment();
         let mut idle = self.idle.lock();
         idle.retain(|(_, since)| now.since(*since) < self.keep);
         idle.pop().map(|(conn, _)| conn)

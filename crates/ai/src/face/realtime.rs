@@ -186,7 +186,7 @@ async fn reach(
     for (place, deployment) in model.deployments.iter().enumerate() {
         let clock = gateway.hub().clock();
         let provider = &deployment.provider;
-        if let Err(fault) = deployment.pulse.breaker.enter(clock.now()) {
+        if let Err(fault) = deployment.pulse.breaker.enter(clock.moment()) {
             last = fault.within(&provider.name);
             continue;
         }

@@ -4,6 +4,10 @@
 use super::*;
 use proptest::prelude::*;
 
+fn now() -> Now {
+    message::Clock::manual(Time::from_millis(1 << 40)).both()
+}
+
 fn text() -> impl Strategy<Value = String> {
     prop_oneof!["[a-z]{0,8}", "\\PC{0,40}"]
 }
@@ -23,7 +27,7 @@ prop_compose! {
     fn envelope()(
         id in prop_oneof![any::<u128>().prop_map(Id::from_bits), text().prop_map(|id| Id::from_text(&id))],
         address in address(),
-        times in (any::<u64>(), proptest::option::of(any::<u64>())),
+        times in (any::<u64>(), proptest::option::of(0..1_u64 << 40)),
         texts in proptest::array::uniform4(proptest::option::of(text())),
         names in (text(), text()),
         trace in proptest::option::of(trace()),
@@ -36,7 +40,7 @@ prop_compose! {
         Envelope {
             id, address, key, content_type, source, event_type, trace, reply_to,
             time: Time::from_millis(times.0),
-            deadline: times.1.map(Time::from_millis),
+            deadline: times.1.map(|millis| now().due_in(std::time::Duration::from_millis(millis))),
             headers: headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
             body: body.into(),
             principal: names.0.into(),
@@ -51,25 +55,25 @@ prop_compose! {
 proptest! {
     #[test]
     fn an_envelope_comes_back_as_it_went(envelope in envelope()) {
-        let bytes = encode(&envelope);
-        let back = decode(&bytes).expect("our own bytes");
+        let bytes = encode(now().moment, &envelope);
+        let back = decode(&bytes, now()).expect("our own bytes");
         prop_assert_eq!(format!("{envelope:?}"), format!("{back:?}"));
     }
 
     #[test]
     fn garbage_is_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        drop(decode(&bytes.into()));
+        drop(decode(&bytes.into(), now()));
     }
 
     #[test]
     fn changed_bytes_never_panic(envelope in envelope(), place: proptest::sample::Index, byte: u8, cut: bool) {
-        let mut bytes = encode(&envelope).to_vec();
+        let mut bytes = encode(now().moment, &envelope).to_vec();
         let place = place.index(bytes.len());
         bytes[place] = byte;
         if cut {
             bytes.truncate(place);
         }
-        drop(decode(&bytes.into()));
+        drop(decode(&bytes.into(), now()));
     }
 
     #[test]
@@ -91,7 +95,29 @@ fn a_number_over_64_bits_is_refused() {
 fn the_version_is_checked() {
     let address = Address::parse("topic/a").unwrap();
     let envelope = Envelope::new(address, "x", &message::Clock::system(), &message::Dice::seeded(1));
-    let mut bytes = encode(&envelope).to_vec();
+    let mut bytes = encode(now().moment, &envelope).to_vec();
     bytes[0] = 2;
-    assert!(decode(&bytes.into()).is_none());
+    assert!(decode(&bytes.into(), now()).is_none());
+}
+
+// Finding: B4
+#[test]
+fn a_deadline_that_was_stored_is_never_further_than_it_was() {
+    let address = Address::parse("topic/a").unwrap();
+    let clock = message::Clock::manual(Time::from_millis(1 << 40));
+    let mut envelope = Envelope::new(address, "x", &clock, &message::Dice::seeded(1));
+    let (hour, day) = (std::time::Duration::from_secs(3_600), std::time::Duration::from_secs(86_400));
+    envelope.deadline = Some(clock.both().due_in(hour));
+    let bytes = encode(clock.moment(), &envelope);
+    for (time, left) in
+        [(now().time, hour), (now().time.earlier(day), hour), (now().time.later(hour / 2), hour / 2)]
+    {
+        clock.set(time);
+        let due = decode(&bytes, clock.both()).unwrap().deadline.unwrap();
+        assert_eq!(
+            (due.left(clock.moment()), due.time),
+            (left, envelope.deadline.unwrap().time),
+            "at {time}"
+        );
+    }
 }

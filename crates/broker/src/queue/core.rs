@@ -14,7 +14,7 @@ use super::types::{Enqueued, Settlement, Token};
 use crate::rates::Counters;
 use bytes::Bytes;
 use foldhash::HashMap;
-use message::{Code, Envelope, Fault, Time};
+use message::{Code, Envelope, Fault, Moment, Now};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -94,7 +94,7 @@ pub(crate) struct Core {
     pub(super) shut: bool,
     /// Why an append of a caller was refused, for the task to see to.
     pub(super) trouble: Option<Fault>,
-    pub(super) last_active: Time,
+    pub(super) last_active: Moment,
     /// The first offset that is not in the newest snapshot.
     pub(super) saved: u64,
     /// A snapshot is under way.
@@ -102,7 +102,7 @@ pub(crate) struct Core {
     /// The task has something on its way to the disk, and looks when that is there.
     pub(super) watching: bool,
     /// When the task looks by itself.
-    armed: Option<Time>,
+    armed: Option<Moment>,
     /// The bell was rung, and the task has not looked yet.
     rung: bool,
 }
@@ -133,7 +133,7 @@ impl Shared {
     }
 
     /// Lets a message in; `Err` when it must enter through the task.
-    pub(crate) fn enter(&self, now: Time, entering: Entering) -> Result<Result<Going<'_>, Fault>, Entering> {
+    pub(crate) fn enter(&self, now: Now, entering: Entering) -> Result<Result<Going<'_>, Fault>, Entering> {
         if self.detours.load(Ordering::Acquire) > 0 || !self.has_room() {
             return Err(entering);
         }
@@ -146,7 +146,7 @@ impl Shared {
         }
         let answer = core.enter(now, entering);
         core.finish(now);
-        core.last_active = now;
+        core.last_active = now.moment;
         let part = core.hand_in(&mut Vec::new());
         let enqueued = match answer {
             Answer::Enqueued(Ok(enqueued)) => enqueued,
@@ -217,7 +217,7 @@ impl Core {
         log: Arc<dyn Log>,
         counters: Arc<Counters>,
         append_bytes_max: usize,
-        (saved, now): (u64, Time),
+        (saved, now): (u64, Moment),
     ) -> Core {
         Core {
             machine,
@@ -250,17 +250,17 @@ impl Core {
         self.trouble = None;
     }
 
-    pub(super) fn apply(&mut self, now: Time, command: Command) -> Answer {
+    pub(super) fn apply(&mut self, now: Now, command: Command) -> Answer {
         self.machine.apply(now, command, &mut self.effects)
     }
 
     /// Tells the machine what is durable by now.
-    pub(super) fn settle_up(&mut self, now: Time) {
+    pub(super) fn settle_up(&mut self, now: Now) {
         let upto = self.log.tail();
         self.apply(now, Command::Durable { upto });
     }
 
-    pub(super) fn enter(&mut self, now: Time, entering: Entering) -> Answer {
+    pub(super) fn enter(&mut self, now: Now, entering: Entering) -> Answer {
         let Entering { meta, record, envelope } = entering;
         let answer = self.apply(now, Command::Enqueue { meta, record });
         if let Answer::Enqueued(Ok(enqueued)) = &answer
@@ -273,7 +273,7 @@ impl Core {
     }
 
     /// Ends a batch and gives what is ready to those who wait.
-    pub(super) fn finish(&mut self, now: Time) {
+    pub(super) fn finish(&mut self, now: Now) {
         loop {
             self.machine.finish(now, &mut self.effects);
             if self.effects.grants.is_empty() {
@@ -292,7 +292,7 @@ impl Core {
     }
 
     /// Says whether messages came back.
-    fn grant(&mut self, now: Time, grant: Grant) -> bool {
+    fn grant(&mut self, now: Now, grant: Grant) -> bool {
         let Some(reply) = self.leases.remove(&grant.ticket) else {
             return self.give_back(now, grant.leases.into_iter().map(|leased| leased.token).collect());
         };
@@ -314,7 +314,7 @@ impl Core {
         }
     }
 
-    fn give_back(&mut self, now: Time, tokens: Vec<Token>) -> bool {
+    fn give_back(&mut self, now: Now, tokens: Vec<Token>) -> bool {
         let some = !tokens.is_empty();
         for token in tokens {
             self.apply(now, Command::Settle { token, settlement: Settlement::Release });
@@ -373,7 +373,7 @@ impl Core {
             return false;
         }
         let waits = self.machine.waits() && !self.watching;
-        let sooner = |wake: Time| self.armed.is_none_or(|armed| wake < armed);
+        let sooner = |wake: Moment| self.armed.is_none_or(|armed| wake < armed);
         self.rung = waits || self.is_save_due() || self.next_wake().is_some_and(sooner);
         self.rung
     }
@@ -383,7 +383,7 @@ impl Core {
         !self.saving && self.behind() >= SNAPSHOT_EVERY.max(live / 2)
     }
 
-    pub(super) fn is_quiet(&self, now: Time) -> bool {
+    pub(super) fn is_quiet(&self, now: Moment) -> bool {
         now.since(self.last_active) >= QUIET
     }
 
@@ -392,13 +392,13 @@ impl Core {
         self.machine.next().saturating_sub(self.saved)
     }
 
-    fn next_wake(&self) -> Option<Time> {
+    fn next_wake(&self) -> Option<Moment> {
         let quiet = (self.behind() > 0 && !self.saving).then(|| self.last_active.after(QUIET));
         [self.machine.next_timer(), quiet].into_iter().flatten().min()
     }
 
-    /// The task has looked, and looks again when the bell rings or at this time.
-    pub(super) fn arm(&mut self) -> Option<Time> {
+    /// The task has looked, and looks again when the bell rings or at this moment.
+    pub(super) fn arm(&mut self) -> Option<Moment> {
         self.rung = false;
         self.armed = self.next_wake();
         self.armed

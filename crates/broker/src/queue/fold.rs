@@ -3,11 +3,11 @@
 
 use super::index::{Dead, Entry, Index, Place};
 use super::options::QueueOptions;
-use super::record::{self, Record};
+use super::record::{self, Pause, Record, past};
 use super::snapshot;
 use super::types::Number;
 use bytes::Bytes;
-use message::{Fault, Time};
+use message::{Fault, Moment, Now};
 use store::Log;
 
 const RECORDS_AT_ONCE: usize = 4_096;
@@ -27,13 +27,13 @@ pub(crate) struct Folded {
 /// Folds what `log` holds. A snapshot is used when the log still holds everything behind it; otherwise all records
 /// are read, which gives the same state because whatever was trimmed had been settled or copied forward.
 pub(crate) fn fold(
-    now: Time,
+    now: Now,
     log: &dyn Log,
     saved: Option<&Bytes>,
     options: &QueueOptions,
 ) -> Result<Folded, Fault> {
     let usable = |next: u64| log.head() <= next && next <= log.tail();
-    let loaded = saved.and_then(snapshot::read).filter(|(next, _)| usable(*next));
+    let loaded = saved.and_then(|saved| snapshot::read(saved, now)).filter(|(next, _)| usable(*next));
     let (mut at, mut index) = loaded.unwrap_or_else(|| (log.head(), Index::default()));
     let mut replayed = 0;
     loop {
@@ -42,22 +42,22 @@ pub(crate) fn fold(
         at = last + 1;
         replayed += records.len() as u64;
         for (offset, bytes) in &records {
-            match record::read(bytes) {
-                Some(record) => step(&mut index, *offset, bytes.len(), record, options),
+            match record::read(bytes, now) {
+                Some(record) => step(&mut index, now, (*offset, bytes.len()), record, options),
                 None => tracing::warn!(offset, "record of a queue is unreadable"),
             }
         }
     }
-    index.known.prune(now, options);
+    index.known.prune(now.moment, options);
     let broken_off = index.rebuild(now, options, true);
     Ok(Folded { index, next: log.tail(), replayed, broken_off })
 }
 
-fn step(index: &mut Index, offset: u64, size: usize, record: Record, options: &QueueOptions) {
+fn step(index: &mut Index, now: Now, (offset, size): (u64, usize), record: Record, options: &QueueOptions) {
     match record {
         Record::Enqueued(meta) => {
             if options.dedupe_ms > 0 {
-                index.known.add(meta.entered, meta.id, offset);
+                index.known.add(past(now, meta.entered), meta.id, offset);
             }
             index.entries.insert(offset, Entry::new(offset, size, meta));
         }
@@ -72,7 +72,7 @@ fn step(index: &mut Index, offset: u64, size: usize, record: Record, options: &Q
             let mut entry = Entry::new(offset, size, meta);
             (entry.leases, entry.deliveries) = (carried.leases, carried.deliveries);
             entry.history = Some(carried.history).filter(|history| !history.is_empty()).map(Box::new);
-            entry.place = carried.until.map_or(Place::Ready, Place::Delayed);
+            entry.place = carried.pause.map_or(Place::Ready, |pause| Place::Delayed(pause.until(now)));
             match carried.died {
                 Some(died) => {
                     index.entries.remove(&carried.number);
@@ -93,19 +93,19 @@ fn step(index: &mut Index, offset: u64, size: usize, record: Record, options: &Q
         }
         Record::Leased(time, leased) => {
             for (number, consumer) in leased {
-                lease(index, time, number, consumer);
+                lease(index, past(now, time), number, consumer);
             }
         }
         Record::Returned(list) => {
             for ended in list {
-                end(index, ended);
+                end(index, now, ended);
             }
         }
         Record::Died(list) => {
             for mut ended in list {
                 let died = ended.died.take();
                 let number = ended.number;
-                end(index, ended);
+                end(index, now, ended);
                 if let (Some(died), Some(entry)) = (died, index.entries.remove(&number)) {
                     index.dead.insert(number, Dead::new(entry, died));
                 }
@@ -114,18 +114,20 @@ fn step(index: &mut Index, offset: u64, size: usize, record: Record, options: &Q
     }
 }
 
-fn lease(index: &mut Index, time: Time, number: Number, consumer: std::sync::Arc<str>) {
+fn lease(index: &mut Index, since: Moment, number: Number, consumer: std::sync::Arc<str>) {
     let Some(entry) = index.entries.get_mut(&number) else { return };
     entry.leases += 1;
     entry.deliveries += 1;
-    entry.place = Place::Leased { until: time, since: time, consumer };
+    entry.place = Place::Leased { until: since, since, consumer };
 }
 
-fn end(index: &mut Index, ended: record::Ended) {
+fn end(index: &mut Index, now: Now, ended: record::Ended) {
     let Some(entry) = index.entries.get_mut(&ended.number) else { return };
     (entry.leases, entry.deliveries) = (ended.leases, ended.deliveries);
+    let from = ended.attempt.as_ref().map(|attempt| attempt.time);
+    let pause = ended.until.zip(from).map(|(until, from)| Pause { from, wait: until.since(from) });
+    entry.place = pause.map_or(Place::Ready, |pause| Place::Delayed(pause.until(now)));
     if let Some(attempt) = ended.attempt {
         entry.remember(attempt);
     }
-    entry.place = ended.until.map_or(Place::Ready, Place::Delayed);
 }

@@ -2,10 +2,10 @@
 //! It holds no body and writes no record; `machine` and `fold` change it.
 
 use super::options::QueueOptions;
-use super::record::{Carried, Died, Meta};
+use super::record::{Carried, Died, Meta, Pause};
 use super::types::{Attempt, Number};
 use foldhash::HashMap;
-use message::{Code, Time};
+use message::{Code, Moment, Now};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,11 +45,11 @@ pub(crate) enum Place {
     /// An earlier message with its key.
     Blocked,
     Leased {
-        until: Time,
-        since: Time,
+        until: Moment,
+        since: Moment,
         consumer: Arc<str>,
     },
-    Delayed(Time),
+    Delayed(Moment),
 }
 
 /// A message that was given up.
@@ -91,16 +91,16 @@ impl Entry {
         self.history.as_ref().map_or(&[], |history| history.as_slice())
     }
 
-    pub(crate) fn carried(&self, number: Number) -> Carried {
-        let until = match self.place {
-            Place::Delayed(until) => Some(until),
+    pub(crate) fn carried(&self, number: Number, now: Now) -> Carried {
+        let pause = match self.place {
+            Place::Delayed(until) => Some(Pause { from: now.time, wait: until.since(now.moment) }),
             _ => None,
         };
         Carried {
             number,
             leases: self.leases,
             deliveries: self.deliveries,
-            until,
+            pause,
             died: None,
             history: self.history().to_vec(),
         }
@@ -125,7 +125,7 @@ impl Dead {
             number,
             leases: self.leases,
             deliveries: self.deliveries,
-            until: None,
+            pause: None,
             died: Some(self.died.clone()),
             history: self.history.clone(),
         }
@@ -149,7 +149,7 @@ pub(crate) struct Index {
     pub(crate) dead: BTreeMap<Number, Dead>,
     pub(crate) known: Known,
     ready: BTreeSet<(u8, Number)>,
-    timers: BTreeSet<(Time, Number, Timer)>,
+    timers: BTreeSet<(Moment, Number, Timer)>,
     /// First and last message of each key.
     keys: HashMap<u64, (Number, Number)>,
     pub(crate) bytes: u64,
@@ -164,7 +164,7 @@ impl Index {
     pub(crate) fn insert(&mut self, number: Number, mut entry: Entry) {
         self.bytes += u64::from(entry.size);
         if let Some(deadline) = entry.meta.deadline {
-            self.timers.insert((deadline, number, Timer::Deadline));
+            self.timers.insert((deadline.at, number, Timer::Deadline));
         }
         if self.ordered && entry.meta.key != 0 {
             let chain = self.keys.entry(entry.meta.key).or_insert((number, NOBODY));
@@ -189,7 +189,7 @@ impl Index {
         let entry = self.entries.remove(&number)?;
         self.bytes = self.bytes.saturating_sub(u64::from(entry.size));
         if let Some(deadline) = entry.meta.deadline {
-            self.timers.remove(&(deadline, number, Timer::Deadline));
+            self.timers.remove(&(deadline.at, number, Timer::Deadline));
         }
         if self.ordered && entry.meta.key != 0 {
             self.unlink(&entry);
@@ -273,24 +273,24 @@ impl Index {
 
     /// The timer that is due, if one is. The caller moves the message, which removes the timer; a deadline is
     /// removed here.
-    pub(crate) fn due(&mut self, now: Time) -> Option<(Number, Timer)> {
-        let (time, number, timer) = *self.timers.first()?;
-        if time > now {
+    pub(crate) fn due(&mut self, now: Moment) -> Option<(Number, Timer)> {
+        let (at, number, timer) = *self.timers.first()?;
+        if at > now {
             return None;
         }
         if timer == Timer::Deadline {
-            self.timers.remove(&(time, number, timer));
+            self.timers.remove(&(at, number, timer));
         }
         Some((number, timer))
     }
 
-    pub(crate) fn next_timer(&self) -> Option<Time> {
-        self.timers.first().map(|(time, _, _)| *time)
+    pub(crate) fn next_timer(&self) -> Option<Moment> {
+        self.timers.first().map(|(at, _, _)| *at)
     }
 
     /// Makes everything anew from `entries`. With `restart`, leases are over and count as lost deliveries: the numbers
     /// of those messages.
-    pub(crate) fn rebuild(&mut self, now: Time, options: &QueueOptions, restart: bool) -> Vec<Number> {
+    pub(crate) fn rebuild(&mut self, now: Now, options: &QueueOptions, restart: bool) -> Vec<Number> {
         let mut broken_off = Vec::new();
         self.ordered = options.ordered;
         self.prioritized = options.prioritized;
@@ -319,10 +319,10 @@ impl Index {
 }
 
 /// The delivery that was under way when the broker stopped.
-fn lost_by_stop(now: Time, since: Time, consumer: Arc<str>) -> Attempt {
+fn lost_by_stop(now: Now, since: Moment, consumer: Arc<str>) -> Attempt {
     Attempt {
-        time: now,
-        took: now.since(since),
+        time: now.time,
+        took: now.moment.since(since),
         code: Code::LeaseLost,
         text: "the broker stopped while it was leased".into(),
         consumer,
@@ -332,7 +332,7 @@ fn lost_by_stop(now: Time, since: Time, consumer: Arc<str>) -> Attempt {
 /// Ids that were seen lately, oldest first. Invariant: every id in `order` is in `numbers`, once.
 #[derive(Default)]
 pub(crate) struct Known {
-    pub(crate) order: VecDeque<(Time, u128)>,
+    pub(crate) order: VecDeque<(Moment, u128)>,
     numbers: HashMap<u128, Number>,
 }
 
@@ -345,17 +345,17 @@ impl Known {
         self.find(id).unwrap_or(NOBODY)
     }
 
-    pub(crate) fn add(&mut self, time: Time, id: u128, number: Number) {
+    pub(crate) fn add(&mut self, since: Moment, id: u128, number: Number) {
         if self.numbers.insert(id, number).is_none() {
-            self.order.push_back((time, id));
+            self.order.push_back((since, id));
         }
     }
 
     /// Forgets what is older than the window or more than the most.
-    pub(crate) fn prune(&mut self, now: Time, options: &QueueOptions) {
+    pub(crate) fn prune(&mut self, now: Moment, options: &QueueOptions) {
         let window = Duration::from_millis(options.dedupe_ms);
-        while let Some((time, id)) = self.order.front().copied() {
-            if self.order.len() <= options.dedupe_max && now.since(time) < window {
+        while let Some((since, id)) = self.order.front().copied() {
+            if self.order.len() <= options.dedupe_max && now.since(since) < window {
                 return;
             }
             self.order.pop_front();
@@ -419,19 +419,19 @@ impl Index {
 
 /// An index with a bit of everything, for tests of what is made from it.
 #[cfg(test)]
-pub(crate) fn example() -> Index {
-    let meta = |key| Meta { entered: Time::from_millis(3), deadline: None, priority: 4, key, id: 9 };
+pub(crate) fn example(now: Now) -> Index {
+    let meta = |key| Meta { entered: now.time, deadline: None, priority: 4, key, id: 9 };
     let mut index = Index::default();
-    index.known.add(Time::from_millis(2), 9, 1);
+    index.known.add(now.moment.before(Duration::from_millis(2)), 9, 1);
     for number in 1..6 {
         index.insert(number, Entry::new(number, 100, meta(number % 2)));
     }
-    let since = Time::from_millis(5);
-    index.put(2, Place::Leased { until: Time::from_millis(50), since, consumer: "worker".into() });
-    index.put(3, Place::Delayed(Time::from_millis(70)));
+    let since = now.moment.before(Duration::from_millis(5));
+    index.put(2, Place::Leased { until: now.moment, since, consumer: "worker".into() });
+    index.put(3, Place::Delayed(now.moment.after(Duration::from_millis(70))));
     let mut entry = index.remove(4).unwrap();
-    entry.remember(lost_by_stop(since, since, "worker".into()));
-    let died = Died { time: since, code: Code::TooManyDeliveries, text: "often".into() };
+    entry.remember(lost_by_stop(now, since, "worker".into()));
+    let died = Died { time: now.time, code: Code::TooManyDeliveries, text: "often".into() };
     index.dead.insert(4, Dead::new(entry, died));
     index
 }

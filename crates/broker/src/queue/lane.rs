@@ -14,7 +14,7 @@ use super::types::{
 use super::worker::Worker;
 use super::{fold, index::Place};
 use crate::rates::Counters;
-use message::{Address, Clock, Code, Envelope, Fault};
+use message::{Address, Clock, Code, Envelope, Fault, Now};
 use net::Tasks;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -128,7 +128,7 @@ impl Lane {
                 None
             }
         };
-        let folded = fold::fold(clock.now(), &**log, saved.as_ref(), &options)?;
+        let folded = fold::fold(clock.both(), &**log, saved.as_ref(), &options)?;
         drop(saved);
         let (asks, inbox) = mpsc::channel(opening.commands_max.max(1));
         let saved = folded.next - folded.replayed.min(folded.next);
@@ -138,7 +138,7 @@ impl Lane {
             Arc::clone(log),
             Arc::clone(&opening.counters),
             opening.append_bytes_max,
-            (saved, clock.now()),
+            (saved, clock.moment()),
         )));
         let lane = Lane {
             address: address.clone(),
@@ -174,9 +174,9 @@ impl Lane {
     }
 
     pub(crate) async fn enqueue(&self, envelope: Arc<Envelope>) -> Result<Enqueued, Fault> {
-        let now = self.clock.now();
+        let now = self.clock.both();
         let meta = Meta::of(now, &envelope);
-        let record = record::enqueued(&meta, &envelope);
+        let record = record::enqueued(now, &meta, &envelope);
         if record.len() > self.record_bytes_max {
             let (size, limit) = (record.len(), self.record_bytes_max);
             let what = format!("a message of {size} bytes is larger than a queue takes: {limit} bytes");
@@ -206,12 +206,13 @@ impl Lane {
         let missing = granted.iter().filter(|one| one.envelope.is_none());
         let places: Vec<u64> = missing.map(|one| one.leased.at).collect();
         if !places.is_empty() {
+            let now = self.clock.both();
             let mut found = bodies::read(&*self.log, places)?;
             for one in granted.iter_mut().filter(|one| one.envelope.is_none()) {
-                one.envelope = found
-                    .remove(&one.leased.at)
-                    .and_then(|bytes| record::read_envelope(&bytes))
-                    .map(Arc::new);
+                let read = found.remove(&one.leased.at).and_then(|bytes| record::read_envelope(&bytes, now));
+                // The clock may have been set since it was written; what the index knows rests on no clock.
+                let deadline = one.leased.deadline;
+                one.envelope = read.map(|envelope| Arc::new(Envelope { deadline, ..envelope }));
             }
         }
         let mut deliveries = Vec::with_capacity(granted.len());
@@ -233,6 +234,7 @@ impl Lane {
     }
 
     pub(crate) async fn peek(&self, after: Option<Number>, max: usize) -> Result<Vec<Peeked>, Fault> {
+        let now = self.clock.both();
         let first = after.map_or(0, |after| after.saturating_add(1));
         let rows = self
             .look(move |machine| {
@@ -240,12 +242,12 @@ impl Lane {
                 let durable = rows.filter(|(_, entry)| entry.place != Place::Fresh);
                 durable
                     .take(max.min(PAGE_MAX))
-                    .map(|(number, entry)| (*number, entry.at, state(&entry.place), entry.deliveries))
+                    .map(|(number, entry)| (*number, entry.at, state(&entry.place, now), entry.deliveries))
                     .collect::<Vec<_>>()
             })
             .await?;
         let mut found = bodies::read(&*self.log, rows.iter().map(|row| row.1).collect())?;
-        let envelope = |at: u64| found.remove(&at).and_then(|bytes| record::read_envelope(&bytes));
+        let envelope = |at: u64| found.remove(&at).and_then(|bytes| record::read_envelope(&bytes, now));
         let mut envelope = envelope;
         Ok(rows
             .into_iter()
@@ -263,11 +265,12 @@ impl Lane {
                 rows.map(|(number, dead)| (*number, dead.clone())).collect::<Vec<_>>()
             })
             .await?;
+        let now = self.clock.both();
         let mut found = bodies::read(&*self.log, rows.iter().map(|row| row.1.at).collect())?;
         Ok(rows
             .into_iter()
             .filter_map(|(number, dead)| {
-                let envelope = record::read_envelope(&found.remove(&dead.at)?)?;
+                let envelope = record::read_envelope(&found.remove(&dead.at)?, now)?;
                 Some(DeadLetter {
                     number,
                     envelope: Arc::new(envelope),
@@ -291,16 +294,17 @@ impl Lane {
             .await?;
         let mut count = 0;
         for rows in rows.chunks(CHUNK) {
-            let now = self.clock.now();
+            let now = self.clock.both();
             let mut found = bodies::read(&*self.log, rows.iter().map(|row| row.1.at).collect())?;
             let items = rows
                 .iter()
                 .filter_map(|(number, dead)| {
-                    let mut envelope = record::read_envelope(&found.remove(&dead.at)?)?;
+                    let mut envelope = record::read_envelope(&found.remove(&dead.at)?, now)?;
                     // Whoever replays it wants it delivered, however late.
                     envelope.deadline = None;
                     let meta = Meta::of(now, &envelope);
-                    Some((*number, meta, record::replayed(*number, &dead.history, &meta, &envelope)))
+                    let record = record::replayed(now, (*number, &dead.history), &meta, &envelope);
+                    Some((*number, meta, record))
                 })
                 .collect();
             let command = Command::Replay { items };
@@ -368,10 +372,10 @@ impl Lane {
     }
 }
 
-fn state(place: &Place) -> State {
+fn state(place: &Place, now: Now) -> State {
     match place {
-        Place::Leased { until, .. } => State::Leased(*until),
-        Place::Delayed(until) => State::Delayed(*until),
+        Place::Leased { until, .. } => State::Leased(now.time_of(*until)),
+        Place::Delayed(until) => State::Delayed(now.time_of(*until)),
         Place::Blocked => State::Blocked,
         Place::Fresh | Place::Ready => State::Ready,
     }

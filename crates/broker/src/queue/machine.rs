@@ -11,7 +11,7 @@ use super::record::{self, Died, Ended, Meta};
 use super::types::{Attempt, Enqueued, Number, Selection, Settled, Settlement, Token};
 use bytes::Bytes;
 use foldhash::HashMap;
-use message::{Code, Fault, Time};
+use message::{Code, Due, Fault, Moment, Now};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub(crate) enum Command {
         ticket: u64,
         max: usize,
         hold: Option<Duration>,
-        until: Time,
+        until: Moment,
         consumer: Arc<str>,
     },
     /// The one who asked under this ticket has gone.
@@ -93,7 +93,9 @@ pub(crate) struct Leased {
     /// The offset of the record that holds its bytes.
     pub(crate) at: u64,
     pub(crate) attempt: u32,
-    pub(crate) until: Time,
+    pub(crate) until: Due,
+    /// When nobody wants it any more, which its bytes on disk do not know as well.
+    pub(crate) deadline: Option<Due>,
 }
 
 /// What a batch wants done.
@@ -107,7 +109,7 @@ struct Waiter {
     ticket: u64,
     max: usize,
     hold: Option<Duration>,
-    until: Time,
+    until: Moment,
     consumer: Arc<str>,
 }
 
@@ -142,11 +144,11 @@ pub(crate) struct Machine {
     waiters: VecDeque<Waiter>,
     /// Leases without a record, and when they are to have one.
     unwritten: BTreeMap<Number, Arc<str>>,
-    unwritten_due: Option<Time>,
+    unwritten_due: Option<Moment>,
     /// The list record that is being filled.
     open: Option<(u8, usize, Vec<u8>)>,
     counts: Counts,
-    consumers: HashMap<Arc<str>, Time>,
+    consumers: HashMap<Arc<str>, Moment>,
 }
 
 impl Machine {
@@ -169,8 +171,8 @@ impl Machine {
         }
     }
 
-    /// Does what `command` asks. `now` must not run backwards within a batch.
-    pub(crate) fn apply(&mut self, now: Time, command: Command, effects: &mut Effects) -> Answer {
+    /// Does what `command` asks. `now.moment` must not run backwards.
+    pub(crate) fn apply(&mut self, now: Now, command: Command, effects: &mut Effects) -> Answer {
         if !self.broken_off.is_empty() {
             self.write_broken_off(effects);
         }
@@ -180,7 +182,7 @@ impl Machine {
                 Answer::Settled(self.settle(now, token, settlement, effects))
             }
             Command::Lease { ticket, max, hold, until, consumer } => {
-                self.see(now, &consumer);
+                self.see(now.moment, &consumer);
                 let max = max.clamp(1, LEASE_MAX);
                 self.waiters.push_back(Waiter { ticket, max, hold, until, consumer });
                 Answer::Nothing
@@ -198,7 +200,7 @@ impl Machine {
                 Answer::Nothing
             }
             Command::Replay { items } => Answer::Count(self.replay(items, effects)),
-            Command::Move { items } => Answer::Count(self.move_forward(items, effects)),
+            Command::Move { items } => Answer::Count(self.move_forward(now, items, effects)),
             Command::DropDead { selection } => Answer::Count(self.drop_dead(&selection, effects)),
             Command::Purge => Answer::Count(self.purge(effects)),
             Command::Configure { options } => {
@@ -210,16 +212,16 @@ impl Machine {
     }
 
     /// Ends a batch: gives what is ready to those who wait, and writes what has to be written.
-    pub(crate) fn finish(&mut self, now: Time, effects: &mut Effects) {
+    pub(crate) fn finish(&mut self, now: Now, effects: &mut Effects) {
         self.serve(now, effects);
-        if self.unwritten_due.is_some_and(|due| due <= now) {
+        if self.unwritten_due.is_some_and(|due| due <= now.moment) {
             self.write_leases(now, effects);
         }
         self.close_list(effects);
     }
 
     /// When something happens by itself; the lane then sends a `Tick`.
-    pub(crate) fn next_timer(&self) -> Option<Time> {
+    pub(crate) fn next_timer(&self) -> Option<Moment> {
         let waits = self.waiters.iter().map(|waiter| waiter.until).min();
         [self.index.next_timer(), self.unwritten_due, waits].into_iter().flatten().min()
     }
@@ -251,13 +253,13 @@ impl Machine {
 
     fn enqueue(
         &mut self,
-        now: Time,
+        now: Now,
         meta: Meta,
         record: Bytes,
         effects: &mut Effects,
     ) -> Result<Enqueued, Fault> {
         if self.options.dedupe_ms > 0 {
-            self.index.known.prune(now, &self.options);
+            self.index.known.prune(now.moment, &self.options);
             if let Some(number) = self.index.known.find(meta.id) {
                 self.counts.duplicates += 1;
                 return Ok(Enqueued { number, duplicate: true });
@@ -266,7 +268,7 @@ impl Machine {
         self.expect_room(record.len() as u64)?;
         let number = self.next;
         if self.options.dedupe_ms > 0 {
-            self.index.known.add(now, meta.id, number);
+            self.index.known.add(now.moment, meta.id, number);
         }
         self.index.insert(number, Entry::new(number, record.len(), meta));
         self.fresh.push_back(number);
@@ -288,7 +290,7 @@ impl Machine {
         ))
     }
 
-    fn make_durable(&mut self, now: Time, upto: u64, effects: &mut Effects) {
+    fn make_durable(&mut self, now: Now, upto: u64, effects: &mut Effects) {
         self.moved(upto);
         while let Some(number) = self.fresh.front().copied().filter(|number| *number < upto) {
             self.fresh.pop_front();
@@ -298,9 +300,9 @@ impl Machine {
         }
     }
 
-    fn make_available(&mut self, now: Time, number: Number, effects: &mut Effects) {
+    fn make_available(&mut self, now: Now, number: Number, effects: &mut Effects) {
         let deadline = self.index.entries.get(&number).and_then(|entry| entry.meta.deadline);
-        if deadline.is_some_and(|deadline| deadline <= now) {
+        if deadline.is_some_and(|deadline| deadline.is_over(now.moment)) {
             self.expire(now, number, effects);
         } else {
             self.index.offer(number);
@@ -309,7 +311,7 @@ impl Machine {
 
     // ---- leaving ----
 
-    fn serve(&mut self, now: Time, effects: &mut Effects) {
+    fn serve(&mut self, now: Now, effects: &mut Effects) {
         while let Some(waiter) = self.waiters.pop_front() {
             let mut leases = Vec::new();
             while leases.len() < waiter.max
@@ -328,9 +330,9 @@ impl Machine {
             effects.grants.push(Grant { ticket: waiter.ticket, leases });
         }
         // Nothing is ready any more: those whose time is up go empty-handed.
-        if self.waiters.iter().any(|waiter| waiter.until <= now) {
+        if self.waiters.iter().any(|waiter| waiter.until <= now.moment) {
             self.waiters.retain(|waiter| {
-                let stays = waiter.until > now;
+                let stays = waiter.until > now.moment;
                 if !stays {
                     effects.grants.push(Grant { ticket: waiter.ticket, leases: Vec::new() });
                 }
@@ -340,7 +342,7 @@ impl Machine {
     }
 
     /// `None` when it was delivered as often as allowed: then its last lease ended with the process.
-    fn lease(&mut self, now: Time, number: Number, waiter: &Waiter) -> Option<Leased> {
+    fn lease(&mut self, now: Now, number: Number, waiter: &Waiter) -> Option<Leased> {
         let until = self.options.held_until(now, waiter.hold);
         let entry = self.index.entries.get_mut(&number)?;
         if self.options.deliveries_max > 0 && entry.deliveries >= self.options.deliveries_max {
@@ -353,17 +355,18 @@ impl Machine {
             at: entry.at,
             attempt: entry.deliveries,
             until,
+            deadline: entry.meta.deadline,
         };
         let consumer = Arc::clone(&waiter.consumer);
         self.unwritten.insert(number, Arc::clone(&consumer));
-        self.unwritten_due.get_or_insert(now.after(Duration::from_millis(LEASE_RECORD_MS)));
-        self.index.put(number, Place::Leased { until, since: now, consumer });
+        self.unwritten_due.get_or_insert(now.moment.after(Duration::from_millis(LEASE_RECORD_MS)));
+        self.index.put(number, Place::Leased { until: until.at, since: now.moment, consumer });
         Some(leased)
     }
 
     fn settle(
         &mut self,
-        now: Time,
+        now: Now,
         token: Token,
         settlement: Settlement,
         effects: &mut Effects,
@@ -378,13 +381,13 @@ impl Machine {
         let Place::Leased { until, since, consumer } = &entry.place else {
             return Err(lost("is over"));
         };
-        if *until <= now {
+        if *until <= now.moment {
             return Err(lost("ran out"));
         }
         let (number, since, consumer) = (token.number, *since, Arc::clone(consumer));
         let attempt = |error: &Fault, took: Option<Duration>| Attempt {
-            time: now,
-            took: took.unwrap_or_else(|| now.since(since)),
+            time: now.time,
+            took: took.unwrap_or_else(|| now.moment.since(since)),
             code: error.code(),
             text: record::cut(error.detail()),
             consumer: Arc::clone(&consumer),
@@ -401,13 +404,13 @@ impl Machine {
                 self.retry(now, number, delay, attempt(&error, took), effects)
             }
             Settlement::Reject { error } => {
-                let died = Died { time: now, code: error.code(), text: record::cut(error.detail()) };
+                let died = Died { time: now.time, code: error.code(), text: record::cut(error.detail()) };
                 self.die(number, died, Some(attempt(&error, None)), effects);
                 Settled::Dead
             }
             Settlement::Extend { hold } => {
                 let until = self.options.held_until(now, hold);
-                self.index.put(number, Place::Leased { until, since, consumer });
+                self.index.put(number, Place::Leased { until: until.at, since, consumer });
                 Settled::Held(until)
             }
             Settlement::Release => {
@@ -419,7 +422,7 @@ impl Machine {
 
     fn retry(
         &mut self,
-        now: Time,
+        now: Now,
         number: Number,
         delay: Option<Duration>,
         attempt: Attempt,
@@ -431,21 +434,22 @@ impl Machine {
             return Settled::Dead;
         }
         self.counts.retried += 1;
-        let until = now.after(delay.unwrap_or_else(|| self.options.pause(deliveries)));
-        self.come_back(now, number, until, Some(attempt), effects);
+        let until = now.due_in(delay.unwrap_or_else(|| self.options.pause(deliveries)));
+        self.come_back(now, number, Some(until), Some(attempt), effects);
         Settled::Retrying(until)
     }
 
-    /// Back to the queue after a delivery, at once when `until` is not ahead.
+    /// Back to the queue after a delivery, at once unless `until` is ahead. What is written rests on this: a pause is
+    /// written beside the attempt that it follows, whose time says when it began.
     fn come_back(
         &mut self,
-        now: Time,
+        now: Now,
         number: Number,
-        until: Time,
+        until: Option<Due>,
         attempt: Option<Attempt>,
         effects: &mut Effects,
     ) {
-        let later = (until > now).then_some(until);
+        let later = until.filter(|until| !until.is_over(now.moment));
         let written = self.unwritten.remove(&number).is_none();
         let Some(entry) = self.index.entries.get_mut(&number) else { return };
         let (leases, deliveries) = (entry.leases, entry.deliveries);
@@ -453,26 +457,27 @@ impl Machine {
             entry.remember(attempt.clone());
         }
         if written || attempt.is_some() {
-            let ended = Ended { number, leases, deliveries, until: later, died: None, attempt };
+            let until = later.map(|until| until.time);
+            let ended = Ended { number, leases, deliveries, until, died: None, attempt };
             self.list(record::RETURNED, effects, |out| record::write_ended(out, &ended));
         }
         match later {
-            Some(until) => self.index.put(number, Place::Delayed(until)),
+            Some(until) => self.index.put(number, Place::Delayed(until.at)),
             None => self.make_available(now, number, effects),
         }
     }
 
-    fn release(&mut self, now: Time, number: Number, effects: &mut Effects) {
+    fn release(&mut self, now: Now, number: Number, effects: &mut Effects) {
         if let Some(entry) = self.index.entries.get_mut(&number) {
             entry.deliveries = entry.deliveries.saturating_sub(1);
         }
-        self.come_back(now, number, now, None, effects);
+        self.come_back(now, number, None, None, effects);
     }
 
     // ---- time ----
 
-    fn tick(&mut self, now: Time, effects: &mut Effects) {
-        while let Some((number, timer)) = self.index.due(now) {
+    fn tick(&mut self, now: Now, effects: &mut Effects) {
+        while let Some((number, timer)) = self.index.due(now.moment) {
             let place = self.index.entries.get(&number).map(|entry| entry.place.clone());
             match (timer, place) {
                 (Timer::Place, Some(Place::Leased { since, consumer, .. })) => {
@@ -491,11 +496,11 @@ impl Machine {
         }
     }
 
-    fn lose(&mut self, now: Time, number: Number, since: Time, consumer: Arc<str>, effects: &mut Effects) {
+    fn lose(&mut self, now: Now, number: Number, since: Moment, consumer: Arc<str>, effects: &mut Effects) {
         self.counts.lost += 1;
         let attempt = Attempt {
-            time: now,
-            took: now.since(since),
+            time: now.time,
+            took: now.moment.since(since),
             code: Code::LeaseLost,
             text: "the lease ran out before it was settled".into(),
             consumer,
@@ -504,11 +509,11 @@ impl Machine {
         if self.options.deliveries_max > 0 && deliveries >= self.options.deliveries_max {
             self.give_up(now, number, Some(attempt), effects);
         } else {
-            self.come_back(now, number, now, Some(attempt), effects);
+            self.come_back(now, number, None, Some(attempt), effects);
         }
     }
 
-    fn expire(&mut self, now: Time, number: Number, effects: &mut Effects) {
+    fn expire(&mut self, now: Now, number: Number, effects: &mut Effects) {
         self.counts.expired += 1;
         match self.options.expired {
             Expired::Drop => {
@@ -518,7 +523,7 @@ impl Machine {
             }
             Expired::DeadLetter => {
                 let text = "its deadline passed while it waited".into();
-                self.die(number, Died { time: now, code: Code::DeadlinePassed, text }, None, effects);
+                self.die(number, Died { time: now.time, code: Code::DeadlinePassed, text }, None, effects);
             }
         }
     }
@@ -558,13 +563,13 @@ impl Machine {
         }
     }
 
-    fn write_leases(&mut self, now: Time, effects: &mut Effects) {
+    fn write_leases(&mut self, now: Now, effects: &mut Effects) {
         self.unwritten_due = None;
         let unwritten = std::mem::take(&mut self.unwritten);
         for (place, (number, consumer)) in unwritten.into_iter().enumerate() {
             if place % (LIST_MAX / 2) == 0 {
                 self.close_list(effects);
-                self.list(record::LEASED, effects, |out| crate::codec::number(out, now.as_millis()));
+                self.list(record::LEASED, effects, |out| crate::codec::number(out, now.time.as_millis()));
             }
             self.list(record::LEASED, effects, |out| {
                 crate::codec::number(out, number);

@@ -3,7 +3,7 @@
 
 use crate::codec::{self, Reader};
 use bytes::Bytes;
-use message::Time;
+use message::{Due, Now};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::time::Duration;
@@ -77,9 +77,9 @@ impl Default for QueueOptions {
 
 impl QueueOptions {
     /// Until when a lease that begins now holds.
-    pub(crate) fn held_until(&self, now: Time, hold: Option<Duration>) -> Time {
+    pub(crate) fn held_until(&self, now: Now, hold: Option<Duration>) -> Due {
         let hold = hold.unwrap_or(Duration::from_millis(self.hold_ms));
-        now.after(hold.clamp(Duration::from_millis(1), Duration::from_millis(self.hold_ms_max.max(1))))
+        now.due_in(hold.clamp(Duration::from_millis(1), Duration::from_millis(self.hold_ms_max.max(1))))
     }
 
     /// The pause after delivery number `attempt` (from 1) failed.

@@ -14,7 +14,7 @@
 use super::types::{Attempt, Number};
 use crate::codec::{self, Reader, number, text};
 use bytes::Bytes;
-use message::{Code, Envelope, Id, Time};
+use message::{Code, Due, Envelope, Id, Moment, Now, Time};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub(crate) const TEXT_BYTES_MAX: usize = 256;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Meta {
     pub(crate) entered: Time,
-    pub(crate) deadline: Option<Time>,
+    pub(crate) deadline: Option<Due>,
     pub(crate) priority: u8,
     /// Stable hash of the key, 0 when there is none.
     pub(crate) key: u64,
@@ -44,9 +44,9 @@ pub(crate) struct Meta {
 }
 
 impl Meta {
-    pub(crate) fn of(now: Time, envelope: &Envelope) -> Meta {
+    pub(crate) fn of(now: Now, envelope: &Envelope) -> Meta {
         Meta {
-            entered: now,
+            entered: now.time,
             deadline: envelope.deadline,
             priority: envelope.priority.min(9),
             key: envelope.key.as_deref().map_or(0, |key| hash(KEY_SEED, key.as_bytes()).max(1)),
@@ -56,21 +56,29 @@ impl Meta {
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         number(out, self.entered.as_millis());
-        number(out, self.deadline.map_or(0, Time::as_millis));
+        number(out, self.deadline.map_or(0, |deadline| deadline.time.as_millis()));
         out.push(self.priority);
         out.extend_from_slice(&self.key.to_le_bytes());
         out.extend_from_slice(&self.id.to_le_bytes());
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Meta> {
+    /// Whatever happened to the clock since, a message lives no longer from now on than when it entered.
+    pub(crate) fn read(reader: &mut Reader<'_>, now: Now) -> Option<Meta> {
+        let entered = Time::from_millis(reader.number()?);
+        let deadline = Some(reader.number()?).filter(|millis| *millis != 0).map(Time::from_millis);
         Some(Meta {
-            entered: Time::from_millis(reader.number()?),
-            deadline: Some(reader.number()?).filter(|millis| *millis != 0).map(Time::from_millis),
+            entered,
+            deadline: deadline.map(|time| now.due_from(entered, time)),
             priority: reader.byte()?,
             key: u64::from_le_bytes(reader.array()?),
             id: u128::from_le_bytes(reader.array()?),
         })
     }
+}
+
+/// The moment of something that was written down as past; a clock that was set back since does not put it into the future.
+pub(crate) fn past(now: Now, time: Time) -> Moment {
+    now.moment_of(time).min(now.moment)
 }
 
 const KEY_SEED: u64 = 0xcbf2_9ce4_8422_2325;
@@ -92,22 +100,27 @@ fn id_bits(id: &Id) -> u128 {
 }
 
 /// The record of a new message.
-pub(crate) fn enqueued(meta: &Meta, envelope: &Envelope) -> Bytes {
+pub(crate) fn enqueued(now: Now, meta: &Meta, envelope: &Envelope) -> Bytes {
     let mut out = Vec::with_capacity(envelope.weight() + 112);
     out.push(ENQUEUED);
     meta.write(&mut out);
-    codec::encode_into(&mut out, envelope);
+    codec::encode_into(&mut out, now.moment, envelope);
     out.into()
 }
 
 /// The record of a dead letter that is put back; it may be delivered whatever its deadline was.
-pub(crate) fn replayed(old: Number, history: &[Attempt], meta: &Meta, envelope: &Envelope) -> Bytes {
+pub(crate) fn replayed(
+    now: Now,
+    (old, history): (Number, &[Attempt]),
+    meta: &Meta,
+    envelope: &Envelope,
+) -> Bytes {
     let mut out = Vec::with_capacity(envelope.weight() + 112 + history.len() * 64);
     out.push(REPLAYED);
     number(&mut out, old);
     write_history(&mut out, history);
     meta.write(&mut out);
-    codec::encode_into(&mut out, envelope);
+    codec::encode_into(&mut out, now.moment, envelope);
     out.into()
 }
 
@@ -117,10 +130,25 @@ pub(crate) struct Carried {
     pub(crate) number: Number,
     pub(crate) leases: u32,
     pub(crate) deliveries: u32,
-    /// Not before this time, when it waits for a retry.
-    pub(crate) until: Option<Time>,
+    /// When it waits for a retry.
+    pub(crate) pause: Option<Pause>,
     pub(crate) died: Option<Died>,
     pub(crate) history: Vec<Attempt>,
+}
+
+/// A wait that outlives the process, written as of when it had how long to go, so that a clock that was set cannot make it
+/// longer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Pause {
+    pub(crate) from: Time,
+    pub(crate) wait: Duration,
+}
+
+impl Pause {
+    /// Until when, if it has not passed.
+    pub(crate) fn until(self, now: Now) -> Moment {
+        now.due_from(self.from, self.from.later(self.wait)).at
+    }
 }
 
 /// Why and when a message was given up.
@@ -144,8 +172,11 @@ pub(crate) fn write_carried(out: &mut Vec<u8>, carried: &Carried) {
     number(out, carried.number);
     number(out, u64::from(carried.leases));
     number(out, u64::from(carried.deliveries));
-    number(out, carried.until.map_or(0, Time::as_millis));
-    out.push(u8::from(carried.died.is_some()));
+    number(out, carried.pause.map_or(0, |pause| pause.from.later(pause.wait).as_millis()));
+    out.push(u8::from(carried.died.is_some()) | u8::from(carried.pause.is_some()) << 1);
+    if let Some(pause) = carried.pause {
+        number(out, pause.from.as_millis());
+    }
     if let Some(died) = &carried.died {
         write_died(out, died);
     }
@@ -153,14 +184,16 @@ pub(crate) fn write_carried(out: &mut Vec<u8>, carried: &Carried) {
 }
 
 pub(crate) fn read_carried(reader: &mut Reader<'_>) -> Option<Carried> {
-    Some(Carried {
-        number: reader.number()?,
-        leases: reader.small()?,
-        deliveries: reader.small()?,
-        until: Some(reader.number()?).filter(|millis| *millis != 0).map(Time::from_millis),
-        died: if reader.byte()? != 0 { Some(read_died(reader)?) } else { None },
-        history: read_history(reader)?,
-    })
+    let (number, leases, deliveries) = (reader.number()?, reader.small()?, reader.small()?);
+    let until = Some(reader.number()?).filter(|millis| *millis != 0).map(Time::from_millis);
+    let flags = reader.byte()?;
+    let from = if flags & 2 != 0 { Some(Time::from_millis(reader.number()?)) } else { None };
+    let died = if flags & 1 != 0 { Some(read_died(reader)?) } else { None };
+    let history = read_history(reader)?;
+    // Earlier versions did not write from when it waits: from its last attempt.
+    let from = from.or_else(|| history.last().map(|last| last.time));
+    let pause = until.zip(from).map(|(until, from)| Pause { from, wait: until.since(from) });
+    Some(Carried { number, leases, deliveries, pause, died, history })
 }
 
 fn write_died(out: &mut Vec<u8>, died: &Died) {
@@ -184,7 +217,7 @@ pub(crate) struct Ended {
     pub(crate) number: Number,
     pub(crate) leases: u32,
     pub(crate) deliveries: u32,
-    /// `R`: not before this time.
+    /// `R`: not before this time; its attempt says from when.
     pub(crate) until: Option<Time>,
     /// `D`: why.
     pub(crate) died: Option<Died>,
@@ -274,16 +307,16 @@ pub(crate) enum Record {
 }
 
 /// Reads a record.
-pub(crate) fn read(bytes: &Bytes) -> Option<Record> {
+pub(crate) fn read(bytes: &Bytes, now: Now) -> Option<Record> {
     let reader = &mut Reader::new(bytes);
     Some(match reader.byte()? {
-        ENQUEUED => Record::Enqueued(Meta::read(reader)?),
+        ENQUEUED => Record::Enqueued(Meta::read(reader, now)?),
         REPLAYED => Record::Replayed {
             old: reader.number()?,
             history: read_history(reader)?,
-            meta: Meta::read(reader)?,
+            meta: Meta::read(reader, now)?,
         },
-        MOVED => Record::Moved(Box::new(read_carried(reader)?), Meta::read(reader)?),
+        MOVED => Record::Moved(Box::new(read_carried(reader)?), Meta::read(reader, now)?),
         ACKED => Record::Acked(to_the_end(reader, |reader| reader.number())?),
         DROPPED => Record::Dropped(to_the_end(reader, |reader| reader.number())?),
         FORGOTTEN => Record::Forgotten(to_the_end(reader, |reader| reader.number())?),
@@ -312,10 +345,10 @@ fn to_the_end<T>(
 }
 
 /// The message in a record that carries one.
-pub(crate) fn read_envelope(bytes: &Bytes) -> Option<Envelope> {
+pub(crate) fn read_envelope(bytes: &Bytes, now: Now) -> Option<Envelope> {
     let mut reader = to_payload(bytes)?;
-    Meta::read(&mut reader)?;
-    codec::decode_from(&mut reader)
+    Meta::read(&mut reader, now)?;
+    codec::decode_from(&mut reader, now)
 }
 
 /// Meta and envelope of a record that carries a message, as bytes.

@@ -9,7 +9,7 @@ use super::record::{self, Meta};
 use super::types::{Attempt, Number, Selection, Settled, Settlement, Token};
 use super::{bodies, snapshot};
 use bytes::Bytes;
-use message::{Address, Clock, Code, Dice, Envelope, Fault, Time};
+use message::{Address, Clock, Code, Dice, Envelope, Fault, Now, Time};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
@@ -71,6 +71,7 @@ struct Sim {
     waits: usize,
 }
 
+const DAY_MS: u64 = 86_400_000;
 const KEY: &[u8] = b"snapshot";
 
 fn open(engine: &Memory) -> (Arc<dyn Log>, Arc<dyn Table>) {
@@ -78,7 +79,7 @@ fn open(engine: &Memory) -> (Arc<dyn Log>, Arc<dyn Table>) {
 }
 
 fn refold(
-    now: Time,
+    now: Now,
     log: &Arc<dyn Log>,
     table: &Arc<dyn Table>,
     options: &QueueOptions,
@@ -105,8 +106,8 @@ impl Sim {
         };
         let engine = Memory::new(Faults::crashes(seed));
         let (log, table) = open(&engine);
-        let clock = Clock::manual(Time::from_millis(1_000_000));
-        let machine = refold(clock.now(), &log, &table, &options, 1);
+        let clock = Clock::manual(Time::from_millis(2 * DAY_MS));
+        let machine = refold(clock.both(), &log, &table, &options, 1);
         Sim {
             dice,
             clock,
@@ -145,13 +146,15 @@ impl Sim {
             96 => self.drop_dead(),
             97 if self.dice.below(10) == 0 => self.purge(),
             98 if self.dice.below(4) == 0 => self.crash(),
+            // Somebody sets the time of day, up to a day either way.
+            99 => self.clock.set(Time::from_millis(DAY_MS + self.dice.below(2 * DAY_MS))),
             _ => self.poll(),
         }
     }
 
     /// Applies commands as one batch and hands the records to the log, as the worker does.
     fn batch(&mut self, commands: Vec<Command>, mut told: Vec<Told>) -> Vec<Answer> {
-        let now = self.clock.now();
+        let now = self.clock.both();
         let mut effects = Effects::default();
         self.machine.apply(now, Command::Tick, &mut effects);
         let mut answers = Vec::new();
@@ -199,7 +202,8 @@ impl Sim {
         let number = leased.token.number;
         self.deliveries += 1;
         let body = bodies::read(&*self.log, vec![leased.at]).unwrap().remove(&leased.at);
-        let envelope = record::read_envelope(&body.expect("granted before it was durable")).unwrap();
+        let envelope =
+            record::read_envelope(&body.expect("granted before it was durable"), self.clock.both()).unwrap();
         let label = label_of(&envelope);
         assert_eq!(self.labels.get(&number), Some(&label), "the bytes are those of another message");
         let fate = &self.fates[&label];
@@ -234,7 +238,7 @@ impl Sim {
     }
 
     fn enqueue(&mut self) {
-        let (mut commands, mut labels, now) = (Vec::new(), Vec::new(), self.clock.now());
+        let (mut commands, mut labels, now) = (Vec::new(), Vec::new(), self.clock.both());
         for _ in 0..=self.dice.below(3) {
             let label = self.fates.len() as u64 + labels.len() as u64;
             let mut envelope = Envelope::new(
@@ -247,10 +251,10 @@ impl Sim {
             envelope.key = key.map(|key| format!("key {key}").into());
             envelope.priority = u8::try_from(self.dice.below(10)).unwrap();
             if self.dice.below(10) == 0 {
-                envelope.deadline = Some(now.after(Duration::from_millis(self.dice.below(3_000))));
+                envelope.deadline = Some(now.due_in(Duration::from_millis(self.dice.below(3_000))));
             }
             let meta = Meta::of(now, &envelope);
-            commands.push(Command::Enqueue { meta, record: record::enqueued(&meta, &envelope) });
+            commands.push(Command::Enqueue { meta, record: record::enqueued(now, &meta, &envelope) });
             labels.push((label, key, envelope.deadline.is_some()));
         }
         // Where the answers are told is only known after the batch, so they are told of in a batch of their own.
@@ -286,7 +290,7 @@ impl Sim {
                 ticket: self.ticket,
                 max: 1 + pick(&self.dice, 4),
                 hold: None,
-                until: self.clock.now().after(wait),
+                until: self.clock.moment().after(wait),
                 consumer: format!("consumer {}", self.dice.below(3)).into(),
             }],
             Vec::new(),
@@ -356,7 +360,7 @@ impl Sim {
     fn save(&mut self) {
         if self.save.is_none() {
             let upto = self.machine.next();
-            let value = snapshot::write(upto, self.machine.index());
+            let value = snapshot::write(self.clock.both(), upto, self.machine.index());
             self.save = Some(Save::Held { upto, trim: self.machine.needed_from(), value });
         }
     }
@@ -374,18 +378,18 @@ impl Sim {
     }
 
     fn replay(&mut self) {
-        let now = self.clock.now();
+        let now = self.clock.both();
         let numbers = self.machine.select(&Selection::Oldest(1 + pick(&self.dice, 5)));
         for number in numbers {
             let dead: Dead = self.machine.index().dead[&number].clone();
             let Some(bytes) = bodies::read(&*self.log, vec![dead.at]).unwrap().remove(&dead.at) else {
                 continue;
             };
-            let mut envelope = record::read_envelope(&bytes).unwrap();
+            let mut envelope = record::read_envelope(&bytes, now).unwrap();
             envelope.deadline = None;
             let label = label_of(&envelope);
             let meta = Meta::of(now, &envelope);
-            let record = record::replayed(number, &dead.history, &meta, &envelope);
+            let record = record::replayed(now, (number, &dead.history), &meta, &envelope);
             self.labels.insert(self.machine.next(), label);
             self.dead_told.remove(&number);
             let before = self.machine.next();
@@ -428,8 +432,8 @@ impl Sim {
         self.engine = self.engine.crash();
         (self.log, self.table) = open(&self.engine);
         self.epoch += 1;
-        self.machine = refold(self.clock.now(), &self.log, &self.table, &self.options, self.epoch);
-        let alone = fold::fold(self.clock.now(), &*self.log, None, &self.options).unwrap();
+        self.machine = refold(self.clock.both(), &self.log, &self.table, &self.options, self.epoch);
+        let alone = fold::fold(self.clock.both(), &*self.log, None, &self.options).unwrap();
         let index = self.machine.index();
         assert!(
             index.entries.keys().eq(alone.index.entries.keys())
@@ -457,7 +461,8 @@ impl Sim {
         let mut there: HashMap<u64, Number> = HashMap::new();
         for (number, at) in live.chain(dead) {
             let bytes = bodies::read(&*self.log, vec![at]).unwrap().remove(&at).expect("bytes are trimmed");
-            let twice = there.insert(label_of(&record::read_envelope(&bytes).unwrap()), number);
+            let twice =
+                there.insert(label_of(&record::read_envelope(&bytes, self.clock.both()).unwrap()), number);
             assert_eq!(twice, None, "a message is there twice");
         }
         for (label, fate) in &mut self.fates {
@@ -524,6 +529,7 @@ fn label_of(envelope: &Envelope) -> u64 {
 }
 
 /// One seed by `BROKER_SEED`, or as many as `BROKER_SEEDS` says.
+// Finding: B4
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_acked_comes_back() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());

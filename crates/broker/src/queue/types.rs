@@ -1,7 +1,7 @@
 //! What goes in and out of a queue: deliveries, settlements, dead letters, statistics.
 //! The state machine behind them is in `machine`.
 
-use message::{Code, Envelope, Fault, Time};
+use message::{Code, Due, Envelope, Fault, Time};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ pub struct Delivery {
     /// Which delivery this is, from 1; counted anew after a replay.
     pub attempt: u32,
     /// Until when the lease holds.
-    pub until: Time,
+    pub until: Due,
     /// The message.
     pub envelope: Arc<Envelope>,
 }
@@ -122,11 +122,11 @@ pub enum Settled {
     /// The message is gone.
     Acked,
     /// It will be delivered again at that time.
-    Retrying(Time),
+    Retrying(Due),
     /// It is a dead letter now.
     Dead,
     /// The lease holds until then.
-    Held(Time),
+    Held(Due),
     /// It is back in the queue.
     Released,
 }

@@ -7,7 +7,7 @@ use super::lane::{Ask, Opening, Reply, Waiting, snapshot_key};
 use super::machine::{Answer, Command, Machine};
 use super::snapshot;
 use bytes::Bytes;
-use message::{Code, Fault, Time};
+use message::{Code, Fault, Moment, Now};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::ops::ControlFlow;
@@ -39,7 +39,7 @@ pub(crate) struct Worker {
     save: Option<Save>,
     save_wanted: bool,
     /// Why the store refused, and when to try again.
-    broken: Option<(Fault, Time)>,
+    broken: Option<(Fault, Moment)>,
     /// Refusals since the last append that went well: each doubles the pause, up to sixteenfold.
     refusals: u32,
 }
@@ -99,8 +99,8 @@ impl Worker {
         let mut batch: Vec<Ask> = Vec::new();
         let batch_max = self.opening.batch_max.max(1);
         loop {
-            let now = self.opening.clock.now();
-            let wake = self.next_wake().map(|time| time.since(now));
+            let now = self.opening.clock.moment();
+            let wake = self.next_wake().map(|due| due.since(now));
             let take = self.flights.len() < FLIGHTS_MAX
                 && self.flying_bytes < FLYING_BYTES_MAX
                 && self.shared.has_room();
@@ -144,7 +144,7 @@ impl Worker {
         }
     }
 
-    fn next_wake(&self) -> Option<Time> {
+    fn next_wake(&self) -> Option<Moment> {
         let wake = self.shared.lock().arm();
         match &self.broken {
             Some((_, due)) => Some(*due),
@@ -159,7 +159,7 @@ impl Worker {
         }
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
-        let now = self.opening.clock.now();
+        let now = self.opening.clock.both();
         let active = !batch.is_empty();
         core.apply(now, Command::Tick);
         core.settle_up(now);
@@ -172,7 +172,7 @@ impl Worker {
         core.finish(now);
         self.append(&mut core);
         if active {
-            core.last_active = now;
+            core.last_active = now.moment;
         }
         let long = core.machine.index().entries.len() > LONG;
         let detour = (long && self.wants_saving(&core, now)).then(|| shared.detour());
@@ -187,7 +187,7 @@ impl Worker {
     }
 
     /// One ask; the reply of one that ends the lane.
-    fn one(&mut self, core: &mut Core, now: Time, ask: Ask) -> Option<Reply<()>> {
+    fn one(&mut self, core: &mut Core, now: Now, ask: Ask) -> Option<Reply<()>> {
         let (command, waiting) = match ask {
             Ask::Enqueue { entering, detour, reply } => {
                 let answer = core.enter(now, entering);
@@ -197,7 +197,7 @@ impl Worker {
             }
             Ask::Lease { lease, ticket, reply } => {
                 core.leases.insert(ticket, reply);
-                let until = now.after(lease.wait);
+                let until = now.moment.after(lease.wait);
                 let (max, hold, consumer) = (lease.max, lease.hold, lease.consumer);
                 (Command::Lease { ticket, max, hold, until, consumer }, Waiting::Nobody)
             }
@@ -276,7 +276,7 @@ impl Worker {
             let text = format!("the log gave offsets {range:?} for {:?}", flight.first..flight.upto);
             tracing::error!(queue = %self.opening.address, text);
             self.shared.lock().shut = true;
-            self.broken = Some((Fault::new(Code::Internal, text), self.opening.clock.now()));
+            self.broken = Some((Fault::new(Code::Internal, text), self.opening.clock.moment()));
         }
         for (waiting, answer) in flight.answers {
             waiting.tell(answer);
@@ -285,16 +285,16 @@ impl Worker {
 
     // ---- snapshots ----
 
-    fn wants_saving(&self, core: &Core, now: Time) -> bool {
+    fn wants_saving(&self, core: &Core, now: Now) -> bool {
         let some = self.save.is_none() && self.broken.is_none() && core.behind() > 0;
-        some && (self.save_wanted || core.is_quiet(now) || core.is_save_due())
+        some && (self.save_wanted || core.is_quiet(now.moment) || core.is_save_due())
     }
 
-    fn consider_saving(&mut self, core: &mut Core, now: Time) {
+    fn consider_saving(&mut self, core: &mut Core, now: Now) {
         if self.wants_saving(core, now) {
             self.save_wanted = false;
             let (upto, trim) = (core.machine.next(), core.machine.needed_from());
-            let value = snapshot::write(upto, core.machine.index());
+            let value = snapshot::write(now, upto, core.machine.index());
             self.save = Some(Save::Held { upto, trim, value });
             core.saving = true;
         } else if self.save.is_none() && core.behind() == 0 {
@@ -349,22 +349,22 @@ impl Worker {
         (core.saving, core.watching) = (false, false);
         drop(core);
         self.save = None;
-        self.broken = Some((fault, self.opening.clock.now().after(BROKEN * (1 << self.refusals.min(4)))));
+        self.broken = Some((fault, self.opening.clock.moment().after(BROKEN * (1 << self.refusals.min(4)))));
         self.refusals = self.refusals.saturating_add(1);
     }
 
     /// Tries to go on after a failure, not more often than [`BROKEN`]; says whether the lane works again. If not,
     /// all that was asked is refused.
     async fn mend(&mut self, batch: &mut Vec<Ask>) -> bool {
-        let now = self.opening.clock.now();
+        let now = self.opening.clock.both();
         let Some((fault, due)) = self.broken.clone() else { return true };
-        if due <= now {
+        if due <= now.moment {
             match self.refold(now).await {
                 Ok(()) => {
                     self.broken = None;
                     return true;
                 }
-                Err(fault) => self.broken = Some((fault, now.after(BROKEN))),
+                Err(fault) => self.broken = Some((fault, now.moment.after(BROKEN))),
             }
         }
         for ask in batch.drain(..) {
@@ -381,7 +381,7 @@ impl Worker {
         false
     }
 
-    async fn refold(&mut self, now: Time) -> Result<(), Fault> {
+    async fn refold(&mut self, now: Now) -> Result<(), Fault> {
         let Opening { log, table, address, epoch, .. } = &mut self.opening;
         // An append of nothing says whether the store takes writes again.
         log.append(Vec::new()).await?;

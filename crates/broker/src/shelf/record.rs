@@ -19,7 +19,7 @@ use super::{KeptFilter, Phase, Ref, Settled};
 use crate::codec::{self, Reader};
 use crate::{Retained, SubscribeOptions};
 use bytes::Bytes;
-use message::{Envelope, Pattern};
+use message::{Envelope, Moment, Now, Pattern};
 
 const MESSAGE: u8 = b'M';
 const SETTLED: u8 = b'A';
@@ -44,7 +44,7 @@ pub(super) enum Record {
     Unnoted { mailbox: u64, id: u16 },
 }
 
-pub(super) fn message(seq: u64, refs: &[Ref], envelope: &Envelope) -> Bytes {
+pub(super) fn message(now: Moment, seq: u64, refs: &[Ref], envelope: &Envelope) -> Bytes {
     let mut out = Vec::with_capacity(envelope.weight() + 80 + refs.len() * 16);
     out.push(MESSAGE);
     codec::number(&mut out, seq);
@@ -56,7 +56,7 @@ pub(super) fn message(seq: u64, refs: &[Ref], envelope: &Envelope) -> Bytes {
         codec::number(&mut out, u64::from(one.tag));
         out.push(u8::from(one.phase == Phase::Arrived));
     }
-    codec::encode_into(&mut out, envelope);
+    codec::encode_into(&mut out, now, envelope);
     out.into()
 }
 
@@ -88,14 +88,14 @@ fn put_settled(out: &mut Vec<u8>, one: &Settled) {
 }
 
 /// Reads a record; `None` for anything that this file does not write.
-pub(super) fn read(bytes: &Bytes) -> Option<Record> {
+pub(super) fn read(bytes: &Bytes, now: Now) -> Option<Record> {
     let mut reader = Reader::new(bytes);
     Some(match reader.byte()? {
         MESSAGE => {
             let seq = reader.number()?;
             let count = reader.number()?;
             let refs = (0..count).map(|_| read_ref(&mut reader)).collect::<Option<Vec<Ref>>>()?;
-            Record::Message { seq, refs, envelope: Box::new(codec::decode_from(&mut reader)?) }
+            Record::Message { seq, refs, envelope: Box::new(codec::decode_from(&mut reader, now)?) }
         }
         SETTLED => {
             let count = reader.number()?;

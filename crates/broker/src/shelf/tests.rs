@@ -43,9 +43,18 @@ fn block<T>(future: impl Future<Output = T>) -> T {
 impl World {
     /// Opens what the engine holds; makes the mailboxes at first.
     fn open(engine: &Memory) -> (World, Vec<Vec<(u64, Kept)>>) {
-        let shelf = Shelf::load(engine.log("shelf").unwrap(), engine.table("shelf").unwrap());
+        let shelf = Shelf::load(
+            engine.log("shelf").unwrap(),
+            engine.table("shelf").unwrap(),
+            Clock::manual(Time::default()),
+        );
         let (shelf, stored) = shelf.unwrap();
-        let keeper = load(engine.table("retained").unwrap(), RetainedLimits::default()).unwrap();
+        let keeper = load(
+            engine.table("retained").unwrap(),
+            RetainedLimits::default(),
+            Clock::manual(Time::default()),
+        )
+        .unwrap();
         let topics = Arc::new(Topics::new(Arc::new(keeper), Arc::new(shelf), Arc::new(Rates::new(100))));
         if stored.is_empty() {
             let boxes = NAMES.iter().enumerate().map(|(place, name)| {
@@ -53,7 +62,7 @@ impl World {
                 let mailbox = topics.kept_mailbox(options(), name, number);
                 block(topics.shelf.open(name, number, b"state").unwrap()).unwrap();
                 let (pattern, options) = filter(place);
-                topics.subscribe(Time::default(), &mailbox, &pattern, &options).unwrap();
+                topics.subscribe(message::Moment::from_micros(0), &mailbox, &pattern, &options).unwrap();
                 let kept = KeptFilter { pattern, options, data: Bytes::from_static(b"how") };
                 block(mailbox.write_down(vec![KeptChange::Filter("f".into(), kept)])).unwrap();
                 mailbox
@@ -276,8 +285,12 @@ fn a_ticket_outlives_arriving_and_numbers_are_noted() {
     world.topics.shelf.copy_below(u64::MAX, u64::MAX);
     world.flush();
     let load = |engine: &Memory| {
-        let (shelf, stored) =
-            Shelf::load(engine.log("shelf").unwrap(), engine.table("shelf").unwrap()).unwrap();
+        let (shelf, stored) = Shelf::load(
+            engine.log("shelf").unwrap(),
+            engine.table("shelf").unwrap(),
+            Clock::manual(Time::default()),
+        )
+        .unwrap();
         let mut left: Vec<Left> = stored.into_iter().map(|stored| stored.left).collect();
         (shelf, left.remove(0))
     };
@@ -304,7 +317,12 @@ fn a_mailbox_of_the_same_name_replaces_the_old_one() {
     world.flush();
     let shelf = &world.topics.shelf;
     block(shelf.open("m0", 999, b"new").unwrap()).unwrap();
-    let (_, stored) = Shelf::load(engine.log("shelf").unwrap(), engine.table("shelf").unwrap()).unwrap();
+    let (_, stored) = Shelf::load(
+        engine.log("shelf").unwrap(),
+        engine.table("shelf").unwrap(),
+        Clock::manual(Time::default()),
+    )
+    .unwrap();
     let new: Vec<&Stored> = stored.iter().filter(|stored| stored.name == "m0").collect();
     assert_eq!((new.len(), new[0].number, new[0].filters.len()), (1, 999, 0));
     assert!(new[0].left.waiting.is_empty());

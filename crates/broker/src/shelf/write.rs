@@ -5,7 +5,7 @@ use super::state::Place;
 use super::{Line, Ref, Settled, Shelf, What, lost, record};
 use crate::Message;
 use bytes::Bytes;
-use message::Fault;
+use message::{Fault, Moment};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,10 +22,10 @@ pub(super) enum Source {
 }
 
 impl Source {
-    fn record(&self) -> Bytes {
+    fn record(&self, now: Moment) -> Bytes {
         match self {
             Source::Ready(bytes) => bytes.clone(),
-            Source::Message(seq, message, refs) => record::message(*seq, refs, message.envelope()),
+            Source::Message(seq, message, refs) => record::message(now, *seq, refs, message.envelope()),
         }
     }
 }
@@ -76,7 +76,8 @@ impl Shelf {
     pub(super) async fn write(&self, lines: Vec<(Line, Option<Source>)>, settled: &[Settled]) {
         let mut appends = Vec::new();
         let (mut records, mut bytes) = (Vec::new(), 0);
-        let sources = lines.iter().filter_map(|(_, source)| source.as_ref().map(Source::record));
+        let now = self.clock.moment();
+        let sources = lines.iter().filter_map(|(_, source)| Some(source.as_ref()?.record(now)));
         let rest = (!settled.is_empty()).then(|| record::settled(settled));
         for record in sources.chain(rest) {
             if bytes > 0 && bytes + record.len() > APPEND_BYTES_MAX {

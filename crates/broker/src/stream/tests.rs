@@ -13,10 +13,12 @@ struct World {
 
 impl World {
     async fn open(engine: Memory, options: Option<StreamOptions>) -> World {
+        let clock = Clock::manual(Time::from_millis(1_000));
         let address = Address::parse("stream/audit").unwrap();
         let (log, table) = (engine.log("stream/audit").unwrap(), engine.table("lanes").unwrap());
-        let stream = Stream::open(&address, log, table, options, Arc::default()).await.unwrap();
-        World { engine, clock: Clock::manual(Time::from_millis(1_000)), stream: Arc::new(stream) }
+        let stream =
+            Stream::open(&address, log, table, options, Arc::default(), clock.clone()).await.unwrap();
+        World { engine, clock, stream: Arc::new(stream) }
     }
 
     async fn append(&self, count: u64) {
@@ -24,7 +26,7 @@ impl World {
             self.clock.advance(Duration::from_millis(10));
             let address = Address::parse("stream/audit").unwrap();
             let envelope = Envelope::new(address, "body", &self.clock, &Dice::seeded(1));
-            self.stream.append(self.clock.now(), &envelope).await.unwrap();
+            self.stream.append(self.clock.both(), &envelope).await.unwrap();
         }
     }
 
@@ -87,4 +89,22 @@ async fn a_follower_waits_at_the_end() {
     assert_eq!(follower.next(10, Duration::from_secs(10)).await.unwrap()[0].offset, 1);
     assert!(follower.next(10, Duration::from_millis(1)).await.unwrap().is_empty());
     assert_eq!(follower.position(), 2);
+}
+
+// Finding: B4
+#[tokio::test]
+async fn setting_the_clock_lets_nothing_go_and_keeps_nothing_longer() {
+    let options = StreamOptions { bytes_max: 0, age_ms_max: 3_600_000 };
+    let hour = Duration::from_secs(3_600);
+    for set in [Time::later as fn(Time, Duration) -> Time, Time::earlier] {
+        let world = World::open(Memory::default(), Some(options.clone())).await;
+        world.clock.set(Time::from_millis(1 << 40));
+        world.append(600).await;
+        world.clock.set(set(world.clock.now(), 2 * hour));
+        world.append(600).await;
+        assert_eq!(world.stream.stats().head, 0, "no hour has passed");
+        world.clock.advance(2 * hour);
+        world.append(600).await;
+        assert!(world.stream.stats().head >= 1_000, "two hours have passed: {:?}", world.stream.stats());
+    }
 }

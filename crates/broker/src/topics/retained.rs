@@ -4,7 +4,7 @@
 use crate::Message;
 use crate::codec;
 use foldhash::HashMap;
-use message::{Address, Code, Fault, Pattern, Time};
+use message::{Address, Clock, Code, Fault, Moment, Pattern};
 use parking_lot::{Mutex, RwLock};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -37,6 +37,7 @@ impl Default for RetainedLimits {
 pub(crate) struct Keeper {
     limits: RetainedLimits,
     table: Arc<dyn Table>,
+    clock: Clock,
     values: RwLock<Values>,
     dirty: Mutex<Dirty>,
     wake: Notify,
@@ -59,13 +60,14 @@ const LOAD_PAGE: usize = 1_024;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Reads what the table holds. A value that cannot be read is left out with a warning.
-pub(crate) fn load(table: Arc<dyn Table>, limits: RetainedLimits) -> Result<Keeper, Fault> {
-    Keeper::load(table, limits)
+pub(crate) fn load(table: Arc<dyn Table>, limits: RetainedLimits, clock: Clock) -> Result<Keeper, Fault> {
+    Keeper::load(table, limits, clock)
 }
 
 impl Keeper {
     /// Reads what the table holds. A value that cannot be read is left out with a warning.
-    pub(crate) fn load(table: Arc<dyn Table>, limits: RetainedLimits) -> Result<Keeper, Fault> {
+    pub(crate) fn load(table: Arc<dyn Table>, limits: RetainedLimits, clock: Clock) -> Result<Keeper, Fault> {
+        let now = clock.both();
         let mut values = Values::default();
         let mut after: Option<bytes::Bytes> = None;
         loop {
@@ -73,7 +75,7 @@ impl Keeper {
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             for (key, value) in page {
-                match codec::decode(&value) {
+                match codec::decode(&value, now) {
                     Some(envelope) => {
                         let message = Message::new(envelope);
                         values.bytes += message.weight();
@@ -88,6 +90,7 @@ impl Keeper {
         Ok(Keeper {
             limits,
             table,
+            clock,
             values: RwLock::new(values),
             dirty: Mutex::default(),
             wake: Notify::new(),
@@ -142,9 +145,9 @@ impl Keeper {
     }
 
     /// The values that `pattern` matches, in the order of their names, at most `max`; those past their deadline not.
-    pub(crate) fn matching(&self, now: Time, pattern: &Pattern, max: usize) -> Vec<Arc<Message>> {
+    pub(crate) fn matching(&self, now: Moment, pattern: &Pattern, max: usize) -> Vec<Arc<Message>> {
         let values = self.values.read();
-        let alive = |message: &&Arc<Message>| message.deadline.is_none_or(|deadline| deadline > now);
+        let alive = |message: &&Arc<Message>| message.deadline.is_none_or(|deadline| !deadline.is_over(now));
         if pattern.is_exact() {
             return values
                 .by_name
@@ -170,10 +173,10 @@ impl Keeper {
             .collect()
     }
 
-    pub(crate) fn get(&self, now: Time, address: &Address) -> Option<Arc<Message>> {
+    pub(crate) fn get(&self, now: Moment, address: &Address) -> Option<Arc<Message>> {
         let values = self.values.read();
         let found = values.by_name.get(address.name())?;
-        found.deadline.is_none_or(|deadline| deadline > now).then(|| Arc::clone(found))
+        found.deadline.is_none_or(|deadline| !deadline.is_over(now)).then(|| Arc::clone(found))
     }
 
     pub(crate) fn usage(&self) -> (usize, usize) {
@@ -198,11 +201,12 @@ impl Keeper {
                 if changes.is_empty() {
                     break;
                 }
+                let now = self.clock.moment();
                 let writes = changes
                     .iter()
                     .map(|(name, value)| match value {
                         Some(message) => {
-                            Write::put(name.as_bytes().to_vec(), codec::encode(message.envelope()))
+                            Write::put(name.as_bytes().to_vec(), codec::encode(now, message.envelope()))
                         }
                         None => Write::remove(name.as_bytes().to_vec()),
                     })

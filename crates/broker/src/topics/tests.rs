@@ -2,13 +2,13 @@
 //! Matching itself is tested at the trie, the table of retained values at its keeper.
 
 use super::*;
-use message::{Clock, Dice, Envelope};
+use message::{Clock, Dice, Envelope, Time};
 use std::time::Duration;
 use store::{Engine, Memory};
 
 struct World {
     topics: Arc<Topics>,
-    now: Time,
+    now: Moment,
 }
 
 impl World {
@@ -18,14 +18,14 @@ impl World {
 
     fn over(engine: &Memory) -> World {
         let limits = RetainedLimits { topics: 3, bytes: 10_000 };
-        let keeper = load(engine.table("retained").unwrap(), limits).unwrap();
+        let keeper = load(engine.table("retained").unwrap(), limits, clock()).unwrap();
         World {
             topics: Arc::new(Topics::new(
                 Arc::new(keeper),
                 Arc::new(shelf(engine)),
                 Arc::new(Rates::new(100)),
             )),
-            now: Time::default(),
+            now: clock().moment(),
         }
     }
 
@@ -47,8 +47,12 @@ impl World {
     }
 }
 
+fn clock() -> Clock {
+    Clock::manual(Time::default())
+}
+
 fn shelf(engine: &Memory) -> Shelf {
-    Shelf::load(engine.log("shelf").unwrap(), engine.table("shelf").unwrap()).unwrap().0
+    Shelf::load(engine.log("shelf").unwrap(), engine.table("shelf").unwrap(), clock()).unwrap().0
 }
 
 fn message(name: &str, body: &'static str, retain: bool, origin: u64) -> Arc<Message> {
@@ -256,7 +260,7 @@ async fn retained_values_survive_the_process() {
     }
     run.abort();
     let again = World::over(&engine.crash());
-    let values = again.topics.retained(Time::default(), &Pattern::parse("topic/#").unwrap(), 10);
+    let values = again.topics.retained(again.now, &Pattern::parse("topic/#").unwrap(), 10);
     let values: Vec<&[u8]> = values.iter().map(|value| value.body.as_ref()).collect();
     assert_eq!(values, [b"new"]);
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 #[test]
 fn the_life_of_a_breaker() {
     let breaker = Breaker::new(BreakerConfig { failures: 2, open_for: Span::secs(10) });
-    let at = |secs: u64| Time::from_millis(secs * 1000);
+    let at = |secs: u64| Moment::from_micros(secs * 1_000_000);
     breaker.enter(at(0)).unwrap();
     breaker.note(at(0), false);
     breaker.enter(at(1)).unwrap();
@@ -30,10 +30,10 @@ fn the_life_of_a_breaker() {
 #[test]
 fn an_attempt_that_was_not_made_is_given_back() {
     let breaker = Breaker::new(BreakerConfig { failures: 1, open_for: Span::secs(1) });
-    breaker.note(Time::from_millis(0), false);
-    breaker.enter(Time::from_millis(1000)).unwrap();
-    breaker.withdraw(Time::from_millis(1000));
-    breaker.enter(Time::from_millis(1000)).unwrap();
+    breaker.note(Moment::from_micros(1), false);
+    breaker.enter(Moment::from_micros(1_000_001)).unwrap();
+    breaker.withdraw(Moment::from_micros(1_000_001));
+    breaker.enter(Moment::from_micros(1_000_001)).unwrap();
 }
 
 /// What happens to a breaker: somebody asks, an attempt that is under way ends, time passes.
@@ -66,7 +66,7 @@ proptest! {
         let (mut now, mut under_way, mut in_a_row) = (0_u64, 0_u32, 0_u32);
         for event in events {
             let (before, ..) = breaker.look();
-            let at = Time::from_millis(now);
+            let at = Moment::from_micros(now * 1_000);
             match event {
                 Event::Pass(millis) => now += millis,
                 Event::Enter => {

@@ -52,7 +52,7 @@ async fn each_refusal_has_its_code_and_leaves_a_record() {
         assert_eq!(fault.code(), Code::Forbidden, "{fault}");
     }
     let mut late = world.envelope("topic/open/x", "");
-    late.deadline = Some(Time::from_millis(1));
+    late.deadline = Some(world.hub.clock().both().due_at(Time::from_millis(1)));
     let fault = refused(&world, "guest", late).await;
     assert_eq!((fault.code(), fault.side()), (Code::BadRequest, message::Side::Client));
     let fault = refused(&world, "boss", world.envelope("queue/b", "")).await;
@@ -104,7 +104,7 @@ async fn requests_are_answered_or_their_deadline_passes() {
     assert_eq!(&reply.body.collect(100).await.unwrap()[..], b"{}");
     assert_eq!(soon(ask("tool/hang")).await.err().unwrap().code(), Code::DeadlinePassed);
     let mut short = world.envelope("tool/hang", "");
-    short.deadline = Some(world.hub.clock().now().after(Duration::from_millis(5)));
+    short.deadline = Some(world.hub.clock().both().due_in(Duration::from_millis(5)));
     let fault = soon(boss.request(short.into())).await.err().unwrap();
     assert_eq!(fault.code(), Code::DeadlinePassed);
     let fault = soon(ask("tool/ecko")).await.err().unwrap();

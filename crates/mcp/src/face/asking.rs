@@ -93,7 +93,7 @@ pub(crate) fn prepare(
     }
     let mut envelope = visit.session.envelope(address, Bytes::copy_from_slice(arguments.as_bytes()));
     envelope.content_type = Some(JSON.clone());
-    envelope.deadline = Some(gateway.hub.clock().now().after(WHOLE));
+    envelope.deadline = Some(gateway.hub.clock().both().due_in(WHOLE));
     envelope.trace = trace(visit, exchange.meta.as_deref());
     Ok(Prepared { envelope, exchange, item })
 }

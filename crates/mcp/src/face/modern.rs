@@ -261,7 +261,7 @@ impl Held {
         questions: Vec<(String, Question)>,
     ) -> Result<String, rpc::Error> {
         let config = gateway.config.load();
-        let until = parked::until(gateway.hub.clock().now(), config.parked_for.0);
+        let until = parked::until(gateway.hub.clock().moment(), config.parked_for.0);
         gateway.parked.park(running, questions, self.owner.clone(), self.about.clone(), until, config.parked)
     }
 

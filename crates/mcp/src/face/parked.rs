@@ -6,7 +6,7 @@ use crate::exchange::Question;
 use crate::json::{Fields, Object, quote};
 use crate::rpc;
 use crate::session::secret_id;
-use message::{Dice, Time};
+use message::{Dice, Moment};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(crate) struct Waiting {
     /// Who asked what: a retry by anybody else, or of anything else, does not find it.
     owner: (Arc<str>, Arc<str>),
     about: String,
-    until: Time,
+    until: Moment,
 }
 
 impl Parked {
@@ -42,7 +42,7 @@ impl Parked {
         questions: Vec<(String, Question)>,
         owner: (Arc<str>, Arc<str>),
         about: String,
-        until: Time,
+        until: Moment,
         most: usize,
     ) -> Result<String, rpc::Error> {
         let full = || rpc::Error::new(rpc::INTERNAL, format!("{most} calls are waiting for input already"));
@@ -90,7 +90,7 @@ impl Parked {
     }
 
     /// Gives up what nobody came back for.
-    pub(crate) fn sweep(&self, now: Time) {
+    pub(crate) fn sweep(&self, now: Moment) {
         let old: Vec<Waiting> = {
             let mut all = self.waiting.lock();
             let tokens: Vec<String> = all
@@ -136,7 +136,7 @@ impl Waiting {
 }
 
 /// Until when a call waits that is parked now.
-pub(crate) fn until(now: Time, wait: Duration) -> Time {
+pub(crate) fn until(now: Moment, wait: Duration) -> Moment {
     now.after(wait)
 }
 

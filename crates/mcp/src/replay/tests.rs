@@ -4,7 +4,7 @@
 use super::*;
 
 fn replay(kept: usize) -> Replay {
-    Replay::new(3, kept, Time::from_millis(0), CancellationToken::new())
+    Replay::new(3, kept, Moment::from_micros(0), CancellationToken::new())
 }
 
 async fn all(replay: &Replay, ticket: u64) -> Vec<(u64, Bytes)> {
@@ -82,7 +82,7 @@ async fn a_call_waits_for_its_reader_or_its_end() {
 #[tokio::test]
 async fn abandoned_means_nobody_reads_for_a_while() {
     let (replay, wait) = (replay(10), Duration::from_secs(60));
-    let at = Time::from_millis;
+    let at = |millis: u64| Moment::from_micros(millis * 1_000);
     assert!(!replay.is_abandoned(at(60_000), wait) && replay.is_abandoned(at(60_001), wait));
     let reader = replay.take(None).unwrap();
     assert!(replay.is_read() && !replay.is_abandoned(at(900_000), wait));

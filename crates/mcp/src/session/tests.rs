@@ -2,6 +2,7 @@
 //! What travels over it is tested at the face.
 
 use super::*;
+use message::Time;
 
 fn opening(principal: &str) -> Opening {
     Opening {
@@ -15,9 +16,10 @@ fn opening(principal: &str) -> Opening {
     }
 }
 
+// Finding: B4
 #[test]
 fn sessions_are_owned_capped_and_expire() {
-    let clock = Clock::manual(Time::from_millis(1));
+    let clock = Clock::manual(Time::from_millis(1_000_000_000));
     let sessions = Sessions::new(clock.clone());
     let idle = Duration::from_secs(10);
     let one = sessions.open(opening("ann"), 2, idle).unwrap();
@@ -26,7 +28,9 @@ fn sessions_are_owned_capped_and_expire() {
     assert!(sessions.find(&one.id, "ann", "other").is_none());
     assert!(sessions.find(&one.id, "ann", "default").is_some());
     sessions.open(opening("bob"), 2, idle).unwrap();
+    clock.set(Time::from_millis(5_000_000_000));
     assert!(sessions.open(opening("eve"), 2, idle).is_none());
+    clock.set(Time::from_millis(1));
     clock.advance(Duration::from_secs(11));
     let run = one.run("7");
     let eve = sessions.open(opening("eve"), 2, idle).unwrap();
@@ -39,7 +43,7 @@ fn sessions_are_owned_capped_and_expire() {
 
 #[tokio::test]
 async fn the_mailbox_is_bounded_and_the_stream_has_one_reader() {
-    let session = Session::open(opening("ann"), "x".into(), Time::from_millis(1));
+    let session = Session::open(opening("ann"), "x".into(), Moment::from_micros(1_000));
     for text in ["1", "2", "3"] {
         session.post(Bytes::from(text));
     }
@@ -53,8 +57,8 @@ async fn the_mailbox_is_bounded_and_the_stream_has_one_reader() {
 
 #[test]
 fn streams_that_ended_make_room_and_abandoned_calls_end() {
-    let session = Session::open(opening("ann"), "x".into(), Time::from_millis(1));
-    let open = || session.open_stream(Time::from_millis(1), session.gone.child_token());
+    let session = Session::open(opening("ann"), "x".into(), Moment::from_micros(1_000));
+    let open = || session.open_stream(Moment::from_micros(1_000), session.gone.child_token());
     let ended = open();
     ended.post(Bytes::from(vec![b'x'; 101]), 9);
     ended.end();
@@ -69,13 +73,13 @@ fn streams_that_ended_make_room_and_abandoned_calls_end() {
     }
     assert!(session.stream(second.number).is_none() && running.cancel.is_cancelled());
     let last = open();
-    session.sweep(Time::from_millis(61_002), Duration::from_secs(60));
+    session.sweep(Moment::from_micros(61_002_000), Duration::from_secs(60));
     assert!(last.cancel.is_cancelled() && session.stream(last.number).is_none());
 }
 
 #[tokio::test]
 async fn answers_find_their_question_once() {
-    let session = Session::open(opening("ann"), "x".into(), Time::from_millis(1));
+    let session = Session::open(opening("ann"), "x".into(), Moment::from_micros(1_000));
     let (sender, receiver) = oneshot::channel();
     let id = session.question(sender).unwrap();
     assert!(!session.answer("\"other\"", Ok("1")));

@@ -50,7 +50,7 @@ impl Upstream {
         let draining = self.tasks.draining();
         let mut failures = 0_u32;
         loop {
-            let began = self.clock.now();
+            let began = self.clock.moment();
             let (sender, heard) = mpsc::channel(HEARD);
             let ear: Ear = Arc::new(move |change| drop(sender.try_send(change)));
             let attempt = async {
@@ -75,7 +75,7 @@ impl Upstream {
                 () = draining.cancelled() => break,
             };
             // A connection that ends as soon as it stands is not tried again at once either.
-            let lasted = worked && self.clock.now().since(began) > STEADY;
+            let lasted = worked && self.clock.moment().since(began) > STEADY;
             failures = if lasted { 0 } else { failures.saturating_add(1) };
             let pause = self.dice.jitter((PAUSE * 2_u32.pow(failures.min(7))).min(PAUSE_MAX), 0.5);
             tokio::select! {

@@ -8,7 +8,7 @@ use crate::link::{Call, Child, Failure, Outcome, Seat, Web};
 use crate::rpc;
 use crate::session::Session;
 use futures_util::future::join_all;
-use message::{Code, Fault, Time};
+use message::{Code, Fault, Moment};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -124,7 +124,7 @@ impl Upstream {
         exchange: &Arc<Exchange>,
         call: &Call<'_>,
     ) -> Outcome {
-        seat.used.store(self.clock.now().as_millis(), Ordering::Relaxed);
+        seat.used.store(self.clock.moment().as_micros(), Ordering::Relaxed);
         if let Some(level) = exchange.level()
             && let Err(failure) = web.set_level(seat, &level).await
         {
@@ -166,7 +166,7 @@ impl Upstream {
             .open(&exchange.capabilities, exchange.client_info.as_deref(), exchange.session.as_ref())
             .await?;
         let seat = Arc::new(seat);
-        seat.used.store(self.clock.now().as_millis(), Ordering::Relaxed);
+        seat.used.store(self.clock.moment().as_micros(), Ordering::Relaxed);
         let (web, standing) = (web.clone(), seat.clone());
         self.tasks.spawn("mcp stream", async move {
             let draining = web.tasks.draining();
@@ -211,9 +211,9 @@ impl Upstream {
     }
 
     /// Ends sessions for stateless clients that nobody used for a while.
-    pub(crate) fn sweep(&self, now: Time) {
+    pub(crate) fn sweep(&self, now: Moment) {
         let idle =
-            |seat: &Arc<Seat>| now.since(Time::from_millis(seat.used.load(Ordering::Relaxed))) > SEAT_IDLE;
+            |seat: &Arc<Seat>| now.since(Moment::from_micros(seat.used.load(Ordering::Relaxed))) > SEAT_IDLE;
         self.seats.lock().retain(|key, cell| match cell.get() {
             Some(seat) if key.starts_with("p:") && idle(seat) && seat.running.is_empty() => {
                 seat.gone.cancel();

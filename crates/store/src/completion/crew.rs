@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
-use message::Time;
+use message::Moment;
 use parking_lot::Mutex;
 
 /// How long the one who was woken has to wake the others.
@@ -78,7 +78,7 @@ impl Crew {
 pub(crate) struct Muster {
     crews: Vec<(Arc<Crew>, Vec<Waker>)>,
     /// Who was called and when, as long as nobody has looked whether it helped.
-    called: Vec<(Arc<Crew>, Time)>,
+    called: Vec<(Arc<Crew>, Moment)>,
 }
 
 impl Muster {
@@ -92,7 +92,7 @@ impl Muster {
     }
 
     /// Wakes one of each crew, and all of those whose leader did not come in time.
-    pub(crate) fn wake(&mut self, now: Time) {
+    pub(crate) fn wake(&mut self, now: Moment) {
         self.look_after(now);
         for (crew, wakers) in &mut self.crews {
             if let Some(leader) = (!wakers.is_empty()).then(|| crew.call(wakers)).flatten() {
@@ -110,7 +110,7 @@ impl Muster {
     }
 
     /// Wakes those whose leader was called too long ago.
-    pub(crate) fn look_after(&mut self, now: Time) {
+    pub(crate) fn look_after(&mut self, now: Moment) {
         self.called.retain(|(crew, since)| {
             if now.since(*since) >= PATIENCE {
                 crew.gather();

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use message::Time;
+use message::Moment;
 
 use super::*;
 
@@ -37,9 +37,9 @@ fn poll(completion: &mut Completion<u32>, counter: &Arc<Counter>) -> Poll<Result
 
 type Member = (Completion<u32>, Arc<Counter>);
 
-const NOW: Time = Time::from_millis(1_000);
+const NOW: Moment = Moment::from_micros(1_000_000);
 
-fn later() -> Time {
+fn later() -> Moment {
     NOW.after(PATIENCE)
 }
 

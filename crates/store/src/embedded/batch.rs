@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use message::Time;
+use message::Moment;
 
 use super::lane::{Lane, Spot};
 use super::segment::Segment;
@@ -85,7 +85,7 @@ impl Batch {
     }
 
     /// Tells everybody, and wakes one on each thread. The bytes that are no longer under way.
-    pub(super) fn answer(&mut self, result: &Result<(), Error>, now: Time) -> u64 {
+    pub(super) fn answer(&mut self, result: &Result<(), Error>, now: Moment) -> u64 {
         let mut bytes = 0;
         for done in self.done.drain(..) {
             match done {
@@ -108,7 +108,7 @@ impl Batch {
     }
 
     /// Wakes those whom their leader has not woken in time.
-    pub(super) fn look_after(&mut self, now: Time) {
+    pub(super) fn look_after(&mut self, now: Moment) {
         self.woken.look_after(now);
     }
 }

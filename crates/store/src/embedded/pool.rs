@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use message::{Clock, Time};
+use message::{Clock, Moment};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::format::SegmentHeader;
@@ -50,7 +50,7 @@ struct State {
     next_id: u64,
     /// Segment files there are, whatever their state.
     files: u64,
-    failed: Option<(Error, Time)>,
+    failed: Option<(Error, Moment)>,
     closing: bool,
 }
 
@@ -128,7 +128,7 @@ impl Pool {
     }
 
     fn refuses(&self, state: &State) -> bool {
-        state.failed.as_ref().is_some_and(|(_, since)| self.clock.now().since(*since) < RETRY_AFTER)
+        state.failed.as_ref().is_some_and(|(_, since)| self.clock.moment().since(*since) < RETRY_AFTER)
     }
 
     /// The thread's work, until it is closed.
@@ -163,7 +163,7 @@ impl Pool {
                 }
                 Err(error) => {
                     tracing::error!(%error, "no segment could be prepared");
-                    state.failed = Some((error, self.clock.now()));
+                    state.failed = Some((error, self.clock.moment()));
                 }
             }
             self.news.notify_all();

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use message::{Clock, Time};
+use message::{Clock, Moment};
 
 use super::batch::{Batch, Done};
 use super::core::{Core, Job};
@@ -69,7 +69,7 @@ pub(super) struct Writer {
     sequence: u64,
     /// All sequences below are synced.
     synced: u64,
-    synced_at: Time,
+    synced_at: Moment,
     batch: Batch,
 }
 
@@ -85,7 +85,7 @@ impl Writer {
             core,
             durability: options.durability,
             sync_every: Duration::from_millis(options.buffered_sync_ms.max(1)),
-            synced_at: clock.now(),
+            synced_at: clock.moment(),
             clock,
             lanes,
             segment: position.segment,
@@ -116,7 +116,7 @@ impl Writer {
             };
             let goes_on = self.core.take_jobs(&mut jobs, patience);
             if jobs.is_empty() {
-                self.batch.look_after(self.clock.now());
+                self.batch.look_after(self.clock.moment());
             }
             for job in jobs.drain(..) {
                 self.take(job);
@@ -316,7 +316,7 @@ impl Writer {
         if self.durability == Durability::Fsync {
             segment.sync()?;
             self.synced = self.sequence;
-            self.synced_at = self.clock.now();
+            self.synced_at = self.clock.moment();
         }
         self.base += self.buffer.release(length) as u64;
         self.written = self.buffer.len();
@@ -334,7 +334,7 @@ impl Writer {
             self.core.notes.records.fetch_add(self.batch.records() as u64, Ordering::Relaxed);
             trimmed = self.batch.publish(segment);
         }
-        let bytes = self.batch.answer(&result, self.clock.now());
+        let bytes = self.batch.answer(&result, self.clock.moment());
         self.core.no_longer_waiting(bytes);
         if trimmed {
             self.reclaim();
@@ -353,7 +353,7 @@ impl Writer {
     }
 
     fn is_sync_due(&self) -> bool {
-        self.clock.now().since(self.synced_at) >= self.sync_every
+        self.clock.moment().since(self.synced_at) >= self.sync_every
             || self.sequence - self.synced > UNSYNCED_MAX
     }
 
@@ -367,7 +367,7 @@ impl Writer {
             self.core.notes.poison(&error);
         }
         self.synced = self.sequence;
-        self.synced_at = self.clock.now();
+        self.synced_at = self.clock.moment();
     }
 
     /// Leaves word that everything was synced, so that the next start can tell damage at the very end from a torn write.

@@ -6,7 +6,7 @@ use crate::strict::{Query, bad, read_flag, read_span, unknown};
 use crate::text;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
-use message::{Address, Clock, Dice, Envelope, Fault, Time, Trace};
+use message::{Address, Clock, Dice, Envelope, Fault, Now, Time, Trace};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -66,16 +66,17 @@ pub(crate) fn read(
         envelope.content_type = kind.map(shared_type);
         Intake::One(envelope)
     };
+    let now = clock.both();
     match &mut intake {
-        Intake::One(envelope) => controls(envelope, headers, query, true)?,
+        Intake::One(envelope) => controls(envelope, headers, query, now, true)?,
         Intake::Many(envelopes) => {
             if envelopes.is_empty() {
                 // What is wrong in the headers is wrong for no events, too.
                 let mut nothing = Envelope::new(address.clone(), Bytes::new(), clock, dice);
-                controls(&mut nothing, headers, query, false)?;
+                controls(&mut nothing, headers, query, now, false)?;
             }
             for envelope in envelopes {
-                controls(envelope, headers, query, false)?;
+                controls(envelope, headers, query, now, false)?;
             }
         }
     }
@@ -101,6 +102,7 @@ fn controls(
     envelope: &mut Envelope,
     headers: &HeaderMap,
     query: &Query<'_>,
+    now: Now,
     single: bool,
 ) -> Result<(), Fault> {
     // How often it was delivered is for us to say, whatever an event claims.
@@ -108,7 +110,7 @@ fn controls(
     for (name, value) in headers {
         let name = name.as_str();
         match name.as_bytes() {
-            [b't', b'l', b'-', ..] => control(envelope, name, &decoded(name, value)?, single)?,
+            [b't', b'l', b'-', ..] => control(envelope, name, &decoded(name, value)?, now, single)?,
             b"idempotency-key" if single => {
                 // The draft says a structured string, in quotation marks; most senders leave them out.
                 envelope.id = cloudevents::check_id(decoded(name, value)?.trim_matches('"'))?;
@@ -127,18 +129,18 @@ fn controls(
         envelope.retain = retain;
     }
     if let Some(ttl) = query.span("ttl")? {
-        envelope.deadline = Some(envelope.time.after(ttl));
+        envelope.deadline = Some(now.due_in(ttl));
     }
     Ok(())
 }
 
-fn control(envelope: &mut Envelope, name: &str, value: &str, single: bool) -> Result<(), Fault> {
+fn control(envelope: &mut Envelope, name: &str, value: &str, now: Now, single: bool) -> Result<(), Fault> {
     match name {
         "tl-id" if single => envelope.id = cloudevents::check_id(value)?,
         "tl-id" => return Err(bad("tl-id cannot be given for a batch; its events have ids")),
         "tl-key" => envelope.key = Some(value.into()),
-        "tl-ttl" => envelope.deadline = Some(envelope.time.after(read_span(name, value)?)),
-        "tl-deadline" => envelope.deadline = Some(moment(name, value)?),
+        "tl-ttl" => envelope.deadline = Some(now.due_in(read_span(name, value)?)),
+        "tl-deadline" => envelope.deadline = Some(now.due_at(time(name, value)?)),
         "tl-priority" => envelope.priority = cloudevents::priority(value)?,
         "tl-retain" => envelope.retain = read_flag(name, value)?,
         "tl-reply-to" => envelope.reply_to = Some(Address::parse(value)?),
@@ -155,7 +157,7 @@ fn control(envelope: &mut Envelope, name: &str, value: &str, single: bool) -> Re
     Ok(())
 }
 
-fn moment(name: &str, value: &str) -> Result<Time, Fault> {
+fn time(name: &str, value: &str) -> Result<Time, Fault> {
     Time::parse_rfc3339(value).ok_or_else(|| {
         bad(format!("{name} is {value:?}; it is an RFC 3339 time, as in 2026-11-21T12:00:00Z"))
     })

@@ -17,7 +17,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use hub::{Hub, Session};
-use message::{Address, Code, Fault, Kind, Span, Time, Verb};
+use message::{Address, Code, Fault, Kind, Moment, Span, Verb};
 use net::http::{Call, Response};
 use net::ws::{self, Message, Socket};
 use serde::Deserialize;
@@ -76,7 +76,7 @@ struct Client {
     /// How many messages may be unsettled at once.
     credit: usize,
     /// What is unsettled, and until when the client holds it.
-    held: HashMap<Token, Time>,
+    held: HashMap<Token, Moment>,
     leasing: Option<Leasing>,
     settling: FuturesUnordered<Settling>,
 }
@@ -137,7 +137,7 @@ impl Client {
         if self.leasing.is_some() {
             return;
         }
-        let now = self.session.hub().clock().now();
+        let now = self.session.hub().clock().moment();
         self.held.retain(|_, until| *until > now);
         let free = self.credit.saturating_sub(self.held.len());
         if free == 0 {
@@ -153,7 +153,7 @@ impl Client {
 
     async fn deliver(&mut self, socket: &mut Socket, deliveries: &[Delivery]) -> Result<(), Fault> {
         // All are held before the first is sent: should that fail, all go back.
-        self.held.extend(deliveries.iter().map(|delivery| (delivery.token, delivery.until)));
+        self.held.extend(deliveries.iter().map(|delivery| (delivery.token, delivery.until.at)));
         for delivery in deliveries {
             let mut out = Vec::with_capacity(delivery.envelope.body.len() + 512);
             let mut object = socket::open(&mut out, "delivery", &None);
@@ -221,7 +221,7 @@ impl Client {
     ) -> Result<(), Fault> {
         match &result {
             Ok(Settled::Held(until)) => {
-                self.held.insert(token, *until);
+                self.held.insert(token, until.at);
             }
             Ok(_) => {
                 self.held.remove(&token);

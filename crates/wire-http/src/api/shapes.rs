@@ -102,7 +102,7 @@ pub(crate) fn delivery(out: &mut Vec<u8>, delivery: &Delivery) {
     let mut object = Object::open(out);
     object.text("token", &delivery.token.to_string());
     object.number("attempt", delivery.attempt.into());
-    object.time("until", delivery.until);
+    object.time("until", delivery.until.time);
     message(&mut object, &delivery.envelope);
     object.close();
 }
@@ -168,7 +168,7 @@ fn message(object: &mut Object<'_>, envelope: &Envelope) {
         object.text("reply_to", &reply_to.to_string());
     }
     if let Some(deadline) = envelope.deadline {
-        object.time("deadline", deadline);
+        object.time("deadline", deadline.time);
     }
     if let Some(trace) = &envelope.trace {
         object.text("traceparent", &trace.to_string());
@@ -223,8 +223,8 @@ pub(crate) fn settled(object: &mut Object<'_>, settled: Settled) {
         Settled::Acked => object.text("settled", "acked"),
         Settled::Dead => object.text("settled", "dead"),
         Settled::Released => object.text("settled", "released"),
-        Settled::Retrying(at) => object.text("settled", "retrying").time("at", at),
-        Settled::Held(until) => object.text("settled", "held").time("until", until),
+        Settled::Retrying(at) => object.text("settled", "retrying").time("at", at.time),
+        Settled::Held(until) => object.text("settled", "held").time("until", until.time),
     };
 }
 

@@ -277,7 +277,7 @@ impl Client {
             envelope.key = Some(key.into());
         }
         if let Some(ttl) = frame.ttl {
-            envelope.deadline = Some(envelope.time.after(read_span("ttl", &ttl)?));
+            envelope.deadline = Some(self.session.hub().clock().both().due_in(read_span("ttl", &ttl)?));
         }
         envelope.retain = frame.retain.unwrap_or(envelope.retain);
         for (name, value) in frame.headers.unwrap_or_default() {

@@ -91,7 +91,7 @@ prop_compose! {
             envelope.headers.push(name, value);
         }
         envelope.time = Time::from_millis(numbers.0);
-        envelope.deadline = numbers.1.map(Time::from_millis);
+        envelope.deadline = numbers.1.map(|millis| clock.both().due_at(Time::from_millis(millis)));
         envelope.priority = numbers.2;
         envelope.attempt = numbers.3;
         envelope.retain = flags.0;

@@ -186,7 +186,7 @@ impl Connection {
         let keep = Duration::from_secs(u64::from(session.expiry_s));
         let will = will.filter(|_| !matches!(end, End::Left));
         let waits = will.as_ref().map(|will| will.delay().min(keep)).filter(|delay| !delay.is_zero());
-        let due = shared.hub.clock().now().after(waits.unwrap_or_default());
+        let due = shared.hub.clock().moment().after(waits.unwrap_or_default());
         match (will, waits) {
             (Some(will), Some(_)) => place.leave(session, keep, Some((will, due))),
             (will, _) => {
@@ -472,7 +472,7 @@ impl Place {
         &mut self,
         mut session: Box<Session>,
         keep: Duration,
-        will: Option<(Box<Testament>, message::Time)>,
+        will: Option<(Box<Testament>, message::Moment)>,
     ) {
         self.left = true;
         session.mailbox.set_attended(false);

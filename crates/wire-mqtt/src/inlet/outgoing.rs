@@ -85,7 +85,7 @@ impl Connection {
         let retain = item.retained || (how.retain_as_published && envelope.retain);
         let left = match envelope.deadline {
             None => None,
-            Some(deadline) => match translate::seconds_left(deadline, self.door.hub().clock().now()) {
+            Some(deadline) => match translate::seconds_left(deadline, self.door.hub().clock().moment()) {
                 Some(seconds) => Some(seconds),
                 None => return false,
             },

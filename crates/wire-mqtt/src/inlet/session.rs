@@ -7,7 +7,7 @@ use crate::codec::Qos;
 use broker::{
     Broker, Delivered, Kept, KeptChange, KeptFilter, KeptMailbox, Mailbox, Retained, SubscribeOptions,
 };
-use message::{Address, Pattern, Time};
+use message::{Address, Due, Now, Pattern, Time};
 use smallvec::SmallVec;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -112,7 +112,7 @@ impl Session {
     }
 
     /// A session that was found on disk, and when it is over.
-    pub(super) fn restored(kept: KeptMailbox, now: Time) -> Option<(Session, Time)> {
+    pub(super) fn restored(kept: KeptMailbox, now: Now) -> Option<(Session, Due)> {
         let row = Row::read(&kept.state)?;
         let mut session = Session::new(kept.mailbox, row.expiry_s);
         for (filter, KeptFilter { pattern, options, data }) in kept.filters {
@@ -132,7 +132,10 @@ impl Session {
         session.sent_before = if row.until.is_none() { u64::MAX } else { row.sent_before };
         session.newest = row.sent_before;
         let keep = std::time::Duration::from_secs(u64::from(row.expiry_s));
-        Some((session, row.until.unwrap_or_else(|| now.after(keep))))
+        // However the clock was set meanwhile, it is kept no longer than its client asked for.
+        let until =
+            row.until.map_or_else(|| now.due_in(keep), |until| now.due_from(until.earlier(keep), until));
+        Some((session, until))
     }
 
     /// Its state as it is written down: with its client here, or away until then.

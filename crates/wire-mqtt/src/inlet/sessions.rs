@@ -4,7 +4,7 @@
 use super::session::{Key, Session};
 use super::will::Testament;
 use broker::KeptChange;
-use message::{Clock, Code, Fault, Time};
+use message::{Clock, Code, Due, Fault, Moment};
 use net::CancellationToken;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -29,8 +29,8 @@ enum Slot {
     },
     Away {
         session: Box<Session>,
-        until: Time,
-        will: Option<(Box<Testament>, Time)>,
+        until: Moment,
+        will: Option<(Box<Testament>, Moment)>,
     },
 }
 
@@ -92,7 +92,7 @@ impl Sessions {
         clean: bool,
         sessions_max: usize,
     ) -> Result<Option<Entry>, Fault> {
-        let now = self.clock.now();
+        let now = self.clock.moment();
         let mut slots = self.slots.lock();
         if let Some(Slot::Here { stop: holder, .. }) = slots.get(key) {
             holder.cancel();
@@ -120,8 +120,8 @@ impl Sessions {
     }
 
     /// Takes in a session that was found on disk.
-    pub(super) fn restore(&self, key: Key, session: Session, until: Time) {
-        let slot = Slot::Away { session: Box::new(session), until, will: None };
+    pub(super) fn restore(&self, key: Key, session: Session, until: Due) {
+        let slot = Slot::Away { session: Box::new(session), until: until.at, will: None };
         self.slots.lock().insert(key, slot);
     }
 
@@ -138,7 +138,7 @@ impl Sessions {
         owner: u64,
         session: Option<Box<Session>>,
         keep: Duration,
-        will: Option<(Box<Testament>, Time)>,
+        will: Option<(Box<Testament>, Moment)>,
     ) -> Option<Box<Session>> {
         let mut slots = self.slots.lock();
         let mine = matches!(slots.get(key), Some(Slot::Here { owner: holder, .. }) if *holder == owner);
@@ -146,11 +146,11 @@ impl Sessions {
         if mine {
             match session {
                 Some(session) if !keep.is_zero() => {
-                    let until = self.clock.now().after(keep);
-                    let row = session.row(Some(until)).write();
+                    let until = self.clock.both().due_in(keep);
+                    let row = session.row(Some(until.time)).write();
                     // Written whether or not somebody waits; unwritten it means that the client was here to the end.
                     drop(session.mailbox.write_down(vec![KeptChange::State(row)]));
-                    slots.insert(key.clone(), Slot::Away { session, until, will });
+                    slots.insert(key.clone(), Slot::Away { session, until: until.at, will });
                 }
                 session => {
                     slots.remove(key);
@@ -165,7 +165,7 @@ impl Sessions {
 
     /// The sessions whose time is up, and the wills that are due.
     pub(super) fn sweep(&self) -> Swept {
-        let now = self.clock.now();
+        let now = self.clock.moment();
         let mut swept = Swept::default();
         let mut over = Vec::new();
         let mut slots = self.slots.lock();

@@ -7,12 +7,12 @@ use crate::queue::index::{Dead, Entry, Place};
 use crate::queue::record::{self, Died, Ended, Meta};
 use crate::queue::types::{Attempt, Number, Selection};
 use bytes::Bytes;
-use message::{Code, Time};
+use message::{Code, Now};
 
 impl Machine {
     pub(super) fn give_up(
         &mut self,
-        now: Time,
+        now: Now,
         number: Number,
         attempt: Option<Attempt>,
         effects: &mut Effects,
@@ -22,7 +22,7 @@ impl Machine {
         let last = attempt.as_ref().or_else(|| entry.and_then(|entry| entry.history().last()));
         let why = last.map_or_else(String::new, |last| format!(": {} {}", last.code, last.text));
         let text = record::cut(&format!("delivered {deliveries} times{why}"));
-        self.die(number, Died { time: now, code: Code::TooManyDeliveries, text }, attempt, effects);
+        self.die(number, Died { time: now.time, code: Code::TooManyDeliveries, text }, attempt, effects);
     }
 
     pub(super) fn die(

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::queue::fold::Folded;
-use message::{Address, Clock, Dice, Envelope};
+use message::{Address, Clock, Dice, Envelope, Time};
 
 struct Queue {
     machine: Machine,
@@ -23,16 +23,20 @@ fn failure() -> Fault {
 
 impl Queue {
     fn new(options: QueueOptions) -> Queue {
+        Queue::at(Time::from_millis(1_000), options)
+    }
+
+    fn at(start: Time, options: QueueOptions) -> Queue {
         let mut index = Index::default();
-        let clock = Clock::manual(Time::from_millis(1_000));
-        index.rebuild(clock.now(), &options, true);
+        let clock = Clock::manual(start);
+        index.rebuild(clock.both(), &options, true);
         let folded = Folded { index, next: 0, replayed: 0, broken_off: Vec::new() };
         let machine = Machine::new(options, 7, folded);
         Queue { machine, clock, dice: Dice::seeded(1), records: Vec::new(), ticket: 0 }
     }
 
     fn run(&mut self, command: Command) -> (Answer, Vec<Grant>) {
-        let now = self.clock.now();
+        let now = self.clock.both();
         let mut effects = Effects::default();
         self.machine.apply(now, Command::Tick, &mut effects);
         let answer = self.machine.apply(now, command, &mut effects);
@@ -50,8 +54,9 @@ impl Queue {
     }
 
     fn try_put(&mut self, envelope: &Envelope) -> Result<Enqueued, Fault> {
-        let meta = Meta::of(self.clock.now(), envelope);
-        match self.run(Command::Enqueue { meta, record: record::enqueued(&meta, envelope) }).0 {
+        let now = self.clock.both();
+        let meta = Meta::of(now, envelope);
+        match self.run(Command::Enqueue { meta, record: record::enqueued(now, &meta, envelope) }).0 {
             Answer::Enqueued(result) => result,
             other => panic!("{other:?}"),
         }
@@ -65,7 +70,7 @@ impl Queue {
 
     fn lease(&mut self, max: usize) -> Vec<Leased> {
         self.ticket += 1;
-        let (until, ticket) = (self.clock.now(), self.ticket);
+        let (until, ticket) = (self.clock.moment(), self.ticket);
         let (_, grants) =
             self.run(Command::Lease { ticket, max, hold: None, until, consumer: "worker".into() });
         let grant = grants.into_iter().find(|grant| grant.ticket == ticket);
@@ -141,7 +146,7 @@ fn extending_holds_a_lease_and_is_bounded() {
     let token = queue.one();
     queue.pass(ms(90));
     let held = queue.settle(token, Settlement::Extend { hold: Some(ms(10_000)) });
-    assert_eq!(held, Ok(Settled::Held(queue.clock.now().after(ms(500)))));
+    assert_eq!(held, Ok(Settled::Held(queue.clock.both().due_in(ms(500)))));
     queue.pass(ms(499));
     assert_eq!(queue.settle(token, Settlement::Ack), Ok(Settled::Acked));
 }
@@ -154,7 +159,7 @@ fn a_retry_waits_longer_each_time_and_ends_as_a_dead_letter() {
     for pause in [100, 200] {
         let token = queue.one();
         let retry = Settlement::Retry { delay: None, error: failure(), took: Some(ms(5)) };
-        assert_eq!(queue.settle(token, retry), Ok(Settled::Retrying(queue.clock.now().after(ms(pause)))));
+        assert_eq!(queue.settle(token, retry), Ok(Settled::Retrying(queue.clock.both().due_in(ms(pause)))));
         queue.pass(ms(pause - 1));
         assert_eq!(queue.lease(1).len(), 0);
         queue.pass(ms(1));
@@ -178,8 +183,9 @@ fn a_rejected_message_is_dead_at_once_and_lives_again_when_replayed() {
     assert_eq!(queue.settle(token, Settlement::Reject { error: failure() }), Ok(Settled::Dead));
     let stats = queue.machine.stats();
     assert_eq!((stats.depth, stats.dead, stats.died), (0, 1, 1));
-    let meta = Meta::of(queue.clock.now(), &envelope);
-    let record = record::replayed(number, &[], &meta, &envelope);
+    let now = queue.clock.both();
+    let meta = Meta::of(now, &envelope);
+    let record = record::replayed(now, (number, &[]), &meta, &envelope);
     for expected in [1, 0] {
         let items = vec![(number, meta, record.clone())];
         assert!(matches!(queue.run(Command::Replay { items }).0, Answer::Count(count) if count == expected));
@@ -270,7 +276,7 @@ fn the_same_id_is_stored_once_within_the_window() {
 fn a_message_past_its_deadline_is_dead_or_dropped_but_not_in_the_hands_of_a_consumer() {
     for (expired, dead) in [(Expired::DeadLetter, 1), (Expired::Drop, 0)] {
         let mut queue = Queue::new(QueueOptions { expired, ..QueueOptions::default() });
-        let deadline = queue.clock.now().after(ms(50));
+        let deadline = queue.clock.both().due_in(ms(50));
         queue.put(|envelope| envelope.deadline = Some(deadline));
         queue.put(|envelope| envelope.deadline = Some(deadline));
         let token = queue.one();
@@ -287,7 +293,7 @@ fn a_message_past_its_deadline_is_dead_or_dropped_but_not_in_the_hands_of_a_cons
 #[test]
 fn who_waits_is_served_in_order_and_goes_empty_handed_in_time() {
     let mut queue = Queue::new(QueueOptions::default());
-    let until = queue.clock.now().after(ms(100));
+    let until = queue.clock.moment().after(ms(100));
     for ticket in [101, 102, 103] {
         let command = Command::Lease { ticket, max: 1, hold: None, until, consumer: "worker".into() };
         assert!(queue.run(command).1.is_empty());
@@ -295,8 +301,10 @@ fn who_waits_is_served_in_order_and_goes_empty_handed_in_time() {
     assert_eq!(queue.machine.next_timer(), Some(until));
     queue.run(Command::Cancel { ticket: 101 });
     let envelope = queue.envelope("x");
-    let meta = Meta::of(queue.clock.now(), &envelope);
-    let (_, grants) = queue.run(Command::Enqueue { meta, record: record::enqueued(&meta, &envelope) });
+    let now = queue.clock.both();
+    let meta = Meta::of(now, &envelope);
+    let record = record::enqueued(now, &meta, &envelope);
+    let (_, grants) = queue.run(Command::Enqueue { meta, record });
     assert_eq!(grants.iter().map(|grant| (grant.ticket, grant.leases.len())).collect::<Vec<_>>(), [(102, 1)]);
     queue.clock.advance(ms(100));
     let (_, grants) = queue.run(Command::Tick);
@@ -340,5 +348,103 @@ fn a_token_survives_as_text() {
     assert_eq!(token.to_string().parse::<Token>().unwrap(), token);
     for bad in ["", "1-2", "1-2-3-4", "1-2-x", "-1-2-3"] {
         assert_eq!(bad.parse::<Token>().unwrap_err().code(), Code::BadRequest, "{bad}");
+    }
+}
+
+/// What somebody, or a time server, does to the time of day.
+fn set_clocks() -> [i64; 4] {
+    const HOUR: i64 = 3_600_000;
+    [-24 * HOUR, -HOUR, 2 * HOUR, 24 * HOUR]
+}
+
+fn set(clock: &Clock, by: i64) {
+    clock.set(Time::from_millis(clock.now().as_millis().checked_add_signed(by).unwrap()));
+}
+
+// Finding: B4
+#[test]
+fn setting_the_clock_moves_no_lease_no_retry_no_deadline_and_no_wait() {
+    for by in set_clocks() {
+        let options = QueueOptions { hold_ms: 5_000, retry_ms: 2_000, ..QueueOptions::default() };
+        let mut queue = Queue::at(Time::from_millis(1 << 40), options);
+        let due = queue.clock.both().due_in(ms(9_000));
+        queue.put(|envelope| envelope.deadline = Some(due));
+        let (token, until) = (queue.one(), queue.clock.moment().after(ms(3_000)));
+        queue.run(Command::Lease { ticket: 900, max: 1, hold: None, until, consumer: "waits".into() });
+        set(&queue.clock, by);
+        queue.pass(ms(2_999));
+        let early = queue.run(Command::Tick).1;
+        assert!(
+            early.is_empty() && queue.machine.stats().leased == 1,
+            "by {by} the lease was lost or the wait cut"
+        );
+        queue.clock.advance(ms(1));
+        assert_eq!(queue.run(Command::Tick).1.len(), 1, "by {by} who waits is answered in time");
+        queue.pass(ms(2_000));
+        assert_eq!(queue.machine.stats().lost, 1, "by {by} the lease ran out when it was due");
+        assert_eq!(queue.settle(token, Settlement::Ack), Err(Code::LeaseLost));
+        let token = queue.one();
+        let retry = Settlement::Retry { delay: Some(ms(2_000)), error: failure(), took: None };
+        queue.settle(token, retry).unwrap();
+        set(&queue.clock, -by);
+        queue.pass(ms(1_999));
+        assert_eq!(queue.lease(1).len(), 0, "by {by} its pause is not over");
+        queue.pass(ms(1));
+        let token = queue.one();
+        assert_eq!(queue.settle(token, Settlement::Release), Ok(Settled::Released));
+        set(&queue.clock, by);
+        queue.pass(ms(1_999));
+        assert_eq!(queue.machine.stats().ready, 1, "by {by} somebody still wants it");
+        queue.pass(ms(1));
+        assert_eq!(queue.machine.stats().expired, 1, "by {by} nobody wants it any more");
+    }
+}
+
+// Finding: B4
+#[test]
+fn setting_the_clock_opens_and_shuts_no_window() {
+    for by in set_clocks() {
+        let options = QueueOptions { dedupe_ms: 1_000, ..QueueOptions::default() };
+        let mut queue = Queue::at(Time::from_millis(1 << 40), options);
+        let envelope = queue.envelope("x");
+        queue.try_put(&envelope).unwrap();
+        set(&queue.clock, by);
+        queue.pass(ms(999));
+        assert!(queue.try_put(&envelope).unwrap().duplicate, "by {by} it was forgotten");
+        queue.pass(ms(1));
+        assert!(!queue.try_put(&envelope).unwrap().duplicate, "by {by} it is remembered too long");
+    }
+}
+
+// Finding: B4
+#[tokio::test]
+async fn what_outlives_a_restart_waits_no_longer_than_was_asked() {
+    use store::Engine;
+    for by in set_clocks() {
+        for snapshot in [false, true] {
+            let options = QueueOptions::default();
+            let mut queue = Queue::at(Time::from_millis(1 << 40), options.clone());
+            let due = queue.clock.both().due_in(ms(60_000));
+            let number = queue.put(|envelope| envelope.deadline = Some(due));
+            let token = queue.one();
+            let retry = Settlement::Retry { delay: Some(ms(2_000)), error: failure(), took: None };
+            queue.settle(token, retry).unwrap();
+            let engine = store::Memory::default();
+            let log = engine.log("q").unwrap();
+            log.append(std::mem::take(&mut queue.records)).await.unwrap();
+            let saved = snapshot.then(|| {
+                crate::queue::snapshot::write(queue.clock.both(), queue.machine.next(), queue.machine.index())
+            });
+            // Stopped with the clock as it was, started with it set: no more than what was asked is waited, and no time that
+            // has not passed by either clock is taken off where the clock runs behind.
+            set(&queue.clock, by);
+            let now = queue.clock.both();
+            let folded = crate::queue::fold::fold(now, &*log, saved.as_ref(), &options).unwrap();
+            let entry = &folded.index.entries[&number];
+            let Place::Delayed(until) = entry.place else { panic!("{:?}", entry.place) };
+            let left = if by < 0 { (ms(2_000), ms(60_000)) } else { (ms(0), ms(0)) };
+            let waits = (until.since(now.moment), entry.meta.deadline.unwrap().left(now.moment));
+            assert_eq!(waits, left, "by {by}, snapshot {snapshot}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use crate::queue::index::{Entry, Place};
 use crate::queue::record;
 use crate::queue::types::{Number, QueueStats};
 use bytes::Bytes;
-use message::Time;
+use message::{Moment, Now};
 use std::sync::Arc;
 
 /// How many consumers are remembered for statistics.
@@ -29,7 +29,12 @@ impl Machine {
         (list, bytes)
     }
 
-    pub(super) fn move_forward(&mut self, items: Vec<(Number, Bytes)>, effects: &mut Effects) -> u64 {
+    pub(super) fn move_forward(
+        &mut self,
+        now: Now,
+        items: Vec<(Number, Bytes)>,
+        effects: &mut Effects,
+    ) -> u64 {
         let mut count = 0;
         // What was listed of a message lies before its copy, which says all.
         self.close_list(effects);
@@ -39,7 +44,7 @@ impl Machine {
                 if !is_movable(entry) {
                     continue;
                 }
-                entry.carried(number)
+                entry.carried(number, now)
             } else if let Some(dead) = self.index.dead.get(&number) {
                 dead.carried(number)
             } else {
@@ -70,7 +75,7 @@ impl Machine {
         live.chain(dead).min().unwrap_or(self.next).min(self.next)
     }
 
-    pub(super) fn see(&mut self, now: Time, consumer: &Arc<str>) {
+    pub(super) fn see(&mut self, now: Moment, consumer: &Arc<str>) {
         if let Some(seen) = self.consumers.get_mut(consumer) {
             *seen = now;
             return;

@@ -5,15 +5,14 @@ use super::*;
 use message::{Address, Clock, Dice};
 use proptest::prelude::*;
 
+fn clock() -> Clock {
+    Clock::manual(Time::from_millis(5))
+}
+
 fn envelope() -> Envelope {
-    let mut envelope = Envelope::new(
-        Address::parse("queue/a").unwrap(),
-        "body",
-        &Clock::manual(Time::from_millis(5)),
-        &Dice::seeded(3),
-    );
+    let mut envelope = Envelope::new(Address::parse("queue/a").unwrap(), "body", &clock(), &Dice::seeded(3));
     envelope.key = Some("k".into());
-    envelope.deadline = Some(Time::from_millis(9));
+    envelope.deadline = Some(clock().both().due_at(Time::from_millis(9)));
     envelope
 }
 
@@ -30,22 +29,23 @@ fn attempt() -> Attempt {
 #[test]
 fn a_message_is_found_in_every_record_that_carries_one() {
     let envelope = envelope();
-    let meta = Meta::of(Time::from_millis(4), &envelope);
-    let first = enqueued(&meta, &envelope);
+    let now = clock().both();
+    let meta = Meta::of(now, &envelope);
+    let first = enqueued(now, &meta, &envelope);
     let payload = read_payload(&first).unwrap();
     let died = Died { time: Time::from_millis(3), code: Code::LeaseLost, text: "x".into() };
     let carried = Carried {
         number: 7,
         leases: 3,
         deliveries: 2,
-        until: Some(Time::from_millis(8)),
+        pause: Some(Pause { from: Time::from_millis(5), wait: Duration::from_millis(3) }),
         died: Some(died),
         history: vec![attempt(), attempt()],
     };
-    for record in [first, replayed(7, &[attempt()], &meta, &envelope), moved(&carried, &payload)] {
-        let back = read_envelope(&record).unwrap();
+    for record in [first, replayed(now, (7, &[attempt()]), &meta, &envelope), moved(&carried, &payload)] {
+        let back = read_envelope(&record, now).unwrap();
         assert_eq!(format!("{back:?}"), format!("{envelope:?}"));
-        match read(&record).unwrap() {
+        match read(&record, now).unwrap() {
             Record::Enqueued(have) => assert_eq!(have, meta),
             Record::Replayed { old, history, meta: have } => {
                 assert_eq!((old, history, have), (7, vec![attempt()], meta));
@@ -73,7 +73,7 @@ fn lists_come_back() {
     };
     let list = [ended(1, true, true), ended(1 << 40, true, false), ended(3, false, true)];
     list.iter().for_each(|one| write_ended(&mut out, one));
-    match read(&out.into()) {
+    match read(&out.into(), clock().both()) {
         Some(Record::Died(have)) => assert_eq!(have, list),
         other => panic!("{other:?}"),
     }
@@ -96,8 +96,8 @@ proptest! {
     #[test]
     fn garbage_is_refused(tag in proptest::sample::select(b"EPMAXFLRDQ".to_vec()), bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
         let record: Bytes = [&[tag][..], &bytes].concat().into();
-        drop(read(&record));
-        drop(read_envelope(&record));
+        drop(read(&record, clock().both()));
+        drop(read_envelope(&record, clock().both()));
         drop(read_payload(&record));
     }
 }

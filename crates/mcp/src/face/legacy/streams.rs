@@ -42,7 +42,7 @@ pub(super) async fn ask(
     };
     let clock = visit.gateway.hub.clock();
     let (session, token) = (call.session.clone(), call.run.token.clone());
-    let replay = session.open_stream(clock.now(), token.clone());
+    let replay = session.open_stream(clock.moment(), token.clone());
     let ticket = replay.take(None).unwrap_or_default();
     visit.gateway.hub.tasks().spawn("mcp call", call.pump(replay.clone(), first));
     let cancel = (!resumable).then_some(token);
@@ -180,7 +180,7 @@ struct Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        let now = self.clock.now();
+        let now = self.clock.moment();
         self.replay.leave(self.ticket, now);
         self.session.touch(now);
         if let Some(cancel) = &self.cancel {

@@ -40,7 +40,7 @@ fn raw_bodies_take_what_the_headers_say() {
     assert_eq!(envelope.content_type.as_deref(), Some("text/csv"));
     assert_eq!(envelope.key.as_deref(), Some("k"));
     assert_eq!(envelope.id, Id::from_text("abc"));
-    assert_eq!(envelope.deadline, Some(Time::from_millis(3_000)));
+    assert_eq!(envelope.deadline.map(|due| due.time), Some(Time::from_millis(3_000)));
     assert_eq!((envelope.priority, envelope.retain), (9, true));
     assert_eq!(envelope.headers.iter().collect::<Vec<_>>(), [("region", "eu")]);
     assert!(envelope.trace.is_some());
