@@ -73,6 +73,15 @@ pub enum Error {
         /// The name that was refused.
         name: String,
     },
+    /// The tables are in the form of an earlier build, which this one does not read.
+    #[error(
+        "{path} holds tables of an earlier build, which this one cannot read: go back to that build, or move the folder \
+         away and do without its retained values, MQTT sessions and settings of queues"
+    )]
+    EarlierForm {
+        /// The directory of the tables.
+        path: PathBuf,
+    },
     /// The operating system refused something else.
     #[error("{context}: {source}")]
     Io {

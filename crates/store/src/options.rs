@@ -41,8 +41,6 @@ pub struct Options {
     pub waiting_bytes_max: u64,
     /// With `durability: buffered`, milliseconds between syncs. Default 200. Ignored otherwise.
     pub buffered_sync_ms: u64,
-    /// Bytes of memory for the cache of tables. Default 8 MiB: tables hold snapshots and cursors, read at start.
-    pub table_cache_bytes: u64,
 }
 
 impl Default for Options {
@@ -54,7 +52,6 @@ impl Default for Options {
             disk_bytes_max: 0,
             waiting_bytes_max: 256 << 20,
             buffered_sync_ms: 200,
-            table_cache_bytes: 8 << 20,
         }
     }
 }

@@ -34,7 +34,7 @@ pub trait Engine: Send + Sync {
     /// starts at offset 0. Removing what is not there is done at once.
     fn remove_log(&self, name: &str) -> Committing;
 
-    /// Forgets the table and what it holds.
+    /// Forgets the table and what it holds. A commit that was not yet on its way to the disk is answered `Closed`.
     fn remove_table(&self, name: &str) -> Committing;
 
     /// How the engine is doing.
@@ -101,13 +101,14 @@ pub trait Log: Send + Sync {
 ///   an engine take effect in the order of the calls. A reader may see a commit shortly before it is durable.
 /// - There is no order between a table's commit and a log's append, other than waiting for the one before
 ///   asking for the other.
-/// - Values are checked when read: one that is not what was written is reported as `Damaged`, never returned.
+/// - Values are checked when read: one that is not what was written is reported in [`Health::damage`] and never returned.
 /// - A key is 1 to 65,535 bytes; a value up to 256 MiB.
 pub trait Table: Send + Sync {
-    /// The value under `key`. It may read from disk, on this thread.
+    /// The value under `key`; `Damaged` when it is not what was written. It may read from disk, on this thread.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error>;
 
-    /// Up to `max` pairs whose keys start with `prefix` and are greater than `after`, in the order of the keys.
+    /// Up to `max` pairs whose keys start with `prefix` and are greater than `after`, in the order of the keys. Damaged
+    /// values are left out: fewer than `max` pairs are the last ones.
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, max: usize) -> Result<Vec<(Bytes, Bytes)>, Error>;
 
     /// Makes the writes, in this order, all or none.

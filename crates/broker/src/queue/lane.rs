@@ -115,7 +115,15 @@ impl Lane {
     /// Reads the queue's state and starts its task.
     pub(crate) async fn open(opening: Opening) -> Result<Arc<Lane>, Fault> {
         let Opening { address, log, table, clock, .. } = &opening;
-        let stored = table.get(&options_key(address))?.and_then(|bytes| QueueOptions::decode(&bytes));
+        let stored = match table.get(&options_key(address)) {
+            Ok(stored) => stored.and_then(|bytes| QueueOptions::decode(&bytes)),
+            // The store has reported it. The messages must not wait for it.
+            Err(store::Error::Damaged { what }) => {
+                tracing::error!(%address, %what, "the queue's settings are damaged; it has the usual ones");
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
         let options = opening.options.clone().or_else(|| stored.clone()).unwrap_or_default();
         if stored.as_ref() != Some(&options) {
             table.commit(vec![Write::put(options_key(address), options.encode())]).await?;

@@ -53,7 +53,7 @@ pub(super) struct Core {
     /// Segments that hold records, oldest first; the last one is written.
     pub(super) segments: Mutex<VecDeque<Arc<Segment>>>,
     pub(super) files: OpenFiles,
-    pub(super) notes: Arc<Notes>,
+    pub(super) notes: Notes,
 }
 
 impl Core {
@@ -61,7 +61,7 @@ impl Core {
         pool: Pool,
         segments: VecDeque<Arc<Segment>>,
         waiting_bytes_max: u64,
-        notes: Arc<Notes>,
+        notes: Notes,
     ) -> Core {
         Core {
             inbox: Mutex::new(Inbox::default()),
@@ -139,9 +139,9 @@ impl Core {
 
     pub(super) fn health(&self) -> Health {
         Health {
-            poisoned: self.notes.poison.lock().as_deref().map(str::to_owned),
+            poisoned: self.notes.shared.poison.lock().as_deref().map(str::to_owned),
             full: self.notes.full.load(Ordering::Acquire),
-            damage: self.notes.damage.lock().clone(),
+            damage: self.notes.damage(),
             segments: self.segments.lock().len() as u64,
             bytes: self.pool.bytes(),
             waiting_bytes: self.inbox.lock().bytes,
@@ -171,40 +171,59 @@ impl OpenFiles {
     }
 }
 
-/// What was noticed since the store was opened; logs and tables write into the same notes, so that they are poisoned together.
+/// What was noticed of one log since the store was opened.
 #[derive(Default)]
 pub(super) struct Notes {
-    poison: Mutex<Option<Arc<str>>>,
-    poisoned: AtomicBool,
+    shared: Arc<Shared>,
     pub(super) full: AtomicBool,
-    pub(super) damage: Mutex<Vec<Damage>>,
     pub(super) commits: AtomicU64,
     pub(super) records: AtomicU64,
     pub(super) torn_bytes: AtomicU64,
 }
 
+/// What the logs of one store have in common: they are poisoned together, and damage is told in one place.
+#[derive(Default)]
+struct Shared {
+    poison: Mutex<Option<Arc<str>>>,
+    poisoned: AtomicBool,
+    damage: Mutex<Vec<Damage>>,
+}
+
 impl Notes {
+    /// The notes of another log of the same store.
+    pub(super) fn beside(&self) -> Notes {
+        Notes { shared: self.shared.clone(), ..Notes::default() }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Acquire)
+    }
+
+    pub(super) fn damage(&self) -> Vec<Damage> {
+        self.shared.damage.lock().clone()
+    }
+
     pub(super) fn check_sound(&self) -> Result<(), Error> {
-        if !self.poisoned.load(Ordering::Acquire) {
+        if !self.shared.poisoned.load(Ordering::Acquire) {
             return Ok(());
         }
-        let why = self.poison.lock().clone().unwrap_or_else(|| "a write failed".into());
+        let why = self.shared.poison.lock().clone().unwrap_or_else(|| "a write failed".into());
         Err(Error::Poisoned { why })
     }
 
     /// From here on no write is taken. The first reason is kept.
     pub(super) fn poison(&self, error: &Error) -> Error {
-        let mut poison = self.poison.lock();
+        let mut poison = self.shared.poison.lock();
         let why = poison.get_or_insert_with(|| error.to_string().into()).clone();
         drop(poison);
-        if !self.poisoned.swap(true, Ordering::AcqRel) {
+        if !self.shared.poisoned.swap(true, Ordering::AcqRel) {
             tracing::error!(%error, "the store refuses writes until it is reopened");
         }
         Error::Poisoned { why }
     }
 
     pub(super) fn damaged(&self, damage: Damage) {
-        let mut all = self.damage.lock();
+        let mut all = self.shared.damage.lock();
         if all.contains(&damage) {
             return;
         }

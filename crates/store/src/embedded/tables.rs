@@ -1,52 +1,47 @@
-//! Tables on fjall, behind one thread that commits for everybody who waits.
-//! It keeps no data in memory but the names; caching is fjall's.
+//! Tables: each is a fold over a lane of a log of their own, which one thread writes for everybody who waits.
+//! In memory are keys and places; values stay on disk. The log finds damage, counts it and keeps it from spreading.
 //!
-//! All tables share one keyspace. fjall's journal cannot tell a torn write from a damaged one, so each value carries its own check:
-//!
-//! ```text
-//!   key:   table's name │ 0 │ key             (an empty key marks that the table exists)
-//!   value: crc32c of the key above and the value │ value
-//! ```
-//!
-//! They do not share the commit of the logs: a table's write is rare (snapshots, settings), and must not wait in the
-//! path of messages. fjall syncs while it holds its journal's lock, hence the one thread.
+//! They do not share the log of the messages: a snapshot of a long queue must not wait in the path of messages, nor hold
+//! its segments. What is live in the oldest segment is copied forward when the log has grown to twice what the tables hold.
+
+mod record;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::ops::Bound;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
-use crc32c::{crc32c, crc32c_append};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, RwLock};
 
+use self::record::{Index, Place};
 use super::core::Notes;
+use super::format::size_of_record;
+use super::journal::Journal;
+use super::lane::Lane;
 use crate::error::check_writes;
-use crate::{Committing, Completion, Damage, Durability, Error, Options, Promise, Write};
+use crate::{Appending, Committing, Completion, Error, Options, Promise, Write};
 
-const CRC_BYTES: usize = 4;
+/// A quarter of the log's segments, for a table's values are few.
+const SEGMENT_SHARE: u64 = 4;
+/// Segments that the log may have beyond twice what the tables hold.
+const SEGMENTS_SPARE: u64 = 2;
+/// Records read at once when the tables are opened.
+const READ: (usize, usize) = (4_096, 4 << 20);
 
 pub(super) struct Tables {
-    path: PathBuf,
-    keyspace: Keyspace,
-    database: Database,
-    notes: Arc<Notes>,
+    journal: Journal,
+    tables: Mutex<BTreeMap<Arc<str>, Arc<Pairs>>>,
     inbox: Mutex<Inbox>,
     wake: Condvar,
     waiting_bytes_max: u64,
-    mode: PersistMode,
-    sync_every: Duration,
-    tables: Mutex<BTreeMap<String, Arc<TableName>>>,
 }
 
-/// A table that is there; a handle on one that was removed answers `Closed`.
-pub(super) struct TableName {
-    prefix: Vec<u8>,
-    removed: AtomicBool,
-    /// Whether its mark is written or under way.
-    marked: AtomicBool,
+/// One table. A handle on one that was removed answers `Closed`.
+pub(super) struct Pairs {
+    lane: Arc<Lane>,
+    index: RwLock<Index>,
 }
 
 #[derive(Default)]
@@ -57,116 +52,124 @@ struct Inbox {
 }
 
 struct Job {
-    change: Change,
+    pairs: Arc<Pairs>,
+    writes: Vec<Write>,
     bytes: u64,
     done: Promise<()>,
 }
 
-enum Change {
-    Writes(Arc<TableName>, Vec<Write>),
-    Remove(Arc<TableName>),
+/// Records on their way to the disk.
+struct Flight {
+    records: Vec<Bytes>,
+    /// Of the last append: records that had to be staged came right before it.
+    appending: Appending,
 }
 
 impl Tables {
-    /// Opens the tables. Should fjall find them beyond reading, they are put aside and reported, for the logs must not
-    /// stand still for them.
-    pub(super) fn open(dir: &Path, options: &Options, notes: Arc<Notes>) -> Result<Tables, Error> {
-        let path = dir.join("tables");
-        let (database, keyspace) = match open(&path, options) {
-            Ok(opened) => opened,
-            Err(error) if is_damage(&error) => {
-                let aside = put_aside(&path)?;
-                let what = format!("the tables could not be opened and were put aside: {error}");
-                notes.damaged(Damage { file: aside, from: 0, to: 0, records: None, lanes: Vec::new(), what });
-                open(&path, options).map_err(|error| failed(&path, &error))?
-            }
-            Err(error) => return Err(failed(&path, &error)),
+    /// Opens the tables in `dir`.
+    pub(super) fn open(dir: &Path, options: &Options, notes: Notes) -> Result<Tables, Error> {
+        refuse_earlier_form(dir)?;
+        let waiting_bytes_max = options.waiting_bytes_max;
+        // The inbox here counts what waits.
+        let options = Options {
+            segment_bytes: options.segment_bytes / SEGMENT_SHARE,
+            spare_segments_max: 1,
+            disk_bytes_max: 0,
+            waiting_bytes_max: u64::MAX,
+            ..options.clone()
         };
-        let mode = match options.durability {
-            Durability::Fsync => PersistMode::SyncData,
-            Durability::Buffered | Durability::Memory => PersistMode::Buffer,
-        };
-        let tables = Tables {
-            keyspace,
-            database,
-            notes,
-            inbox: Mutex::new(Inbox::default()),
-            wake: Condvar::new(),
-            waiting_bytes_max: options.waiting_bytes_max,
-            mode,
-            sync_every: Duration::from_millis(options.buffered_sync_ms.max(1)),
-            tables: Mutex::new(BTreeMap::new()),
-            path,
-        };
-        tables.find_names()?;
-        Ok(tables)
+        let journal = Journal::open(dir, options, notes, "table")?;
+        let mut tables = BTreeMap::new();
+        for name in journal.names() {
+            let lane = journal.lane(&name)?;
+            let index = RwLock::new(fold(&journal, &lane)?);
+            tables.insert(lane.name.clone(), Arc::new(Pairs { lane, index }));
+        }
+        let tables = Mutex::new(tables);
+        let inbox = Mutex::default();
+        Ok(Tables { journal, tables, inbox, wake: Condvar::new(), waiting_bytes_max })
     }
 
     /// The table of that name, made when it is missing.
-    pub(super) fn table(&self, name: &str) -> Arc<TableName> {
+    pub(super) fn table(&self, name: &str) -> Result<Arc<Pairs>, Error> {
         let mut tables = self.tables.lock();
-        tables.entry(name.to_owned()).or_insert_with(|| TableName::new(name, false)).clone()
+        if let Some(pairs) = tables.get(name) {
+            return Ok(pairs.clone());
+        }
+        let pairs = Arc::new(Pairs { lane: self.journal.lane(name)?, index: RwLock::default() });
+        tables.insert(pairs.lane.name.clone(), pairs.clone());
+        Ok(pairs)
     }
 
     pub(super) fn names(&self) -> Vec<String> {
-        self.tables.lock().keys().cloned().collect()
+        self.tables.lock().keys().map(|name| name.to_string()).collect()
     }
 
+    pub(super) fn is_full(&self) -> bool {
+        self.journal.core.notes.is_full()
+    }
+
+    /// Forgets a table. What was handed in for it and has not reached the log yet is refused.
     pub(super) fn remove(&self, name: &str) -> Committing {
-        // The name is held until the job is in line, so that a new table's first commit comes behind it.
         let mut tables = self.tables.lock();
-        match tables.remove(name) {
-            Some(table) => {
-                table.removed.store(true, Ordering::Release);
-                self.hand_in(Change::Remove(table), 0)
+        tables.remove(name);
+        self.journal.remove(name)
+    }
+
+    pub(super) fn get(&self, pairs: &Pairs, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        self.check(pairs)?;
+        let Some(mut place) = pairs.place(key) else { return Ok(None) };
+        loop {
+            if let Some(value) = self.value(&pairs.lane, place)? {
+                return Ok(Some(value));
             }
-            None => Completion::ready(Ok(())),
+            // It may have been written anew, or copied forward, since it was looked up.
+            match pairs.place(key) {
+                None => return Ok(None),
+                Some(newer) if newer != place => place = newer,
+                Some(_) => return Err(damaged(&pairs.lane)),
+            }
         }
     }
 
-    pub(super) fn get(&self, table: &TableName, key: &[u8]) -> Result<Option<Bytes>, Error> {
-        table.check()?;
-        let key = table.key(key);
-        match self.keyspace.get(&key).map_err(|error| failed(&self.path, &error))? {
-            Some(value) => self.unpack(&key, &value).map(Some),
-            None => Ok(None),
-        }
-    }
-
+    /// Values that are damaged are left out: the log has reported them.
     pub(super) fn scan(
         &self,
-        table: &TableName,
+        pairs: &Pairs,
         prefix: &[u8],
         after: Option<&[u8]>,
         max: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, Error> {
-        table.check()?;
-        let (from, inclusive) = match after {
-            Some(after) if after >= prefix => (table.key(after), false),
-            // The empty key is the table's mark.
-            _ => (table.key(prefix), !prefix.is_empty()),
+        self.check(pairs)?;
+        let mut from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(Bytes::copy_from_slice(after)),
+            _ => Bound::Included(Bytes::copy_from_slice(prefix)),
         };
-        let prefix = table.key(prefix);
-        let mut pairs = Vec::new();
-        for guard in self.keyspace.range(from.clone()..) {
-            if pairs.len() >= max {
-                break;
-            }
-            let (key, value) = guard.into_inner().map_err(|error| failed(&self.path, &error))?;
-            if !key.starts_with(&prefix) {
-                break;
-            }
-            if inclusive || *key != *from {
-                let value = self.unpack(&key, &value)?;
-                let key = key.get(table.prefix.len()..).unwrap_or_default();
-                pairs.push((Bytes::copy_from_slice(key), value));
+        let mut found = Vec::new();
+        // Another round only when values of this one were damaged, so that what comes short is the end.
+        while found.len() < max {
+            let keys: Vec<Bytes> = {
+                let index = pairs.index.read();
+                let from = from.as_ref().map(|key| key.as_ref());
+                let keys = index.places.range::<[u8], _>((from, Bound::Unbounded)).map(|(key, _)| key);
+                let keys = keys.take_while(|key| key.starts_with(prefix)).take(max - found.len());
+                keys.map(|key| Bytes::copy_from_slice(key)).collect()
+            };
+            let Some(last) = keys.last() else { break };
+            from = Bound::Excluded(last.clone());
+            for key in keys {
+                match self.get(pairs, &key) {
+                    Ok(Some(value)) => found.push((key, value)),
+                    Ok(None) | Err(Error::Damaged { .. }) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
-        Ok(pairs)
+        Ok(found)
     }
 
-    pub(super) fn commit(&self, table: &Arc<TableName>, writes: Vec<Write>) -> Committing {
-        if let Err(error) = table.check().and_then(|()| check_writes(&writes)) {
+    pub(super) fn commit(&self, pairs: &Arc<Pairs>, writes: Vec<Write>) -> Committing {
+        if let Err(error) = self.check(pairs).and_then(|()| check_writes(&writes)) {
             return Completion::ready(Err(error));
         }
         let bytes = writes.iter().map(|write| match write {
@@ -174,16 +177,12 @@ impl Tables {
             Write::Remove { key } => key.len(),
         });
         let bytes = bytes.sum::<usize>() as u64;
-        self.hand_in(Change::Writes(table.clone(), writes), bytes)
-    }
-
-    fn hand_in(&self, change: Change, bytes: u64) -> Committing {
         let (done, waits) = Completion::promised();
         let mut inbox = self.inbox.lock();
         if inbox.closing {
             return Completion::ready(Err(Error::Closed));
         }
-        if let Err(error) = self.notes.check_sound() {
+        if let Err(error) = self.journal.core.notes.check_sound() {
             return Completion::ready(Err(error));
         }
         let waiting = inbox.bytes + bytes;
@@ -191,7 +190,7 @@ impl Tables {
             return Completion::ready(Err(Error::Busy { waiting, limit: self.waiting_bytes_max }));
         }
         inbox.bytes = waiting;
-        inbox.jobs.push(Job { change, bytes, done });
+        inbox.jobs.push(Job { pairs: pairs.clone(), writes, bytes, done });
         drop(inbox);
         self.wake.notify_one();
         waits
@@ -205,187 +204,200 @@ impl Tables {
     /// The thread's work, until it is closed.
     pub(super) fn run(&self) {
         let mut jobs = Vec::new();
-        let mut dirty = false;
         loop {
             let mut inbox = self.inbox.lock();
             while inbox.jobs.is_empty() && !inbox.closing {
-                if !dirty {
-                    self.wake.wait(&mut inbox);
-                } else if self.wake.wait_for(&mut inbox, self.sync_every).timed_out() {
-                    break;
-                }
+                self.wake.wait(&mut inbox);
             }
             let finished = inbox.closing && inbox.jobs.is_empty();
             std::mem::swap(&mut inbox.jobs, &mut jobs);
             drop(inbox);
-            if dirty && jobs.is_empty() {
-                self.persist();
-                dirty = false;
-            }
             if finished {
-                return;
+                return self.journal.close();
             }
-            if !jobs.is_empty() {
-                self.commit_all(&mut jobs);
-                dirty = self.mode == PersistMode::Buffer;
+            self.commit_all(&mut jobs);
+            if let Err(error) = self.tidy() {
+                tracing::warn!(%error, "the tables' log could not be shortened");
             }
         }
     }
 
-    /// One commit and one sync for all jobs.
+    /// Hands all jobs to the log, which syncs once for them, and answers in their order.
     fn commit_all(&self, jobs: &mut Vec<Job>) {
-        let result = self.notes.check_sound().and_then(|()| {
-            let written = self.write(jobs);
-            written.map_err(|error| self.notes.poison(&failed(&self.path, &error)))
-        });
         let bytes = jobs.iter().map(|job| job.bytes).sum();
-        for job in jobs.drain(..) {
-            job.done.keep(result.clone());
+        let send = |job: Job| (self.send(&job.pairs.lane, &job.writes), job.pairs, job.done);
+        let flights: Vec<_> = jobs.drain(..).map(send).collect();
+        for (flight, pairs, done) in flights {
+            done.keep(flight.and_then(|flight| land(&pairs, flight)));
         }
         let mut inbox = self.inbox.lock();
         inbox.bytes = inbox.bytes.saturating_sub(bytes);
     }
 
-    fn write(&self, jobs: &[Job]) -> fjall::Result<()> {
-        let mut batch = self.database.batch().durability(Some(self.mode));
-        for job in jobs {
-            match &job.change {
-                Change::Writes(table, writes) => {
-                    if !table.marked.swap(true, Ordering::AcqRel) {
-                        let mark = table.key(&[]);
-                        batch.insert(&self.keyspace, mark.clone(), pack(&mark, &[]));
-                    }
-                    for write in writes {
-                        match write {
-                            Write::Put { key, value } => {
-                                let key = table.key(key);
-                                let value = pack(&key, value);
-                                batch.insert(&self.keyspace, key, value);
-                            }
-                            Write::Remove { key } => batch.remove(&self.keyspace, table.key(key)),
-                        }
-                    }
-                }
-                Change::Remove(table) => {
-                    // What earlier jobs of this batch wrote must be there to be found.
-                    std::mem::replace(&mut batch, self.database.batch().durability(Some(self.mode)))
-                        .commit()?;
-                    for guard in self.keyspace.prefix(&table.prefix) {
-                        batch.remove(&self.keyspace, guard.key()?);
-                    }
+    /// Appends the writes, and waits for the disk only when they have to be staged.
+    fn send(&self, lane: &Arc<Lane>, writes: &[Write]) -> Result<Flight, Error> {
+        let limit = self.journal.append_bytes_max;
+        let record_max = usize::try_from(limit).unwrap_or(usize::MAX) - ROOM_BYTES;
+        let records = record::pack(writes, false, record_max)?;
+        if records.iter().map(|record| size_of_record(record.len() as u64)).sum::<u64>() <= limit {
+            let appending = self.journal.append(lane, None, records.clone());
+            return Ok(Flight { records, appending });
+        }
+        drop(records);
+        let mut records = record::pack(writes, true, record_max)?;
+        let mut first = None;
+        let mut rest = records.as_slice();
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = rest.iter().take_while(|record| {
+                bytes += size_of_record(record.len() as u64);
+                bytes <= limit
+            });
+            let (piece, behind) = rest.split_at(fits.count().max(1));
+            let range = self.journal.append(lane, None, piece.to_vec()).wait()?;
+            first = first.or(Some(range.start));
+            rest = behind;
+        }
+        let commit = record::commit(first.unwrap_or_default());
+        let appending = self.journal.append(lane, None, vec![commit.clone()]);
+        records.push(commit);
+        Ok(Flight { records, appending })
+    }
+
+    /// Lets go of what was superseded; when the log has grown too long, copies forward what its oldest segments still hold.
+    fn tidy(&self) -> Result<(), Error> {
+        let all: Vec<_> = self.tables.lock().values().cloned().collect();
+        // Going once through the whole log leaves nothing in it but what is live.
+        let rounds = self.journal.core.segments.lock().len();
+        for _ in 0..rounds {
+            for pairs in &all {
+                let needed = pairs.index.read().needed_from().unwrap_or_else(|| pairs.lane.tail());
+                // A trim is a commit of its own, so it must free something.
+                if self.journal.holds_back(&pairs.lane, 1).is_some_and(|before| needed >= before) {
+                    self.journal.trim(&pairs.lane, needed)?;
                 }
             }
-        }
-        batch.commit()
-    }
-
-    fn persist(&self) {
-        if let Err(error) = self.database.persist(PersistMode::SyncData) {
-            self.notes.poison(&failed(&self.path, &error));
-        }
-    }
-
-    /// Puts a value whose check is wrong.
-    #[cfg(test)]
-    pub(super) fn spoil(&self, key: &[u8]) {
-        self.keyspace.insert(key, b"\0\0\0\0spoiled").unwrap();
-    }
-
-    fn find_names(&self) -> Result<(), Error> {
-        let mut from = Vec::new();
-        let mut tables = self.tables.lock();
-        while let Some(guard) = self.keyspace.range(from.clone()..).next() {
-            let key = guard.key().map_err(|error| failed(&self.path, &error))?;
-            let name: Vec<u8> = key.iter().copied().take_while(|byte| *byte != 0).collect();
-            from.clone_from(&name);
-            from.push(1);
-            let name = String::from_utf8_lossy(&name).into_owned();
-            let table = TableName::new(&name, true);
-            tables.insert(name, table);
+            let live: u64 = all.iter().map(|pairs| pairs.index.read().bytes).sum();
+            let segments = self.journal.core.segments.lock().len() as u64;
+            if segments <= SEGMENTS_SPARE + (2 * live).div_ceil(self.journal.segment_bytes) {
+                break;
+            }
+            for pairs in &all {
+                if let Some(before) = self.journal.holds_back(&pairs.lane, 1) {
+                    self.copy_forward(pairs, before)?;
+                    self.journal.trim(&pairs.lane, before)?;
+                }
+            }
+            // The writer has seen to the trims when this is answered.
+            if let Some(pairs) = all.first() {
+                self.journal.append(&pairs.lane, None, Vec::new()).wait()?;
+            }
         }
         Ok(())
     }
 
-    fn unpack(&self, key: &[u8], packed: &[u8]) -> Result<Bytes, Error> {
-        let value =
-            packed.split_at_checked(CRC_BYTES).filter(|(crc, value)| check(key, value).to_le_bytes() == *crc);
-        if let Some((_, value)) = value {
-            return Ok(Bytes::copy_from_slice(value));
+    fn copy_forward(&self, pairs: &Pairs, before: u64) -> Result<(), Error> {
+        let old: Vec<(Bytes, Place)> = {
+            let index = pairs.index.read();
+            let old = index.places.iter().filter(|(_, place)| place.offset < before);
+            old.map(|(key, place)| (Bytes::copy_from_slice(key), *place)).collect()
+        };
+        let mut writes = Vec::new();
+        for (key, place) in old {
+            match self.value(&pairs.lane, place)? {
+                Some(value) => writes.push(Write::Put { key, value }),
+                // It is damaged, which the log has reported; it must not hold the log for ever.
+                None => pairs.index.write().remove(&key),
+            }
         }
-        let name: Vec<u8> = key.iter().copied().take_while(|byte| *byte != 0).collect();
-        let name = String::from_utf8_lossy(&name).into_owned();
-        let what = format!("a value of table {name} is not what was written");
-        let lanes = vec![name];
-        self.notes.damaged(Damage {
-            file: self.path.clone(),
-            from: 0,
-            to: 0,
-            records: Some(1),
-            lanes,
-            what: what.clone(),
-        });
-        Err(Error::Damaged { what: what.into() })
+        if writes.is_empty() {
+            return Ok(());
+        }
+        land(pairs, self.send(&pairs.lane, &writes)?)
+    }
+
+    fn check(&self, pairs: &Pairs) -> Result<(), Error> {
+        if pairs.lane.is_removed() { Err(Error::Closed) } else { self.journal.check_open() }
+    }
+
+    /// The bytes at a place; `None` when they are not there, or not what was written.
+    fn value(&self, lane: &Lane, place: Place) -> Result<Option<Bytes>, Error> {
+        if place.parts == 0 {
+            let (start, length) = (place.start as usize, place.length as usize);
+            let record = self.journal.read(lane, place.offset, 1, 1)?.pop();
+            let record = record.filter(|(offset, _)| *offset == place.offset).map(|(_, record)| record);
+            // A copy, so that one small value which is kept does not keep its neighbours.
+            return Ok(record.and_then(|record| {
+                record.get(start..start.checked_add(length)?).map(Bytes::copy_from_slice)
+            }));
+        }
+        let mut value = Vec::with_capacity(place.length as usize);
+        let (mut at, end) = (place.offset + 1, place.offset + 1 + u64::from(place.parts));
+        while at < end {
+            let count = usize::try_from(end - at).unwrap_or(usize::MAX);
+            let records = self.journal.read(lane, at, count, READ.1)?;
+            for (offset, record) in &records {
+                let Some(part) = record::part(record).filter(|_| *offset == at) else { return Ok(None) };
+                value.extend_from_slice(part);
+                at += 1;
+            }
+            if records.is_empty() {
+                return Ok(None);
+            }
+        }
+        Ok((value.len() == place.length as usize).then(|| value.into()))
     }
 }
 
-impl TableName {
-    fn new(name: &str, marked: bool) -> Arc<TableName> {
-        let mut prefix = name.as_bytes().to_vec();
-        prefix.push(0);
-        Arc::new(TableName { prefix, removed: AtomicBool::new(false), marked: AtomicBool::new(marked) })
-    }
+/// Room that a record needs beside its payload.
+const ROOM_BYTES: usize = 64;
 
-    fn key(&self, key: &[u8]) -> Vec<u8> {
-        [&self.prefix, key].concat()
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        if self.removed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+impl Pairs {
+    fn place(&self, key: &[u8]) -> Option<Place> {
+        self.index.read().places.get(key).copied()
     }
 }
 
-fn open(path: &Path, options: &Options) -> fjall::Result<(Database, Keyspace)> {
-    let database = Database::builder(path)
-        .cache_size(options.table_cache_bytes)
-        .worker_threads(1)
-        .manual_journal_persist(true)
-        .open()?;
-    let keyspace =
-        database.keyspace("pairs", || KeyspaceCreateOptions::default().max_memtable_size(4 << 20))?;
-    Ok((database, keyspace))
-}
-
-fn pack(key: &[u8], value: &[u8]) -> Vec<u8> {
-    [check(key, value).to_le_bytes().as_slice(), value].concat()
-}
-
-fn check(key: &[u8], value: &[u8]) -> u32 {
-    crc32c_append(crc32c(key), value)
-}
-
-/// Whether an error of fjall at open means that its files are beyond reading; others, such as missing rights, do not.
-fn is_damage(error: &fjall::Error) -> bool {
-    match error {
-        fjall::Error::Io(error) => matches!(
-            error.kind(),
-            std::io::ErrorKind::UnexpectedEof
-                | std::io::ErrorKind::InvalidData
-                | std::io::ErrorKind::NotFound
-        ),
-        fjall::Error::Locked => false,
-        _ => true,
+/// Waits for the disk, then lets readers see what was written.
+fn land(pairs: &Pairs, flight: Flight) -> Result<(), Error> {
+    let range = flight.appending.wait()?;
+    let mut index = pairs.index.write();
+    let mut parts = 0;
+    for (offset, record) in (range.end - flight.records.len() as u64..).zip(&flight.records) {
+        parts = if parts > 0 { parts - 1 } else { index.fold(offset, record) };
     }
+    Ok(())
 }
 
-fn failed(path: &Path, error: &fjall::Error) -> Error {
-    Error::io(format!("tables in {}", path.display()), std::io::Error::other(error.to_string()))
+/// Where the values of a table are.
+fn fold(journal: &Journal, lane: &Lane) -> Result<Index, Error> {
+    let mut index = Index::default();
+    let mut at = lane.head();
+    loop {
+        let records = journal.read(lane, at, READ.0, READ.1)?;
+        let Some((last, _)) = records.last() else { break };
+        let behind = last + 1;
+        for (offset, record) in &records {
+            if *offset >= at {
+                at = offset + 1 + index.fold(*offset, record);
+            }
+        }
+        at = at.max(behind);
+    }
+    index.give_up_staged();
+    Ok(index)
 }
 
-fn put_aside(path: &Path) -> Result<PathBuf, Error> {
-    let free =
-        (1u32..).map(|number| path.with_extension(format!("damaged-{number}"))).find(|aside| !aside.exists());
-    let aside = free.unwrap_or_else(|| path.with_extension("damaged"));
-    std::fs::rename(path, &aside)
-        .map_err(|error| Error::io(format!("cannot rename {}", path.display()), error))?;
-    Ok(aside)
+fn damaged(lane: &Lane) -> Error {
+    Error::Damaged { what: format!("a value of table {} is not what was written", lane.name).into() }
+}
+
+/// Tables of early builds were those of fjall. They are not read any more, and must not be passed over in silence.
+fn refuse_earlier_form(dir: &Path) -> Result<(), Error> {
+    let Ok(entries) = fs::read_dir(dir) else { return Ok(()) };
+    let journal = |entry: fs::DirEntry| entry.path().extension().is_some_and(|extension| extension == "jnl");
+    if entries.flatten().any(journal) {
+        return Err(Error::EarlierForm { path: dir.to_owned() });
+    }
+    Ok(())
 }

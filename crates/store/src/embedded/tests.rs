@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod life;
+mod tables;
 
 use std::sync::Arc;
 
@@ -109,7 +110,11 @@ fn copy_all(from: &Path, to: &Path) {
 
 /// The segment files, oldest first.
 fn segments(dir: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(dir.join("log")).unwrap();
+    segments_in(&dir.join("log"))
+}
+
+fn segments_in(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap();
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| segment::id_of(path).is_some());
     paths.sort();

@@ -4,8 +4,9 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use message::Dice;
+use message::{Clock, Dice};
 
+use super::super::pool::Pool;
 use super::*;
 
 const PAGE_BYTES: usize = 4096;
@@ -57,13 +58,13 @@ fn whatever_is_cut_off_the_records_before_it_stay() {
 
 /// One behind the last byte of the last record of a lane, in its segment; the zeros that follow it may be cut.
 fn log_end(engine: &Embedded, name: &str) -> usize {
-    let lane = engine.inner.lanes.lock().names.get(name).unwrap().clone();
+    let lane = engine.inner.journal.lane(name).unwrap();
     let last = lane.find(lane.tail() - 1, 1, 1).pop().unwrap();
     usize::try_from(last.spot.at + last.spot.length).unwrap() + format::HEADER_BYTES
 }
 
 pub(super) fn notes_damage(notes: &Notes) -> Vec<crate::Damage> {
-    notes.damage.lock().clone()
+    notes.damage()
 }
 
 /// A commit of several appends reaches the disk page by page, in any order, or not at all.

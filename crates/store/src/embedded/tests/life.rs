@@ -1,6 +1,7 @@
 //! The life of segments and of the store: reuse, full disks, failed writes, the lock.
 
 use std::fs;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -106,13 +107,13 @@ fn a_failed_write_poisons_until_reopened() {
     let dir = temp();
     let engine = Embedded::open(dir.path(), small()).unwrap();
     let log = engine.log("l").unwrap();
+    let table = engine.table("t").unwrap();
     log.append(vec![record(0)]).wait().unwrap();
-    engine.inner.core.segments.lock().back().unwrap().fails.store(true, Ordering::Release);
+    engine.inner.journal.core.segments.lock().back().unwrap().fails.store(true, Ordering::Release);
     let failed = log.append(vec![record(1)]).wait().unwrap_err();
     assert!(failed.to_string().contains("injected"), "{failed}");
-    engine.inner.core.segments.lock().back().unwrap().fails.store(false, Ordering::Release);
+    engine.inner.journal.core.segments.lock().back().unwrap().fails.store(false, Ordering::Release);
     assert!(matches!(log.append(vec![record(2)]).wait(), Err(Error::Poisoned { .. })));
-    let table = engine.table("t").unwrap();
     assert!(matches!(table.commit(vec![Write::put("a", "b")]).wait(), Err(Error::Poisoned { .. })));
     assert!(engine.health().poisoned.is_some());
     assert_eq!(numbers(&log), [0], "what was durable stays readable");
