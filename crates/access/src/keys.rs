@@ -2,6 +2,7 @@
 //! Keys are kept as SHA-256 digests only; they are long and random, so a slow password hash would add cost, not safety.
 
 use crate::grants::{Grants, RoleConfig, built_in};
+use crate::outside::Outside;
 use crate::secret::Secret;
 use message::{Code, Fault, Misfit, Principal};
 use schemars::JsonSchema;
@@ -113,8 +114,8 @@ pub struct Access {
 }
 
 impl Access {
-    /// Compiles a configuration and reads its secrets.
-    pub fn compile(config: &Config) -> Result<Access, Misfit> {
+    /// Compiles a configuration and reads its secrets, unless what lies outside is not looked at.
+    pub fn compile(config: &Config, outside: Outside) -> Result<Access, Misfit> {
         let mut roles = built_in();
         for (name, role) in &config.roles {
             Grants::compile([role]).map_err(|misfit| misfit.at(name).at("roles"))?;
@@ -122,7 +123,7 @@ impl Access {
         }
         let mut access = Access::default();
         for (place, key) in config.keys.iter().enumerate() {
-            access.add(key, &roles).map_err(|misfit| misfit.at(place).at("keys"))?;
+            access.add(key, &roles, outside).map_err(|misfit| misfit.at(place).at("keys"))?;
         }
         if !config.anonymous.is_empty() {
             let grants = gather(&config.anonymous, &roles).map_err(|misfit| misfit.at("anonymous"))?;
@@ -139,17 +140,23 @@ impl Access {
         Ok(access)
     }
 
-    fn add(&mut self, key: &KeyConfig, roles: &BTreeMap<String, RoleConfig>) -> Result<(), Misfit> {
+    fn add(
+        &mut self,
+        key: &KeyConfig,
+        roles: &BTreeMap<String, RoleConfig>,
+        outside: Outside,
+    ) -> Result<(), Misfit> {
         check_name(&key.name).map_err(|misfit| misfit.at("name"))?;
         let digest = match (&key.key, &key.sha256) {
             (Some(secret), None) => {
-                let value = secret.reveal().map_err(|misfit| misfit.at("key"))?;
-                if value.len() < KEY_BYTES_MIN {
+                let value = secret.reveal(outside).map_err(|misfit| misfit.at("key"))?;
+                if let Some(short) = value.as_ref().filter(|value| value.len() < KEY_BYTES_MIN) {
                     let what =
-                        format!("the key has {} bytes; at least {KEY_BYTES_MIN} are needed", value.len());
+                        format!("the key has {} bytes; at least {KEY_BYTES_MIN} are needed", short.len());
                     return Err(Misfit::new(what).at("key"));
                 }
-                digest_of(value.as_bytes())
+                // Without the key itself two are the same when they are in the same place.
+                digest_of(value.as_ref().map_or(secret.text(), |value| value.as_str()).as_bytes())
             }
             (None, Some(hex)) => read_digest(hex)
                 .ok_or_else(|| Misfit::new("a SHA-256 has 64 hexadecimal digits").at("sha256"))?,

@@ -6,10 +6,12 @@ mod bars;
 mod grants;
 mod keys;
 mod ledger;
+mod outside;
 mod secret;
 
 pub use bars::Bars;
 pub use grants::{Grants, RoleConfig, Rule};
 pub use keys::{Access, Config, Credential, Identity, KeyConfig, fresh_key};
 pub use ledger::{Ledger, Outcome, Record, Sum, Usage, WAITING_MAX};
+pub use outside::Outside;
 pub use secret::Secret;

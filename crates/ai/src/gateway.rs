@@ -6,6 +6,7 @@ use crate::echo;
 use crate::forward;
 use crate::status::{self, ModelStatus, ProviderStatus};
 use crate::table::Table;
+use access::Outside;
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use hub::{Handler, Hub, Reply, Request, Session};
@@ -27,7 +28,7 @@ impl Gateway {
     /// # Errors
     /// What is wrong with the section, by its path from there.
     pub fn start(hub: &Hub, section: Value) -> Result<Arc<Gateway>, Misfit> {
-        let table = Table::new(Config::read(section)?, None)?;
+        let table = Table::new(Config::read(section)?, None, hub.outside())?;
         let gateway = Arc::new(Gateway {
             hub: hub.clone(),
             table: ArcSwap::from_pointee(table),
@@ -42,8 +43,8 @@ impl Gateway {
     ///
     /// # Errors
     /// As [`Gateway::start`].
-    pub fn check(section: &Value) -> Result<(), Misfit> {
-        Table::new(Config::read(section.clone())?, None).map(drop)
+    pub fn check(section: &Value, outside: Outside) -> Result<(), Misfit> {
+        Table::new(Config::read(section.clone())?, None, outside).map(drop)
     }
 
     /// Applies another section whole, or, on a misfit, not at all. Calls under way end as they began; breakers and counts
@@ -52,7 +53,7 @@ impl Gateway {
     /// # Errors
     /// As [`Gateway::start`].
     pub fn reload(&self, section: Value) -> Result<(), Misfit> {
-        let table = Table::new(Config::read(section)?, Some(&self.table()))?;
+        let table = Table::new(Config::read(section)?, Some(&self.table()), self.hub.outside())?;
         self.table.store(Arc::new(table));
         Ok(())
     }

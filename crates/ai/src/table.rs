@@ -6,6 +6,7 @@ mod provider;
 pub(crate) use provider::Provider;
 
 use crate::config::{Config, PriceConfig, ProviderConfig, ProviderKind};
+use access::Outside;
 use hub::Breaker;
 use message::{Address, Code, Fault, Kind, Misfit, nearest};
 use std::collections::{BTreeMap, HashMap};
@@ -103,7 +104,7 @@ type Place = (Box<str>, Option<Box<str>>);
 
 impl Table {
     /// Compiles a configuration and reads its secrets. What `former` knew of unchanged providers is kept.
-    pub(crate) fn new(config: Config, former: Option<&Table>) -> Result<Table, Misfit> {
+    pub(crate) fn new(config: Config, former: Option<&Table>, outside: Outside) -> Result<Table, Misfit> {
         let mut table = Table {
             config: Config::default(),
             aliases: BTreeMap::new(),
@@ -116,10 +117,11 @@ impl Table {
         let breaker = hub::BreakerConfig { failures: u32::MAX, ..hub::BreakerConfig::default() };
         let built_in = ProviderConfig { kind: ProviderKind::Echo, breaker, ..ProviderConfig::default() };
         if config.echo && !config.providers.contains_key(ECHO) {
-            table.add_provider(ECHO, &built_in, former)?;
+            table.add_provider(ECHO, &built_in, former, outside)?;
         }
         for (name, provider) in &config.providers {
-            table.add_provider(name, provider, former).map_err(|misfit| misfit.at(name).at("providers"))?;
+            let added = table.add_provider(name, provider, former, outside);
+            added.map_err(|misfit| misfit.at(name).at("providers"))?;
         }
         table.default = table.choose_default(&config)?;
         for (name, provider) in &config.providers {
@@ -179,8 +181,9 @@ impl Table {
         name: &str,
         config: &ProviderConfig,
         former: Option<&Table>,
+        outside: Outside,
     ) -> Result<(), Misfit> {
-        let provider = Arc::new(Provider::new(name, config)?);
+        let provider = Arc::new(Provider::new(name, config, outside)?);
         let pulse = self.pulse(name, None, config, former);
         let deployment =
             Arc::new(Deployment { provider: Arc::clone(&provider), model: None, price: None, pulse });

@@ -160,6 +160,7 @@ impl World {
             tasks: tasks.clone(),
             clock,
             dice,
+            outside: access::Outside::Read,
             outlet_kinds: Vec::new(),
         };
         let hub = Hub::new(parts).unwrap();

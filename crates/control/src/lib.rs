@@ -28,10 +28,11 @@ use std::sync::Arc;
 pub use metrics::Metric;
 
 /// The largest body of an admin request: a configuration file is the largest thing that is sent.
-const BODY_BYTES_MAX: usize = 4 << 20;
+const BODY_BYTES_MAX: usize = 256 << 10;
 
-/// Checks the text of a configuration file: all that is wrong, as `{file, line, column, field, what, hint}` each.
-pub type CheckConfig = Arc<dyn Fn(String) -> BoxFuture<'static, Result<(), Vec<Value>>> + Send + Sync>;
+/// Checks the text of a configuration file without looking at anything that it names: all that is wrong, as
+/// `{file, line, column, field, what, hint}` each.
+pub type CheckConfig = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Vec<Value>, Fault>> + Send + Sync>;
 /// Reads the configuration file again and applies it; the fields that take effect at the next start only.
 pub type ReloadConfig =
     Arc<dyn Fn() -> BoxFuture<'static, Result<Vec<&'static str>, Vec<Value>>> + Send + Sync>;

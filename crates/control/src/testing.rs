@@ -74,7 +74,16 @@ pub(crate) async fn start() -> Server {
     let outside = Client::new(egress(), &Tasks::new(), clock.clone(), Arc::default()).unwrap();
     let connections = Connections::new(100, clock.clone(), metrics);
     let broker = broker.unwrap();
-    let parts = Parts { broker, engine, client, tasks: tasks.clone(), clock, dice, outlet_kinds: Vec::new() };
+    let parts = Parts {
+        broker,
+        engine,
+        client,
+        tasks: tasks.clone(),
+        clock,
+        dice,
+        outside: access::Outside::Read,
+        outlet_kinds: Vec::new(),
+    };
     let hub = Hub::new(parts).unwrap();
     let console = Console {
         hub: hub.clone(),
@@ -86,7 +95,7 @@ pub(crate) async fn start() -> Server {
         protocols: Vec::new(),
         check_config: Arc::new(|text| {
             Box::pin(async move {
-                if text == "good" { Ok(()) } else { Err(vec![json!({ "line": 1, "what": text })]) }
+                Ok(if text == "good" { Vec::new() } else { vec![json!({ "line": 1, "what": text })] })
             })
         }),
         reload_config: Arc::new(|| Box::pin(async { Ok(vec!["listen"]) })),

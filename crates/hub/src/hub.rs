@@ -12,7 +12,7 @@ use crate::protocol::OutletKind;
 use crate::pump::Pumps;
 use crate::route::RouteStats;
 use crate::session::{Origin, Session};
-use access::{Bars, Credential, Identity, Ledger};
+use access::{Bars, Credential, Identity, Ledger, Outside};
 use arc_swap::ArcSwap;
 use broker::{Broker, QueueOptions};
 use message::{Address, Clock, Code, Dice, Fault, Kind, Limits, Misfit};
@@ -43,6 +43,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Chance.
     pub dice: Dice,
+    /// Whether what a configuration names is looked at.
+    pub outside: Outside,
     /// Every outlet protocol that the wings offer.
     pub outlet_kinds: Vec<&'static OutletKind>,
 }
@@ -76,7 +78,7 @@ struct Applying {
 impl Hub {
     /// A hub with nothing configured: it refuses everybody. [`Hub::apply`] gives it its first configuration.
     pub fn new(parts: Parts) -> Result<Hub, Misfit> {
-        let compiled = Compiled::new(Config::default(), &mut Tallies::default())?;
+        let compiled = Compiled::new(Config::default(), &mut Tallies::default(), parts.outside)?;
         let hub = Hub(Arc::new(Inner {
             parts,
             compiled: ArcSwap::from_pointee(compiled),
@@ -97,7 +99,7 @@ impl Hub {
     /// Checks a configuration as far as that goes without applying it.
     pub fn check(&self, config: &Config) -> Result<(), Misfit> {
         self.check_sizes(config)?;
-        let compiled = Compiled::new(config.clone(), &mut Tallies::default())?;
+        let compiled = Compiled::new(config.clone(), &mut Tallies::default(), self.outside())?;
         outlets::build(self, &compiled.config, &self.0.parts.outlet_kinds, &self.0.slots.load()).map(drop)
     }
 
@@ -108,7 +110,7 @@ impl Hub {
         let inner = &self.0;
         self.check_sizes(&config)?;
         let mut applying = inner.applying.lock().await;
-        let compiled = Arc::new(Compiled::new(config, &mut applying.tallies)?);
+        let compiled = Arc::new(Compiled::new(config, &mut applying.tallies, self.outside())?);
         let slots = outlets::build(self, &compiled.config, &inner.parts.outlet_kinds, &inner.slots.load())?;
         self.declare(&compiled.config, &slots).await?;
         // Outlets first: a new route finds its outlet. An old one may miss its own for this moment, and is refused.
@@ -253,6 +255,11 @@ impl Hub {
     /// Chance.
     pub fn dice(&self) -> &Dice {
         &self.0.parts.dice
+    }
+
+    /// Whether what a configuration names is looked at.
+    pub fn outside(&self) -> Outside {
+        self.0.parts.outside
     }
 
     /// The store's engine, for looking at its health.

@@ -44,4 +44,4 @@ pub use route::RouteStats;
 pub use section::section;
 pub use session::{Origin, Session};
 
-pub use access::{Credential, Identity};
+pub use access::{Credential, Identity, Outside};

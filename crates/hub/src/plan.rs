@@ -3,7 +3,7 @@
 
 use crate::config::Config;
 use crate::route::{Rescue, Route, RouteCounts};
-use access::Access;
+use access::{Access, Outside};
 use message::{Address, Kind, Misfit};
 use parking_lot::RwLock;
 use smallvec::SmallVec;
@@ -30,13 +30,13 @@ pub(crate) type Plan = SmallVec<[Arc<Route>; 2]>;
 pub(crate) type Tallies = BTreeMap<String, Arc<RouteCounts>>;
 
 impl Compiled {
-    pub(crate) fn new(config: Config, tallies: &mut Tallies) -> Result<Compiled, Misfit> {
+    pub(crate) fn new(config: Config, tallies: &mut Tallies, outside: Outside) -> Result<Compiled, Misfit> {
         config.check_names()?;
-        let access = Access::compile(&config.access).map_err(|misfit| misfit.at("access"))?;
+        let access = Access::compile(&config.access, outside).map_err(|misfit| misfit.at("access"))?;
         let mut routes = Vec::with_capacity(config.routes.len());
         for (place, route) in config.routes.iter().enumerate() {
             let counts = Arc::clone(tallies.entry(route.name.clone()).or_default());
-            let compiled = Route::compile(route, &config.base, counts);
+            let compiled = Route::compile(route, &config.base, outside, counts);
             let compiled = compiled.map_err(|misfit| misfit.at(place).at("routes"))?;
             check_exist(&config, &compiled).map_err(|misfit| misfit.at(place).at("routes"))?;
             routes.push(Arc::new(compiled));

@@ -3,6 +3,7 @@
 
 use crate::config::{Filtered, OnError, RouteConfig, TargetConfig};
 use crate::steps::{self, Condition, Flowing, Steps};
+use access::Outside;
 use message::{Address, Code, Envelope, Fault, Kind, Misfit, Pattern};
 use std::path::Path;
 use std::sync::Arc;
@@ -68,15 +69,16 @@ impl Route {
     pub(crate) fn compile(
         config: &RouteConfig,
         base: &Path,
+        outside: Outside,
         counts: Arc<RouteCounts>,
     ) -> Result<Route, Misfit> {
         let from = parse_source(&config.from).map_err(|misfit| misfit.at("from"))?;
-        let steps = compile_steps(&config.steps, base)?;
+        let steps = compile_steps(&config.steps, base, outside)?;
         if config.to.is_empty() {
             return Err(Misfit::new("a route needs at least one target").at("to"));
         }
         let target = |(place, target): (usize, &TargetConfig)| {
-            Target::compile(target, base).map_err(|misfit| misfit.at(place).at("to"))
+            Target::compile(target, base, outside).map_err(|misfit| misfit.at(place).at("to"))
         };
         let targets = config.to.iter().enumerate().map(target).collect::<Result<Vec<_>, _>>()?;
         if targets.iter().any(|target| from.matches(&target.to)) {
@@ -196,7 +198,7 @@ impl Route {
 }
 
 impl Target {
-    fn compile(config: &TargetConfig, base: &Path) -> Result<Target, Misfit> {
+    fn compile(config: &TargetConfig, base: &Path, outside: Outside) -> Result<Target, Misfit> {
         let to = Address::parse(&config.to).map_err(|fault| {
             let word = config.to.split('/').next().unwrap_or("");
             Misfit::new(fault.detail()).among(word, Kind::ALL.map(Kind::as_str)).at("to")
@@ -217,12 +219,13 @@ impl Target {
             .map(Condition::compile)
             .transpose()
             .map_err(|e| Misfit::new(e.to_string()).at("when"))?;
-        Ok(Target { to, when, steps: compile_steps(&config.steps, base)? })
+        Ok(Target { to, when, steps: compile_steps(&config.steps, base, outside)? })
     }
 }
 
-fn compile_steps(configs: &[steps::StepConfig], base: &Path) -> Result<Steps, Misfit> {
-    steps::compile(configs, base).map_err(|error| Misfit::new(error.message).at(error.step).at("steps"))
+fn compile_steps(configs: &[steps::StepConfig], base: &Path, outside: Outside) -> Result<Steps, Misfit> {
+    steps::compile(configs, base, outside)
+        .map_err(|error| Misfit::new(error.message).at(error.step).at("steps"))
 }
 
 fn parse_source(text: &str) -> Result<Pattern, Misfit> {

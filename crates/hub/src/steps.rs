@@ -10,6 +10,7 @@ mod xml;
 
 pub use config::{Format, SchemaSource, SetConfig, StepConfig};
 
+use access::Outside;
 use bytes::Bytes;
 use message::{Code, Envelope, Fault};
 use serde_json::Value;
@@ -26,12 +27,14 @@ pub struct StepError {
     pub message: String,
 }
 
-/// Compiles `configs`; the files that they name are read now, relative to `base`.
-pub fn compile(configs: &[StepConfig], base: &Path) -> Result<Steps, StepError> {
+/// Compiles `configs`; the files that they name are read now, relative to `base`, if they are looked at.
+pub fn compile(configs: &[StepConfig], base: &Path, outside: Outside) -> Result<Steps, StepError> {
     let steps = configs
         .iter()
         .enumerate()
-        .map(|(step, config)| Step::compile(config, base).map_err(|message| StepError { step, message }))
+        .map(|(step, config)| {
+            Step::compile(config, base, outside).map_err(|message| StepError { step, message })
+        })
         .collect::<Result<_, _>>()?;
     Ok(Steps { steps })
 }
@@ -178,14 +181,16 @@ struct Set {
 }
 
 impl Step {
-    fn compile(config: &StepConfig, base: &Path) -> Result<Step, String> {
+    fn compile(config: &StepConfig, base: &Path, outside: Outside) -> Result<Step, String> {
         let program = |code: &str| jq::Program::compile(code).map_err(|refusal| refusal.to_string());
         Ok(match config {
             StepConfig::Decode(format) => Step::Decode(*format),
             StepConfig::Encode(format) => Step::Encode(*format),
             StepConfig::Filter(code) => Step::Filter(Condition(program(code)?)),
             StepConfig::Map(code) => Step::Map(program(code)?),
-            StepConfig::Validate(source) => Step::Validate(schema::Schema::compile(&source.schema, base)?),
+            StepConfig::Validate(source) => {
+                Step::Validate(schema::Schema::compile(&source.schema, base, outside)?)
+            }
             StepConfig::Set(set) => Step::Set(Set {
                 key: set.key.as_deref().map(program).transpose()?,
                 content_type: set.content_type.as_deref().map(Arc::from),

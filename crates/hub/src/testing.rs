@@ -67,7 +67,16 @@ pub(crate) async fn world(more: Value) -> World {
     let egress = net::Settings { egress: Egress::trusting(), ..net::Settings::default() };
     let client = Client::new(egress, &tasks, clock.clone(), Arc::new(Metrics::default())).unwrap();
     let outlet_kinds = vec![&SCRIPTED];
-    let parts = Parts { broker, engine, client, tasks: tasks.clone(), clock, dice, outlet_kinds };
+    let parts = Parts {
+        broker,
+        engine,
+        client,
+        tasks: tasks.clone(),
+        clock,
+        dice,
+        outside: access::Outside::Read,
+        outlet_kinds,
+    };
     let hub = Hub::new(parts).unwrap();
     hub.apply(config(more)).await.unwrap();
     World { hub, tasks }

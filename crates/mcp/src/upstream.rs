@@ -115,7 +115,7 @@ impl Upstream {
                 client: hub.client().clone(),
                 tasks: hub.tasks().clone(),
                 url: url.parse().map_err(|_| Misfit::new(format!("the url {url:?} is no URL")).at("url"))?,
-                headers: credentials(config)?,
+                headers: credentials(config, hub.outside())?,
                 timeout: config.timeout.0,
                 connect: config.connect.0,
                 most,
@@ -124,8 +124,8 @@ impl Upstream {
             (None, command) => {
                 let mut env = std::collections::BTreeMap::new();
                 for (key, secret) in &config.env {
-                    let value = secret.reveal().map_err(|misfit| misfit.at(key).at("env"))?;
-                    env.insert(key.clone(), value.to_string());
+                    let value = secret.reveal(hub.outside()).map_err(|misfit| misfit.at(key).at("env"))?;
+                    env.extend(value.map(|value| (key.clone(), value.to_string())));
                 }
                 let program = Program {
                     notes,
@@ -294,7 +294,7 @@ impl Drop for Attempt<'_> {
     }
 }
 
-fn credentials(config: &config::Upstream) -> Result<HeaderMap, Misfit> {
+fn credentials(config: &config::Upstream, outside: access::Outside) -> Result<HeaderMap, Misfit> {
     let mut headers = HeaderMap::new();
     let value = |text: &str| {
         let mut value =
@@ -303,15 +303,18 @@ fn credentials(config: &config::Upstream) -> Result<HeaderMap, Misfit> {
         Ok::<_, Misfit>(value)
     };
     if let Some(secret) = &config.auth {
-        let token = secret.reveal().map_err(|misfit| misfit.at("auth"))?;
-        headers
-            .insert(AUTHORIZATION, value(&format!("Bearer {}", *token)).map_err(|misfit| misfit.at("auth"))?);
+        let at = |misfit: Misfit| misfit.at("auth");
+        if let Some(token) = secret.reveal(outside).map_err(at)? {
+            headers.insert(AUTHORIZATION, value(&format!("Bearer {}", *token)).map_err(at)?);
+        }
     }
     for (name, secret) in &config.headers {
         let at = |misfit: Misfit| misfit.at(name).at("headers");
-        let text = secret.reveal().map_err(at)?;
+        let text = secret.reveal(outside).map_err(at)?;
         let header = HeaderName::try_from(name).map_err(|_| at(Misfit::new("this is no header name")))?;
-        headers.insert(header, value(&text).map_err(at)?);
+        if let Some(text) = text {
+            headers.insert(header, value(&text).map_err(at)?);
+        }
     }
     Ok(headers)
 }

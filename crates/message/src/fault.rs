@@ -1,8 +1,12 @@
 //! The fault catalogue: every refusal and failure that leaves the process has a code, a side, advice on retrying and a page.
 //! How a protocol says it (an HTTP status, an MQTT reason code, an MLLP AE) is that protocol's one table, not here.
 
+use crate::shortened;
 use std::fmt;
 use std::time::Duration;
+
+/// The longest detail of a fault: it quotes what clients sent.
+const DETAIL_BYTES_MAX: usize = 2048;
 
 /// Whose doing a fault was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -189,7 +193,7 @@ impl fmt::Display for Code {
 /// A coded error: what leaves the process when something was refused or failed.
 ///
 /// The detail is lower case, without a full stop, and names the thing and the limit that was hit. It is shown to
-/// the caller, so it holds no secret.
+/// the caller, so it holds no secret. Whatever it quotes, it has at most 2,048 bytes: what is longer loses its middle.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fault {
     code: Code,
@@ -208,7 +212,8 @@ struct More {
 impl Fault {
     /// A fault with what happened in words.
     pub fn new(code: Code, detail: impl Into<String>) -> Fault {
-        Fault { code, more: Box::new(More { detail: detail.into(), retry_after: None, status: None }) }
+        let detail = shortened(detail.into(), DETAIL_BYTES_MAX);
+        Fault { code, more: Box::new(More { detail, retry_after: None, status: None }) }
     }
 
     /// The same with advice when to try again.
@@ -228,7 +233,7 @@ impl Fault {
     /// The same with `context: ` before its detail, for the layer that knows the name of the thing.
     #[must_use]
     pub fn within(mut self, context: &str) -> Fault {
-        self.more.detail = format!("{context}: {}", self.more.detail);
+        self.more.detail = shortened(format!("{context}: {}", self.more.detail), DETAIL_BYTES_MAX);
         self
     }
 

@@ -1,7 +1,11 @@
 //! What is wrong with a configuration, by the path of the field, so that whoever read the file can say line and column.
 //! It knows no file format.
 
+use crate::shortened;
 use std::fmt;
+
+/// The longest text of what is wrong.
+const WHAT_BYTES_MAX: usize = 512;
 
 /// A field that cannot be used: where it stands, what is wrong, and what was perhaps meant.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,7 +21,7 @@ pub struct Misfit {
 impl Misfit {
     /// Something wrong at the place that the caller stands at.
     pub fn new(what: impl Into<String>) -> Misfit {
-        Misfit { path: Vec::new(), what: what.into(), hint: None }
+        Misfit { path: Vec::new(), what: shortened(what.into(), WHAT_BYTES_MAX), hint: None }
     }
 
     /// The same one level further down: the caller's caller prepends its key.
@@ -56,20 +60,40 @@ impl std::error::Error for Misfit {}
 
 /// So many letters of a name are enough to mean it.
 const BEGINNING_MIN: usize = 3;
+/// A longer word is not a slip of the finger.
+const WORD_BYTES_MAX: usize = 128;
+/// How many pairs of letters one search compares, whatever it is asked for and however many names there are: a millisecond.
+const PAIRS_MAX: usize = 1 << 18;
 
-/// The known name that is nearest to `word`, if any is near enough to have been meant.
+/// The known name that is nearest to `word`, if any is near enough to have been meant. The word may come from anybody: one
+/// that is longer than 128 bytes is near to nothing, and of very many names only the first are compared.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let worst = word.chars().count().max(3) / 2;
-    let known: Vec<&str> = known.into_iter().collect();
-    let near = known
-        .iter()
-        .map(|name| (distance(word, name), *name))
-        .filter(|(far, _)| *far <= worst)
-        .min_by_key(|(far, _)| *far)
-        .map(|(_, name)| name);
-    // The beginning of a long name is far from it, and still meant it.
-    let begun = |name: &&&str| word.len() >= BEGINNING_MIN && name.starts_with(word);
-    near.or_else(|| known.iter().find(begun).copied())
+    if word.len() > WORD_BYTES_MAX {
+        return None;
+    }
+    let letters = word.chars().count();
+    let worst = letters.max(3) / 2;
+    let mut pairs = 0;
+    let (mut near, mut begun): (Option<(usize, &str)>, Option<&str>) = (None, None);
+    for name in known {
+        // The beginning of a long name is far from it, and still meant it.
+        if begun.is_none() && word.len() >= BEGINNING_MIN && name.starts_with(word) {
+            begun = Some(name);
+        }
+        // What differs more in length alone needs no comparison; a letter has at most four bytes.
+        if name.len() > 4 * (letters + worst) || name.chars().count().abs_diff(letters) > worst {
+            continue;
+        }
+        pairs += letters * name.len();
+        if pairs > PAIRS_MAX {
+            break;
+        }
+        let far = distance(word, name);
+        if far <= worst && near.is_none_or(|(least, _)| far < least) {
+            near = Some((far, name));
+        }
+    }
+    near.map(|(_, name)| name).or(begun)
 }
 
 /// How many letters must be put in, taken out, changed or swapped (optimal string alignment).

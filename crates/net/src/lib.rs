@@ -5,6 +5,7 @@
 mod client;
 mod conn;
 mod cores;
+pub mod files;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod http;

@@ -15,10 +15,13 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::files;
 use crate::tasks::Tasks;
 
 /// How often the files are looked at. Polling works on every file system and through renames and symlinks.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// The largest file of certificates or keys: a bundle of all public authorities has a quarter of it.
+const PEM_BYTES_MAX: u64 = 1 << 20;
 
 /// TLS on the listening side.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -155,7 +158,7 @@ type Fingerprint = (Option<u64>, Option<u64>);
 fn fingerprint(files: &Files) -> Fingerprint {
     use std::hash::{Hash, Hasher};
     let of = |path: &Path| {
-        let bytes = std::fs::read(path).ok()?;
+        let bytes = files::read(path, PEM_BYTES_MAX).ok()?;
         let mut hasher = std::hash::DefaultHasher::new();
         bytes.hash(&mut hasher);
         Some(hasher.finish())
@@ -165,7 +168,8 @@ fn fingerprint(files: &Files) -> Fingerprint {
 
 fn load_pair(files: &Files, provider: &CryptoProvider) -> Result<CertifiedKey, Fault> {
     let chain = read_certificates(&files.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| bad(&files.key, error))?;
+    let key = read_pem(&files.key)?;
+    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|error| bad(&files.key, error))?;
     let key = provider.key_provider.load_private_key(key).map_err(|error| bad(&files.key, error))?;
     let pair = CertifiedKey::new(chain, key);
     pair.keys_match().map_err(|error| {
@@ -174,10 +178,14 @@ fn load_pair(files: &Files, provider: &CryptoProvider) -> Result<CertifiedKey, F
     Ok(pair)
 }
 
+fn read_pem(path: &Path) -> Result<Vec<u8>, Fault> {
+    files::read(path, PEM_BYTES_MAX).map_err(|error| bad(path, error))
+}
+
 fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    let chain = CertificateDer::pem_file_iter(path)
-        .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
-        .map_err(|error| bad(path, error))?;
+    let bytes = read_pem(path)?;
+    let chain = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(|error| bad(path, error))?;
     if chain.is_empty() { Err(bad(path, "no certificate in it")) } else { Ok(chain) }
 }
 

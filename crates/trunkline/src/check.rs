@@ -3,6 +3,7 @@
 
 use crate::config::{Document, Mended, Problem, STAND_IN, Settings, base, load, missing_field, take_apart};
 use crate::serve::{check_protocols, open_inlets, outlet_kinds};
+use access::Outside;
 use broker::Broker;
 use hub::{Hub, Parts};
 use message::{Clock, Dice, Misfit};
@@ -11,9 +12,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Engine;
+use tokio::time::Instant;
 
 /// The most problems that one check tells.
 const PROBLEMS_MAX: usize = 50;
+/// How long problems are looked for.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a document is looked at again after something of it was mended.
 const ROUNDS_MAX: usize = 300;
 
@@ -27,7 +31,7 @@ pub fn settings(file: &Path) -> Result<(Document, Settings), Box<Problem>> {
 /// All that is wrong with a file, in its order; nothing when it can be used.
 pub async fn file(file: &Path) -> Vec<Problem> {
     match load(file) {
-        Ok(document) => document_of(document, &base(file)).await,
+        Ok(document) => document_of(document, &base(file), Outside::Read).await,
         Err(problem) => vec![*problem],
     }
 }
@@ -36,14 +40,16 @@ pub async fn file(file: &Path) -> Vec<Problem> {
 ///
 /// Every part says what first does not fit. That is told, mended in the copy at hand, and the parts are asked again. What
 /// follows only from the mending is not told: a misfit around a place that was told, or about a name that went with it.
-pub async fn document_of(mut document: Document, base: &Path) -> Vec<Problem> {
+/// A document that is checked for longer than ten seconds has been told what was found until then.
+pub async fn document_of(mut document: Document, base: &Path, outside: Outside) -> Vec<Problem> {
+    let until = Instant::now() + PATIENCE;
     let mut problems: Vec<Problem> = Vec::new();
     let mut told: Vec<Vec<String>> = Vec::new();
     let mut gone: Vec<String> = Vec::new();
     let mut stood_in: Vec<Vec<String>> = Vec::new();
     for _ in 0..ROUNDS_MAX {
         let checked = match take_apart(&document, base) {
-            Ok(settings) => parts(&settings).await,
+            Ok(settings) => parts(&settings, outside).await,
             Err(misfit) => Err(misfit),
         };
         let Err(misfit) = checked else { break };
@@ -61,7 +67,7 @@ pub async fn document_of(mut document: Document, base: &Path) -> Vec<Problem> {
             Mended::Without(names) => gone.extend(names),
             Mended::No => break,
         }
-        if problems.len() >= PROBLEMS_MAX {
+        if problems.len() >= PROBLEMS_MAX || Instant::now() > until {
             break;
         }
     }
@@ -81,19 +87,19 @@ pub fn report(problems: &[Problem]) -> String {
 }
 
 /// Asks every part about its section, as far as that goes without opening doors or data.
-async fn parts(settings: &Settings) -> Result<(), Misfit> {
+async fn parts(settings: &Settings, outside: Outside) -> Result<(), Misfit> {
     check_protocols(settings)?;
-    if let Some(files) = &settings.program.tls {
+    if let Some(files) = settings.program.tls.as_ref().filter(|_| outside == Outside::Read) {
         let loaded = net::tls::Server::load(files.clone());
         loaded.map_err(|fault| Misfit::new(fault.detail()).at("tls"))?;
     }
     let tasks = Tasks::new();
     let checked = async {
-        let hub = scratch(settings, &tasks).await?;
+        let hub = scratch(settings, &tasks, outside).await?;
         hub.check(&settings.hub)?;
         open_inlets(&hub, settings)?;
         settings.mcp.check().map_err(|misfit| misfit.at("mcp"))?;
-        ai::Gateway::check(&settings.models).map_err(|misfit| misfit.at("models"))
+        ai::Gateway::check(&settings.models, outside).map_err(|misfit| misfit.at("models"))
     }
     .await;
     // What the parts began to do for their sections ends with the check.
@@ -102,7 +108,7 @@ async fn parts(settings: &Settings) -> Result<(), Misfit> {
 }
 
 /// A hub over nothing, only for checking: its store is in memory and its doors stay shut.
-async fn scratch(settings: &Settings, tasks: &Tasks) -> Result<Hub, Misfit> {
+async fn scratch(settings: &Settings, tasks: &Tasks, outside: Outside) -> Result<Hub, Misfit> {
     let (clock, dice) = (Clock::system(), Dice::from_system());
     let engine: Arc<dyn Engine> = Arc::new(store::Memory::new(store::Faults::none()));
     let broker = Broker::open(
@@ -123,6 +129,7 @@ async fn scratch(settings: &Settings, tasks: &Tasks) -> Result<Hub, Misfit> {
         tasks: tasks.clone(),
         clock,
         dice,
+        outside,
         outlet_kinds: outlet_kinds(),
     })
 }

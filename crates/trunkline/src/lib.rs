@@ -2,6 +2,7 @@
 //! It holds no logic of its own: what a message meets on its way is in the crates below.
 
 pub mod check;
+mod checker;
 pub mod cli;
 pub mod config;
 mod demo;

@@ -2,7 +2,7 @@
 //! The file is looked at once a second and compared by its hash, which holds on every file system; SIGHUP looks at once.
 
 use crate::check;
-use crate::config::{Problem, Program, base, parse};
+use crate::config::{Problem, Program};
 use crate::serve::{Inlets, Running, section};
 use hub::Hub;
 use message::Misfit;
@@ -61,21 +61,6 @@ impl Parts {
         Ok(waiting)
     }
 
-    /// For the admin API: checks a text as if it stood in the file.
-    pub(crate) fn checker(&self) -> control::CheckConfig {
-        let file = self.file.clone().unwrap_or_else(|| PathBuf::from("trunkline.yaml"));
-        Arc::new(move |text| {
-            let file = file.clone();
-            Box::pin(async move {
-                let problems = match parse(&file, &text, std::env::vars()) {
-                    Ok(document) => check::document_of(document, &base(&file)).await,
-                    Err(problem) => vec![*problem],
-                };
-                if problems.is_empty() { Ok(()) } else { Err(as_json(&problems)) }
-            })
-        })
-    }
-
     /// For the admin API: reads the file again and applies it.
     pub(crate) fn reloader(&self) -> control::ReloadConfig {
         let parts = self.clone();
@@ -107,7 +92,7 @@ fn changed(old: &Program, new: &Program) -> Vec<&'static str> {
     fields.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
 }
 
-fn as_json(problems: &[Problem]) -> Vec<Value> {
+pub(crate) fn as_json(problems: &[Problem]) -> Vec<Value> {
     problems.iter().map(problem_as_json).collect()
 }
 

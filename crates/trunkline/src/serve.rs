@@ -1,6 +1,7 @@
 //! Composition: builds the floors from below, opens the doors, waits, drains. What the parts do is theirs.
 
-use crate::config::{Document, Settings};
+use crate::checker::checker;
+use crate::config::{Document, Program, Settings};
 use crate::{check, logging, reload};
 use anyhow::{Context, Result, anyhow};
 use broker::Broker;
@@ -76,31 +77,10 @@ pub async fn start(document: &Document, settings: Settings, file: Option<&Path>)
     let program = settings.program.clone();
     // Bound before anything else: a port that somebody holds should not cost the opening of the store.
     let main = Listener::bind(program.listen).map_err(|fault| anyhow!("{fault}"))?;
-    let (clock, dice) = (Clock::system(), Dice::from_system());
-    let tasks = Tasks::on_cores(cores()).context("no threads")?;
-    let engine = open_engine(&program.data, program.durability)?;
-    let broker = Broker::open(
-        Arc::clone(&engine),
-        broker::Settings::default(),
-        clock.clone(),
-        dice.clone(),
-        tasks.clone(),
-    );
-    let broker = broker.await.map_err(|fault| anyhow!("the broker could not be opened: {fault}"))?;
     let metrics = Arc::new(net::Metrics::default());
-    let egress = net::Settings { egress: program.egress.clone(), ..net::Settings::default() };
-    let client = Client::new(egress, &tasks, clock.clone(), Arc::clone(&metrics))
-        .map_err(|fault| anyhow!("{fault}"))?;
-    let connections = Connections::new(settings.hub.limits.connections, clock.clone(), metrics);
-    let parts = Parts {
-        broker,
-        engine: Arc::clone(&engine),
-        client,
-        tasks: tasks.clone(),
-        clock,
-        dice,
-        outlet_kinds: outlet_kinds(),
-    };
+    let parts = open_parts(&program, &metrics).await?;
+    let engine = Arc::clone(&parts.engine);
+    let connections = Connections::new(settings.hub.limits.connections, parts.clock.clone(), metrics);
     let point = |misfit: Misfit| anyhow!("{}", document.locate(&misfit));
     let hub = Hub::new(parts).map_err(point)?;
     check_protocols(&settings).map_err(point)?;
@@ -134,7 +114,7 @@ pub async fn start(document: &Document, settings: Settings, file: Option<&Path>)
         config_file: file.map(Path::to_owned),
         data: on_disk(&program),
         protocols: protocols(),
-        check_config: parts.checker(),
+        check_config: checker(file),
         reload_config: parts.reloader(),
     };
     control::open(console, &mut routes);
@@ -143,6 +123,26 @@ pub async fn start(document: &Document, settings: Settings, file: Option<&Path>)
     }
     let address = open_doors(&settings, main, &hub, &inlets, Arc::new(routes), connections)?;
     Ok(Running { address, hub, parts, engine, drain: program.drain.0 })
+}
+
+/// Opens what the hub is made of.
+async fn open_parts(program: &Program, metrics: &Arc<net::Metrics>) -> Result<Parts> {
+    let (clock, dice) = (Clock::system(), Dice::from_system());
+    let tasks = Tasks::on_cores(cores()).context("no threads")?;
+    let engine = open_engine(&program.data, program.durability)?;
+    let broker = Broker::open(
+        Arc::clone(&engine),
+        broker::Settings::default(),
+        clock.clone(),
+        dice.clone(),
+        tasks.clone(),
+    );
+    let broker = broker.await.map_err(|fault| anyhow!("the broker could not be opened: {fault}"))?;
+    let egress = net::Settings { egress: program.egress.clone(), ..net::Settings::default() };
+    let client = Client::new(egress, &tasks, clock.clone(), Arc::clone(metrics));
+    let client = client.map_err(|fault| anyhow!("{fault}"))?;
+    let outside = access::Outside::Read;
+    Ok(Parts { broker, engine, client, tasks, clock, dice, outside, outlet_kinds: outlet_kinds() })
 }
 
 impl Running {
@@ -166,7 +166,7 @@ fn cores() -> usize {
 }
 
 /// The folder of the store, when there is one.
-fn on_disk(program: &crate::config::Program) -> Option<PathBuf> {
+fn on_disk(program: &Program) -> Option<PathBuf> {
     (program.durability != Durability::Memory).then(|| program.data.clone())
 }
 

@@ -6,7 +6,7 @@ mod sign;
 
 use crate::cloudevents::{self, STRUCTURED_TYPE};
 use crate::text;
-use access::Secret;
+use access::{Outside, Secret};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -110,7 +110,8 @@ pub enum Auth {
 
 fn build(hub: &Hub, _name: &str, section: serde_json::Value) -> Result<Arc<dyn Outlet>, Misfit> {
     let config: Config = hub::section(section)?;
-    let webhook = Webhook::new(&config, hub.client().clone(), hub.clock().clone(), hub.dice().clone())?;
+    let webhook =
+        Webhook::new(&config, hub.outside(), hub.client().clone(), hub.clock().clone(), hub.dice().clone())?;
     Ok(Arc::new(webhook))
 }
 
@@ -129,7 +130,13 @@ struct Webhook {
 }
 
 impl Webhook {
-    fn new(config: &Config, client: Client, clock: Clock, dice: Dice) -> Result<Webhook, Misfit> {
+    fn new(
+        config: &Config,
+        outside: Outside,
+        client: Client,
+        clock: Clock,
+        dice: Dice,
+    ) -> Result<Webhook, Misfit> {
         let uri = read_url(&config.url).map_err(|what| Misfit::new(what).at("url"))?;
         let method = Method::from_bytes(config.method.as_bytes())
             .map_err(|_| Misfit::new(format!("{:?} is no HTTP method", config.method)).at("method"))?;
@@ -139,15 +146,16 @@ impl Webhook {
             let (key, value) = header(name, value).map_err(|misfit| misfit.at(name).at("headers"))?;
             headers.insert(key, value);
         }
-        if let Some(auth) = &config.auth {
-            let (name, mut value) = auth.header().map_err(|misfit| misfit.at("auth"))?;
+        let auth = config.auth.as_ref().map(|auth| auth.header(outside)).transpose();
+        if let Some((name, mut value)) = auth.map_err(|misfit| misfit.at("auth"))?.flatten() {
             value.set_sensitive(true);
             headers.insert(name, value);
         }
         let signer = match &config.sign {
             Some(secret) => {
-                let revealed = secret.reveal().map_err(|misfit| misfit.at("sign"))?;
-                Some(Signer::new(&revealed).map_err(|misfit| misfit.at("sign"))?)
+                let revealed = secret.reveal(outside).map_err(|misfit| misfit.at("sign"))?;
+                let signer = revealed.map(|revealed| Signer::new(&revealed)).transpose();
+                signer.map_err(|misfit| misfit.at("sign"))?
             }
             None => None,
         };
@@ -252,26 +260,31 @@ impl Outlet for Webhook {
 }
 
 impl Auth {
-    fn header(&self) -> Result<(HeaderName, HeaderValue), Misfit> {
-        let unfit = |_| Misfit::new("the secret holds characters that no header may");
-        match self {
+    /// The header that it is sent in; nothing when the secret is not looked at.
+    fn header(&self, outside: Outside) -> Result<Option<(HeaderName, HeaderValue)>, Misfit> {
+        let (name, value) = match self {
             Auth::Bearer(token) => {
-                let token = token.reveal().map_err(|misfit| misfit.at("bearer"))?;
-                Ok((AUTHORIZATION, HeaderValue::try_from(format!("Bearer {}", *token)).map_err(unfit)?))
+                let token = token.reveal(outside).map_err(|misfit| misfit.at("bearer"))?;
+                (AUTHORIZATION, token.map(|token| format!("Bearer {}", *token)))
             }
             Auth::Basic { user, password } => {
-                let password = password.reveal().map_err(|misfit| misfit.at("password").at("basic"))?;
-                let pair = STANDARD.encode(format!("{user}:{}", *password));
-                Ok((AUTHORIZATION, HeaderValue::try_from(format!("Basic {pair}")).map_err(unfit)?))
+                let password =
+                    password.reveal(outside).map_err(|misfit| misfit.at("password").at("basic"))?;
+                let pair = password.map(|password| STANDARD.encode(format!("{user}:{}", *password)));
+                (AUTHORIZATION, pair.map(|pair| format!("Basic {pair}")))
             }
             Auth::Header { name, value } => {
-                let value = value.reveal().map_err(|misfit| misfit.at("value").at("header"))?;
+                let value = value.reveal(outside).map_err(|misfit| misfit.at("value").at("header"))?;
                 let named = HeaderName::try_from(name.as_str());
                 let named =
                     named.map_err(|_| Misfit::new(format!("{name:?} is no header's name")).at("name"))?;
-                Ok((named, HeaderValue::try_from(value.as_str()).map_err(unfit)?))
+                (named, value.map(|value| value.to_string()))
             }
-        }
+        };
+        let Some(value) = value else { return Ok(None) };
+        let value = HeaderValue::try_from(value);
+        let value = value.map_err(|_| Misfit::new("the secret holds characters that no header may"))?;
+        Ok(Some((name, value)))
     }
 }
 

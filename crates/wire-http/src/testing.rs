@@ -65,7 +65,16 @@ pub(crate) async fn start_with(more: Value) -> Server {
     // The clients of a test outlive the program that they talk to.
     let egress = net::Settings { egress: Egress::trusting(), ..net::Settings::default() };
     let outside = Client::new(egress, &Tasks::new(), clock.clone(), Arc::default()).unwrap();
-    let parts = Parts { broker, engine, client, tasks: tasks.clone(), clock, dice, outlet_kinds };
+    let parts = Parts {
+        broker,
+        engine,
+        client,
+        tasks: tasks.clone(),
+        clock,
+        dice,
+        outside: access::Outside::Read,
+        outlet_kinds,
+    };
     let hub = Hub::new(parts).unwrap();
     hub.apply(serde_json::from_value(config).unwrap()).await.unwrap();
     let mut routes = Routes::new();

@@ -60,7 +60,16 @@ pub(crate) async fn start(protocol: &'static Protocol, section: Value) -> Server
     let egress = net::Settings { egress: Egress::trusting(), ..net::Settings::default() };
     let client = Client::new(egress, &tasks, clock.clone(), Arc::clone(&metrics)).unwrap();
     let connections = Connections::new(100, clock.clone(), metrics);
-    let parts = Parts { broker, engine, client, tasks: tasks.clone(), clock, dice, outlet_kinds: Vec::new() };
+    let parts = Parts {
+        broker,
+        engine,
+        client,
+        tasks: tasks.clone(),
+        clock,
+        dice,
+        outside: hub::Outside::Read,
+        outlet_kinds: Vec::new(),
+    };
     let hub = Hub::new(parts).unwrap();
     let mut config: hub::Config = serde_json::from_value(config).unwrap();
     config.base = examples();

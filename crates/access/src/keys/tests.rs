@@ -25,7 +25,8 @@ fn a_key_opens_by_token_and_by_password() {
     let path = dir.path().join("key");
     std::fs::write(&path, "tl_0123456789abcdef\n").unwrap();
     let reference = format!("file:{}", path.display());
-    let access = Access::compile(&config(vec![key("sensor", &reference, &["admin"])])).unwrap();
+    let access =
+        Access::compile(&config(vec![key("sensor", &reference, &["admin"])]), Outside::Read).unwrap();
     let secret = b"tl_0123456789abcdef".as_slice();
     for credential in [
         Credential::Key(secret),
@@ -47,7 +48,8 @@ fn a_key_opens_by_token_and_by_password() {
 
 #[test]
 fn loopback_is_trusted_only_when_told() {
-    let access = Access::compile(&Config { trust_loopback: true, ..Config::default() }).unwrap();
+    let access =
+        Access::compile(&Config { trust_loopback: true, ..Config::default() }, Outside::Read).unwrap();
     assert_eq!(&*access.authenticate(Credential::None, true).unwrap().principal.name, "local");
     assert!(access.authenticate(Credential::None, false).is_err());
 }
@@ -55,7 +57,7 @@ fn loopback_is_trusted_only_when_told() {
 #[test]
 fn slips_say_where_and_what() {
     let check = |config: &Config, expected: &str| {
-        let misfit = Access::compile(config).unwrap_err().to_string();
+        let misfit = Access::compile(config, Outside::Read).unwrap_err().to_string();
         assert!(misfit.contains(expected), "{misfit}");
     };
     check(
@@ -85,7 +87,7 @@ fn an_identity_is_current_while_its_key_is_the_same() {
         sha256: Some(byte.repeat(32)),
         ..key(name, "", roles)
     };
-    let compile = |keys| Access::compile(&config(keys)).unwrap();
+    let compile = |keys| Access::compile(&config(keys), Outside::Read).unwrap();
     let before = compile(vec![by_digest("a", "01", &["admin"])]);
     let identity = before.named("a").unwrap();
     let other_roles = compile(vec![by_digest("a", "01", &["viewer"])]);
@@ -93,7 +95,7 @@ fn an_identity_is_current_while_its_key_is_the_same() {
     assert!(compile(vec![by_digest("a", "02", &["admin"])]).current(&identity).is_none(), "exchanged");
     assert!(compile(vec![by_digest("b", "01", &["admin"])]).current(&identity).is_none(), "renamed");
     let open = Config { trust_loopback: true, anonymous: vec!["viewer".into()], ..Config::default() };
-    let open = Access::compile(&open).unwrap();
+    let open = Access::compile(&open, Outside::Read).unwrap();
     let (local, anyone) = (
         open.authenticate(Credential::None, true).unwrap(),
         open.authenticate(Credential::None, false).unwrap(),
@@ -102,6 +104,9 @@ fn an_identity_is_current_while_its_key_is_the_same() {
     assert!(open.current(&local).is_some() && open.current(&anyone).is_some());
     assert!(before.current(&local).is_none() && before.current(&anyone).is_none());
     for name in ["local", "anonymous", "", "a\nb"] {
-        assert!(Access::compile(&config(vec![by_digest(name, "01", &[])])).is_err(), "{name:?}");
+        assert!(
+            Access::compile(&config(vec![by_digest(name, "01", &[])]), Outside::Read).is_err(),
+            "{name:?}"
+        );
     }
 }

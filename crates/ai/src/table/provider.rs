@@ -5,7 +5,7 @@ use super::PROVIDER_PREFIX;
 use crate::config::{ProviderConfig, ProviderKind};
 use crate::paths::without_query;
 use crate::private::{is_credential, is_private_parameter, parameters};
-use access::Secret;
+use access::{Outside, Secret};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use message::{Address, Code, Fault, Kind, Misfit};
@@ -44,7 +44,7 @@ struct Base {
 }
 
 impl Provider {
-    pub(crate) fn new(name: &str, config: &ProviderConfig) -> Result<Provider, Misfit> {
+    pub(crate) fn new(name: &str, config: &ProviderConfig, outside: Outside) -> Result<Provider, Misfit> {
         let address = Address::new(Kind::Model, &format!("{PROVIDER_PREFIX}{name}"))
             .map_err(|fault| Misfit::new(fault.detail()))?;
         let base = match (config.kind, &config.url) {
@@ -57,8 +57,8 @@ impl Provider {
                 return Err(Misfit::new("echo is built in and has no url").at("url"));
             }
         };
-        let key = key(config)?;
-        let headers = headers(&config.headers).map_err(|misfit| misfit.at("headers"))?;
+        let key = key(config, outside)?;
+        let headers = headers(&config.headers, outside).map_err(|misfit| misfit.at("headers"))?;
         let busy =
             base.iter().flat_map(|base| BUSY.iter().filter_map(|path| Some((*path, base.uri(path).ok()?))));
         Ok(Provider {
@@ -87,7 +87,7 @@ impl Provider {
 }
 
 /// The header with the provider's key.
-fn key(config: &ProviderConfig) -> Result<Option<(HeaderName, HeaderValue)>, Misfit> {
+fn key(config: &ProviderConfig, outside: Outside) -> Result<Option<(HeaderName, HeaderValue)>, Misfit> {
     let Some(key) = &config.key else {
         if config.key_header.is_some() {
             return Err(
@@ -101,17 +101,17 @@ fn key(config: &ProviderConfig) -> Result<Option<(HeaderName, HeaderValue)>, Mis
         None => (header::AUTHORIZATION, bearer),
         Some(name) => (header_name(name).map_err(|misfit| misfit.at("key_header"))?, str::to_owned),
     };
-    let value = secret_value(key, put).map_err(|misfit| misfit.at("key"))?;
+    let value = secret_value(key, outside, put).map_err(|misfit| misfit.at("key"))?;
     Ok(Some((name, value)))
 }
 
 /// The headers that are set on every request, with their secrets.
-fn headers(config: &BTreeMap<String, String>) -> Result<HeaderMap, Misfit> {
+fn headers(config: &BTreeMap<String, String>, outside: Outside) -> Result<HeaderMap, Misfit> {
     let mut headers = HeaderMap::with_capacity(config.len());
     for (key, text) in config {
         let name = header_name(key).map_err(|misfit| misfit.at(key))?;
         let value = if text.starts_with("env:") || text.starts_with("file:") {
-            secret_value(&Secret::reference(text), str::to_owned)
+            secret_value(&Secret::reference(text), outside, str::to_owned)
         } else if is_credential(name.as_str()) {
             // Whoever may see the configuration would see it.
             Err(Misfit::new(
@@ -129,8 +129,13 @@ fn header_name(name: &str) -> Result<HeaderName, Misfit> {
     HeaderName::try_from(name).map_err(|_| Misfit::new("is not a name that a header may have"))
 }
 
-fn secret_value(secret: &Secret, put: impl FnOnce(&str) -> String) -> Result<HeaderValue, Misfit> {
-    let revealed = secret.reveal()?;
+/// The secret as a header's value; an empty one when it is not looked at.
+fn secret_value(
+    secret: &Secret,
+    outside: Outside,
+    put: impl FnOnce(&str) -> String,
+) -> Result<HeaderValue, Misfit> {
+    let Some(revealed) = secret.reveal(outside)? else { return Ok(HeaderValue::from_static("")) };
     let mut value = HeaderValue::try_from(put(revealed.as_str()))
         .map_err(|_| Misfit::new("the secret holds characters that no header may have"))?;
     value.set_sensitive(true);

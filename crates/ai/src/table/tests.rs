@@ -4,7 +4,7 @@ use super::*;
 use serde_json::json;
 
 fn table(section: serde_json::Value) -> Result<Table, Misfit> {
-    Table::new(Config::read(section)?, None)
+    Table::new(Config::read(section)?, None, Outside::Read)
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! JSON Schema, compiled once. Nothing is fetched: a `$ref` that leaves the document is refused when it is compiled.
 
+use access::Outside;
 use jsonschema::{PatternOptions, Validator};
 use message::{Code, Fault};
 use serde_json::Value;
@@ -10,20 +11,26 @@ const VIOLATIONS_MAX: usize = 10;
 /// The longest text of one violation; it quotes the offending value.
 const VIOLATION_CHARS_MAX: usize = 160;
 
+/// The largest file of a schema: FHIR's, of all resources, has less than half of it.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
 pub(super) struct Schema {
     validator: Validator,
 }
 
 impl Schema {
-    /// Compiles an inline schema, or the one in the JSON file of that name relative to `base`.
-    pub(super) fn compile(source: &Value, base: &Path) -> Result<Schema, String> {
+    /// Compiles an inline schema, or the one in the JSON file of that name relative to `base`; of a file that is not looked at
+    /// any value is.
+    pub(super) fn compile(source: &Value, base: &Path, outside: Outside) -> Result<Schema, String> {
         let read;
         let schema = match source {
             Value::String(name) => {
                 let path = base.join(name);
-                let bytes = std::fs::read(&path)
+                let bytes = outside
+                    .file(&path, FILE_BYTES_MAX)
                     .map_err(|error| format!("schema file {} cannot be read: {error}", path.display()))?;
-                read = serde_json::from_slice(&bytes)
+                read = bytes
+                    .map_or(Ok(Value::Bool(true)), |bytes| serde_json::from_slice(&bytes))
                     .map_err(|error| format!("schema file {} is not JSON: {error}", path.display()))?;
                 &read
             }

@@ -23,12 +23,12 @@ fn lab() -> (Steps, Condition) {
     let route: Lab =
         serde_saphyr::from_str(&std::fs::read_to_string(examples().join("lab-route.yaml")).unwrap()).unwrap();
     let when = route.to.get(1).unwrap().get("when").unwrap().as_str().unwrap();
-    (compile(&route.steps, &examples()).unwrap(), Condition::compile(when).unwrap())
+    (compile(&route.steps, &examples(), Outside::Read).unwrap(), Condition::compile(when).unwrap())
 }
 
 fn steps(configs: Value) -> Result<Steps, StepError> {
     let configs: Vec<StepConfig> = serde_json::from_value(configs).unwrap();
-    compile(&configs, Path::new("/nowhere"))
+    compile(&configs, Path::new("/nowhere"), Outside::Read)
 }
 
 fn run(configs: Value, body: &str) -> Result<Option<Envelope>, Fault> {

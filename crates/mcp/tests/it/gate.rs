@@ -58,6 +58,7 @@ impl Gate {
             tasks: tasks.clone(),
             clock: clock.clone(),
             dice,
+            outside: access::Outside::Read,
             outlet_kinds: Vec::new(),
         };
         let hub = hub::Hub::new(parts).unwrap();

@@ -14,6 +14,16 @@ fn ids_count_up_and_codes_find_their_line() {
     assert!(Code::find("TL9999").is_none() && Code::find("TL0000").is_none() && Code::find("x").is_none());
 }
 
+// Finding: S3
+#[test]
+fn a_detail_is_bounded_whatever_it_quotes() {
+    let name = "n".repeat(100_000);
+    let fault =
+        Fault::new(Code::UnknownAddress, format!("there is no {name}; ask for another")).within(&name);
+    assert!(fault.detail().len() <= 2048, "{}", fault.detail().len());
+    assert!(fault.detail().ends_with("ask for another"));
+}
+
 #[test]
 fn every_code_has_a_whole_page() {
     for entry in Code::all() {

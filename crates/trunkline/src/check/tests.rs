@@ -5,7 +5,7 @@ use crate::config::parse;
 
 async fn check(text: &str, expected: &[&str]) {
     let document = parse(Path::new("t.yaml"), text, []).unwrap();
-    let problems = document_of(document, Path::new("")).await;
+    let problems = document_of(document, Path::new(""), Outside::Read).await;
     let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(said.len(), expected.len(), "{said:#?}");
     for (said, expected) in said.iter().zip(expected) {
@@ -80,7 +80,7 @@ routes: [{name: a, from: topic/x, to: [queue/$mine]}]
 async fn a_file_full_of_problems_is_cut() {
     let lines: String = (0..500).map(|place| format!("zzzzzzzzzzzz{place}: 1\n")).collect();
     let document = parse(Path::new("t.yaml"), &lines, []).unwrap();
-    let problems = document_of(document, Path::new("")).await;
+    let problems = document_of(document, Path::new(""), Outside::Read).await;
     assert_eq!(problems.len(), PROBLEMS_MAX);
     assert!(report(&problems).contains("50 problems or more"));
 }

@@ -1,7 +1,7 @@
 //! A YAML document as a tree that remembers where everything stood, so that a misfit found long after reading can be
 //! pointed at. It knows nothing of what the keys mean.
 
-use message::Misfit;
+use message::{Misfit, shortened};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_saphyr::Spanned;
@@ -11,6 +11,11 @@ use std::path::{Path, PathBuf};
 mod mend;
 
 pub(crate) use mend::{Mended, STAND_IN, missing_field};
+
+/// The longest name that a problem quotes, in bytes.
+const NAME_BYTES_MAX: usize = 200;
+/// The longest excerpt of a line.
+const EXCERPT_CHARS_MAX: usize = 160;
 
 /// A document that was read.
 #[derive(Clone, Debug)]
@@ -116,9 +121,9 @@ impl Document {
             file: self.file.clone(),
             line: place.line,
             column: place.column,
-            field: self.path_in_file(&misfit.path).join("."),
+            field: shortened(self.path_in_file(&misfit.path).join("."), NAME_BYTES_MAX),
             what: misfit.what.clone(),
-            hint: misfit.hint.clone(),
+            hint: misfit.hint.clone().map(|hint| shortened(hint, NAME_BYTES_MAX)),
             excerpt: excerpt(&self.text, place.line),
         })
     }
@@ -154,7 +159,7 @@ impl fmt::Display for Problem {
             write!(out, "; {hint}")?;
         }
         if let Some(excerpt) = &self.excerpt {
-            let indent = usize::try_from(self.column.saturating_sub(1)).unwrap_or(0);
+            let indent = usize::try_from(self.column.saturating_sub(1)).unwrap_or(0).min(EXCERPT_CHARS_MAX);
             write!(out, "\n  {:>4} | {excerpt}\n       | {}^", self.line, " ".repeat(indent))?;
         }
         Ok(())
@@ -331,7 +336,7 @@ fn syntax_problem(file: &Path, text: &str, error: &serde_saphyr::Error) -> Box<P
         line: place.line,
         column: place.column,
         field: String::new(),
-        what: format!("not valid YAML: {what}"),
+        what: shortened(format!("not valid YAML: {what}"), NAME_BYTES_MAX),
         hint,
         excerpt: excerpt(text, place.line),
     })
@@ -339,7 +344,7 @@ fn syntax_problem(file: &Path, text: &str, error: &serde_saphyr::Error) -> Box<P
 
 fn excerpt(text: &str, line: u64) -> Option<String> {
     let place = usize::try_from(line.checked_sub(1)?).ok()?;
-    text.lines().nth(place).map(|line| line.chars().take(160).collect())
+    text.lines().nth(place).map(|line| line.chars().take(EXCERPT_CHARS_MAX).collect())
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Starts the real binary with a configuration, on a port and folder of its own, and ends it with the test.
 
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -29,6 +30,32 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 pub(crate) fn signal(name: &str, id: u32) {
     let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {id}")).status().unwrap();
     assert!(status.success());
+}
+
+/// An answer over HTTP.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// Names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    fn read(text: &str) -> Answer {
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
+        let mut lines = head.lines();
+        let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
+        let headers = lines.filter_map(|line| line.split_once(": "));
+        Answer {
+            status: status.unwrap_or_else(|| panic!("no answer of HTTP: {text:?}")),
+            headers: headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect(),
+            body: body.to_owned(),
+        }
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// A running server.
@@ -115,6 +142,29 @@ impl Server {
             .env("TRUNKLINE_KEY", KEY)
             .stdin(Stdio::null());
         command.output().unwrap()
+    }
+
+    /// One HTTP request on a connection of its own, as raw as it is written.
+    pub(crate) fn http(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            head += "host: localhost\r\n";
+        }
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        self.raw(format!("{head}\r\n{body}").as_bytes())
+    }
+
+    /// Sends these bytes and reads the answer until the server closes.
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(self.url.trim_start_matches("http://")).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(bytes).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        Answer::read(&text(&answer))
     }
 
     /// Asks until `done` is true of the answer.

@@ -14,3 +14,4 @@ mod demo;
 mod harness;
 mod lifecycle;
 mod messages;
+mod security;

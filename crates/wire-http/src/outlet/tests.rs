@@ -67,7 +67,14 @@ fn sink(answers: &[Told]) -> Sink {
 fn webhook(server: &Server, section: Value) -> Webhook {
     let config: Config = serde_json::from_value(section).unwrap();
     let (client, dice) = (server.hub.client().clone(), Dice::seeded(3));
-    Webhook::new(&config, client, Clock::manual(message::Time::from_millis(1_700_000_000_500)), dice).unwrap()
+    Webhook::new(
+        &config,
+        Outside::Read,
+        client,
+        Clock::manual(message::Time::from_millis(1_700_000_000_500)),
+        dice,
+    )
+    .unwrap()
 }
 
 fn envelope() -> Envelope {

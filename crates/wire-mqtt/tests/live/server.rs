@@ -93,6 +93,7 @@ impl Server {
             tasks: tasks.clone(),
             clock: clock.clone(),
             dice,
+            outside: hub::Outside::Read,
             outlet_kinds: Vec::new(),
         };
         let hub = Hub::new(parts)?;

@@ -4,7 +4,7 @@ use super::*;
 use serde_json::json;
 
 fn compile(schema: Value) -> Result<Schema, String> {
-    Schema::compile(&schema, Path::new("/nowhere"))
+    Schema::compile(&schema, Path::new("/nowhere"), Outside::Read)
 }
 
 #[test]
