@@ -18,6 +18,9 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// The most messages of one `lease`, because all of them stand in one answer.
 const LEASE_MAX: usize = 100;
 
+/// Their names, which no upstream can have, whether or not they are offered.
+pub(crate) const NAMES: [&str; 4] = ["publish", "enqueue", "lease", "settle"];
+
 /// The descriptions of those that are offered.
 pub(crate) fn entries(offered: &BuiltIn) -> Vec<Entry> {
     let all = [

@@ -1,6 +1,7 @@
 //! What all upstreams and our own tools offer together: merged, renamed, and found by name, URI or address.
 //! It is rebuilt whole when something changes; who may see an entry is asked at each list.
 
+use crate::builtin;
 use crate::json::{Fields, Object, splice};
 use crate::mirror::{self, Param};
 use crate::names::{self, Template};
@@ -125,6 +126,11 @@ impl List {
         }
     }
 
+    /// Whether its entries have names, to which prefixes are added; the others have URIs.
+    fn is_named(self) -> bool {
+        matches!(self, List::Tools | List::Prompts)
+    }
+
     fn kind(self) -> Kind {
         match self {
             List::Tools => Kind::Tool,
@@ -155,8 +161,8 @@ pub(crate) struct Catalogue {
     pub(crate) stateless: String,
     /// Those for clients with sessions of revision 2025-11-25.
     pub(crate) seated: String,
-    /// The merged instructions.
-    pub(crate) instructions: Option<String>,
+    /// What we and the upstreams say of ourselves, by upstream.
+    instructions: Vec<(Arc<str>, String)>,
 }
 
 /// One upstream's part of a catalogue.
@@ -167,21 +173,24 @@ pub(crate) struct Part<'a> {
 }
 
 impl Catalogue {
-    /// Merges the parts in their order, and our own tools after them.
+    /// Merges the parts in their order, and our own tools after them. Our names are ours, and what begins with the prefix of an
+    /// upstream is that upstream's: another's tool that would be called so gets the name of its upstream before its own.
     pub(crate) fn merge(parts: &[Part<'_>], own: &[Entry], instructions: Option<&str>) -> Catalogue {
         let mut all = Catalogue::default();
+        let mut by_prefix: Vec<&Part<'_>> = parts.iter().collect();
+        by_prefix.sort_by_key(|part| std::cmp::Reverse(part.prefix.len()));
         for list in List::ALL {
-            for part in parts {
+            let order = if list.is_named() { by_prefix.clone() } else { parts.iter().collect() };
+            for part in order {
                 for entry in part.offer.entries(list) {
-                    all.add(list, &part.upstream, &part.prefix, entry);
+                    all.add(list, part, parts, entry);
                 }
             }
-            if list == List::Tools {
-                for entry in own {
-                    all.add(list, &Arc::from(""), "", entry);
-                }
-            }
+            let place = |item: &Arc<Item>| parts.iter().position(|part| part.upstream == item.upstream);
+            all.list_mut(list).sort_by_cached_key(place);
         }
+        let ours = Part { upstream: "".into(), prefix: String::new(), offer: &Offer::default() };
+        own.iter().for_each(|entry| all.add(List::Tools, &ours, &[], entry));
         let says = |part: &&Part<'_>| {
             Fields::parse(&part.offer.capabilities).is_ok_and(|f| f.get("resources").is_some())
         };
@@ -197,31 +206,23 @@ impl Catalogue {
         all.stateless = extended(&shared, parts);
         all.seated = with_tasks(&shared, parts);
         all.capabilities = shared;
-        let texts: Vec<&str> = instructions
-            .into_iter()
-            .chain(parts.iter().filter_map(|part| part.offer.instructions.as_deref()))
-            .collect();
-        all.instructions = (!texts.is_empty()).then(|| texts.join("\n\n"));
+        let own = instructions.map(|text| (Arc::from(""), text.to_owned()));
+        let theirs =
+            parts.iter().filter_map(|part| Some((part.upstream.clone(), part.offer.instructions.clone()?)));
+        all.instructions = own.into_iter().chain(theirs).collect();
         all
     }
 
-    fn add(&mut self, list: List, upstream: &Arc<str>, prefix: &str, entry: &Entry) {
+    fn add(&mut self, list: List, part: &Part<'_>, all: &[Part<'_>], entry: &Entry) {
         let kind = list.kind();
-        let named = matches!(list, List::Tools | List::Prompts);
-        let mut name = if named { format!("{prefix}{}", entry.name) } else { entry.name.clone() };
-        if self.by_name.contains_key(&(kind, name.clone())) {
-            if !named {
-                return; // The first upstream that has a URI answers for it.
-            }
-            let wanted = name;
-            let owner = if upstream.is_empty() { "trunkline" } else { upstream };
-            let first = format!("{owner}_{}", entry.name);
-            name = std::iter::once(first.clone())
-                .chain((2..).map(|count| format!("{first}_{count}")))
-                .find(|candidate| !self.by_name.contains_key(&(kind, candidate.clone())))
-                .unwrap_or(first);
-            self.renamed.push((wanted, name.clone()));
-        }
+        let upstream = &part.upstream;
+        let name = if list.is_named() {
+            self.name_for(kind, part, all, &entry.name)
+        } else if self.find(kind, &entry.name).is_some() {
+            return; // The first upstream that has a URI answers for it.
+        } else {
+            entry.name.clone()
+        };
         let Ok(address) = names::address(kind, upstream, &entry.name) else { return };
         let raw = if name == entry.name { entry.raw.clone() } else { renamed(&entry.raw, &name) };
         let item = Arc::new(Item {
@@ -234,12 +235,31 @@ impl Catalogue {
         });
         self.by_name.insert((kind, name), item.clone());
         self.by_address.insert(address, item.clone());
-        match list {
-            List::Tools => self.tools.push(item),
-            List::Prompts => self.prompts.push(item),
-            List::Resources => self.resources.push(item),
-            List::Templates => self.templates.push(item),
+        self.list_mut(list).push(item);
+    }
+
+    /// By which name clients know a tool or a prompt: with its prefix, or when that is somebody else's, with its upstream's name.
+    fn name_for(&mut self, kind: Kind, part: &Part<'_>, all: &[Part<'_>], name: &str) -> String {
+        let wanted = format!("{}{name}", part.prefix);
+        if part.upstream.is_empty() {
+            return wanted;
         }
+        let ours = |name: &str| kind == Kind::Tool && builtin::NAMES.contains(&name);
+        let taken = |name: &String| ours(name) || self.by_name.contains_key(&(kind, name.clone()));
+        let of_another = |name: &String| {
+            let longer = |other: &&Part<'_>| other.prefix.len() > part.prefix.len();
+            all.iter().filter(longer).any(|other| name.starts_with(&other.prefix))
+        };
+        let first = format!("{}_{name}", part.upstream);
+        let again = |count: usize| if count < 2 { first.clone() } else { format!("{first}_{count}") };
+        let candidates = || std::iter::once(wanted.clone()).chain((1..).map(again));
+        // Where one prefix begins with another, no name with the shorter one may be free of the longer one.
+        let free = candidates().take(4).find(|name| !taken(name) && !of_another(name));
+        let name = free.or_else(|| candidates().find(|name| !taken(name))).unwrap_or(first.clone());
+        if name != wanted {
+            self.renamed.push((wanted, name.clone()));
+        }
+        name
     }
 
     /// One of the lists.
@@ -250,6 +270,39 @@ impl Catalogue {
             List::Resources => &self.resources,
             List::Templates => &self.templates,
         }
+    }
+
+    fn list_mut(&mut self, list: List) -> &mut Vec<Arc<Item>> {
+        match list {
+            List::Tools => &mut self.tools,
+            List::Prompts => &mut self.prompts,
+            List::Resources => &mut self.resources,
+            List::Templates => &mut self.templates,
+        }
+    }
+
+    /// Whether clients are shown the same by `other`.
+    pub(crate) fn shows_the_same(&self, other: &Catalogue, list: List) -> bool {
+        let shown = |of: &Arc<Item>, other: &Arc<Item>| of.raw == other.raw && of.address == other.address;
+        let (mine, theirs) = (self.list(list), other.list(list));
+        mine.len() == theirs.len() && mine.iter().zip(theirs).all(|(mine, theirs)| shown(mine, theirs))
+    }
+
+    /// What is said of the whole to somebody who may do that: our own words, and those of upstreams of which they may call
+    /// something.
+    pub(crate) fn instructions(&self, may: impl Fn(&Address) -> bool) -> Option<String> {
+        let visible = |upstream: &Arc<str>| {
+            let items = List::ALL.into_iter().flat_map(|list| self.list(list));
+            upstream.is_empty()
+                || items.filter(|item| item.upstream == *upstream).any(|item| may(&item.address))
+        };
+        let texts: Vec<&str> = self
+            .instructions
+            .iter()
+            .filter(|(upstream, _)| visible(upstream))
+            .map(|(_, text)| text.as_str())
+            .collect();
+        (!texts.is_empty()).then(|| texts.join("\n\n"))
     }
 
     /// What clients know by this name or URI.

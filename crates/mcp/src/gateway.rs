@@ -1,7 +1,7 @@
 //! The gateway: its upstreams, its catalogue, its sessions, and how they change together when configuration or an upstream does.
 //! It answers no request itself; that is `face` outwards and `door` inwards.
 
-use crate::catalogue::{Catalogue, List, Part};
+use crate::catalogue::{Catalogue, Item, List, Part};
 use crate::config::Config;
 use crate::exchange::Exchange;
 use crate::face::Parked;
@@ -161,9 +161,6 @@ impl Gateway {
         inner.settled.store(false, Ordering::Release);
         drop(changing);
         inner.rebuild();
-        for list in List::ALL {
-            inner.announce(Change::List(list));
-        }
         for upstream in fresh {
             inner.hub.tasks().spawn("mcp upstream", upstream.keep());
         }
@@ -208,10 +205,7 @@ impl Gateway {
         arguments: impl Into<Bytes>,
     ) -> Result<String, Fault> {
         self.0.settled().await;
-        let address = match self.0.catalogue.load().find(Kind::Tool, name) {
-            Some(item) => item.address.clone(),
-            None => return Err(self.0.unknown_tool(session, name)),
-        };
+        let address = self.0.item(session, Kind::Tool, name)?.address.clone();
         let envelope = session.envelope(address, arguments);
         let reply = session.request(envelope.into()).await?;
         let bytes = reply.body.collect(self.0.hub.limits().reply_bytes).await?;
@@ -233,7 +227,7 @@ fn sealed_by(secret: &access::Secret, outside: access::Outside) -> Result<Ticket
 }
 
 impl Inner {
-    /// Merges what the upstreams offer now.
+    /// Merges what the upstreams offer now, and tells clients which lists are different from before.
     pub(crate) fn rebuild(&self) {
         let _changing = self.changing.lock();
         let config = self.config.load();
@@ -250,14 +244,18 @@ impl Inner {
             .collect();
         let catalogue =
             Catalogue::merge(&parts, &builtin::entries(&config.tools), config.instructions.as_deref());
-        for (wanted, name) in &catalogue.renamed {
+        let before = self.catalogue.swap(Arc::new(catalogue));
+        let now = self.catalogue.load();
+        for (wanted, name) in now.renamed.iter().filter(|renamed| !before.renamed.contains(renamed)) {
             tracing::warn!(
                 wanted,
                 name,
-                "two upstreams have this name, so the second was renamed: set `prefix`"
+                "the name is ours or another upstream's, so it was changed: set `prefix`"
             );
         }
-        self.catalogue.store(Arc::new(catalogue));
+        for list in List::ALL.into_iter().filter(|list| !now.shows_the_same(&before, *list)) {
+            self.announce(Change::List(list));
+        }
     }
 
     /// Tells clients that listen.
@@ -289,8 +287,34 @@ impl Inner {
         self.upstreams.load().get(name).cloned()
     }
 
+    /// The tool or prompt of that name. One that this client may not call is answered as if it were not there; the audit trail
+    /// knows the difference.
+    pub(crate) fn item(&self, session: &Session, kind: Kind, name: &str) -> Result<Arc<Item>, Fault> {
+        let catalogue = self.catalogue.load();
+        let refused = match catalogue.find(kind, name) {
+            Some(item) => match session.allow(Verb::Call, &item.address) {
+                Ok(()) => return Ok(item.clone()),
+                Err(fault) => Some((item.address.to_string(), fault)),
+            },
+            None => None,
+        };
+        let unknown = match kind {
+            Kind::Tool => self.unknown_tool(session, name),
+            _ => Fault::new(Code::UnknownAddress, format!("there is no prompt {name:?}")),
+        };
+        // What has no address does not pass the door, so it is written down here.
+        let (address, fault) = refused.unwrap_or_else(|| {
+            let name: String = name.chars().take(200).collect();
+            let detail: String = unknown.detail().chars().take(500).collect();
+            (format!("{}/{name}", kind.as_str()), Fault::new(unknown.code(), detail))
+        });
+        self.hub.counters().fault(&fault);
+        session.record_text(Verb::Call, address.into(), &fault);
+        Err(unknown)
+    }
+
     /// The fault for a tool that nobody knows, with the nearest that this client may call.
-    pub(crate) fn unknown_tool(&self, session: &Session, name: &str) -> Fault {
+    fn unknown_tool(&self, session: &Session, name: &str) -> Fault {
         let catalogue = self.catalogue.load();
         let theirs = catalogue.list(List::Tools).iter().filter(|item| session.may(Verb::Call, &item.address));
         let near = message::nearest(name, theirs.map(|item| item.name.as_str()));

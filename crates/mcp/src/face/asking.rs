@@ -56,12 +56,7 @@ pub(crate) fn prepare(
     exchange.principal = visit.session.principal().name.clone();
     exchange.meta = fields.get("_meta").map(str::to_owned);
     let (address, item) = match method {
-        "tools/call" => named(visit, Kind::Tool, fields).inspect_err(|error| {
-            // What has no address does not pass the door, so it is written down here.
-            let name: String = fields.string("name").unwrap_or_default().chars().take(200).collect();
-            let fault = Fault::new(Code::UnknownTool, error.message.chars().take(500).collect::<String>());
-            visit.session.record_text(Verb::Call, format!("tool/{name}").into(), &fault);
-        })?,
+        "tools/call" => named(visit, Kind::Tool, fields)?,
         "prompts/get" => named(visit, Kind::Prompt, fields)?,
         "resources/read" => {
             let uri = fields.string("uri").ok_or_else(|| missing("uri"))?;
@@ -109,16 +104,9 @@ fn missing(what: &str) -> rpc::Error {
 }
 
 fn named(visit: &Visit, kind: Kind, fields: &Fields<'_>) -> Result<(Address, Option<Arc<Item>>), rpc::Error> {
-    let gateway = &visit.gateway;
     let name = fields.string("name").ok_or_else(|| missing("name"))?;
-    let catalogue = gateway.catalogue.load();
-    match catalogue.find(kind, &name) {
-        Some(item) => Ok((item.address.clone(), Some(item.clone()))),
-        None if kind == Kind::Tool => Err(rpc::Error::from(&gateway.unknown_tool(&visit.session, &name))),
-        None => {
-            Err(rpc::Error::from(&Fault::new(Code::UnknownAddress, format!("there is no prompt {name:?}"))))
-        }
-    }
+    let item = visit.gateway.item(&visit.session, kind, &name).map_err(|fault| rpc::Error::from(&fault))?;
+    Ok((item.address.clone(), Some(item)))
 }
 
 /// Whose a URI is; nobody's is an error with the code that the revision of the client wants, put in by the face.
@@ -128,12 +116,20 @@ pub(crate) fn resource(visit: &Visit, uri: &str) -> Result<(Address, Option<Arc<
         let error = rpc::Error::new(rpc::RESOURCE_NOT_FOUND, "there is no such resource");
         error.with_data(Object::new().text("uri", uri).done())
     };
-    if let Some(item) = catalogue.find(Kind::Resource, uri) {
-        return Ok((item.address.clone(), Some(item.clone())));
-    }
-    let upstream = reader(visit, uri).ok_or_else(unknown)?;
-    let address = names::address(Kind::Resource, &upstream, uri).map_err(|_| unknown())?;
-    Ok((address, None))
+    let found = match catalogue.find(Kind::Resource, uri) {
+        Some(item) => (item.address.clone(), Some(item.clone())),
+        None => {
+            let upstream = reader(visit, uri).ok_or_else(unknown)?;
+            (names::address(Kind::Resource, &upstream, uri).map_err(|_| unknown())?, None)
+        }
+    };
+    // What may not be read is answered as if it were not there; the audit trail knows the difference.
+    visit.session.allow(Verb::Call, &found.0).map_err(|fault| {
+        visit.gateway.hub.counters().fault(&fault);
+        visit.session.record_text(Verb::Call, found.0.to_string().into(), &fault);
+        unknown()
+    })?;
+    Ok(found)
 }
 
 /// The upstream that reads a URI for this caller.

@@ -18,7 +18,7 @@ use crate::tasks;
 use crate::upstream::Topic;
 use futures_util::future::join_all;
 use http::{HeaderValue, StatusCode};
-use message::{Code, Fault};
+use message::{Code, Fault, Verb};
 use net::http::Response;
 use std::sync::Arc;
 
@@ -126,8 +126,8 @@ async fn initialize(visit: &Visit, id: &str, params: Option<&str>) -> Result<Res
         .text("protocolVersion", session.version)
         .raw("capabilities", capabilities)
         .raw("serverInfo", crate::link::OURSELVES);
-    if let Some(instructions) = &catalogue.instructions {
-        result = result.text("instructions", instructions);
+    if let Some(instructions) = catalogue.instructions(|address| visit.session.may(Verb::Call, address)) {
+        result = result.text("instructions", &instructions);
     }
     let mut answer = json(StatusCode::OK, rpc::result(id, &result.done()));
     if let Ok(value) = HeaderValue::from_str(&session.id) {

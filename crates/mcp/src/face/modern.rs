@@ -15,7 +15,7 @@ use crate::rpc;
 use crate::{mirror, sse, tasks};
 use bytes::Bytes;
 use http::StatusCode;
-use message::{Code, Fault};
+use message::{Code, Fault, Verb};
 use net::http::{Body, Response};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +50,7 @@ async fn serve(visit: Visit, id: &str, method: &str, params: Option<&str>) -> Re
     match method {
         "server/discover" => {
             visit.gateway.settled().await;
-            result(discover(&visit.gateway))
+            result(discover(&visit))
         }
         "tools/call" => ask(visit, id, "tools/call", &fields, &meta).await,
         "prompts/get" => ask(visit, id, "prompts/get", &fields, &meta).await,
@@ -191,15 +191,15 @@ fn check_mirror(visit: &Visit, fields: &Fields<'_>, prepared: &Prepared) -> Resu
     Ok(())
 }
 
-fn discover(gateway: &Inner) -> String {
-    let catalogue = gateway.catalogue.load();
+fn discover(visit: &Visit) -> String {
+    let catalogue = visit.gateway.catalogue.load();
     let supported: Vec<String> = versions().map(quote).collect();
     let mut object = Object::new()
         .text("resultType", "complete")
         .raw("supportedVersions", &format!("[{}]", supported.join(",")))
         .raw("capabilities", &catalogue.stateless);
-    if let Some(instructions) = &catalogue.instructions {
-        object = object.text("instructions", instructions);
+    if let Some(instructions) = catalogue.instructions(|address| visit.session.may(Verb::Call, address)) {
+        object = object.text("instructions", &instructions);
     }
     object.raw("ttlMs", "0").text("cacheScope", "private").raw("_meta", &server_meta()).done()
 }
@@ -233,7 +233,7 @@ async fn ask(
     let refuse = |error: rpc::Error| Refusal(status(&error, None), error);
     let running = match visit.gateway.parked.take(fields.get("requestState"), &held.owner, &held.about) {
         Some(waiting) => {
-            visit.session.allow(message::Verb::Call, &prepared.envelope.address)?;
+            visit.session.allow(Verb::Call, &prepared.envelope.address)?;
             let (running, open) =
                 waiting.and_then(|waiting| waiting.answer(fields.get("inputResponses"))).map_err(refuse)?;
             if !open.is_empty() {

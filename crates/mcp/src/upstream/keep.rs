@@ -12,6 +12,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// The most pages of a list that are read, and the most entries of all of them.
 const PAGES: usize = 100;
@@ -23,6 +24,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// How long a connection must have stood for the next attempt to come at once.
 const STEADY: Duration = Duration::from_secs(5);
+/// How often at most the lists of an upstream are read that says that they change.
+const QUIET: Duration = Duration::from_secs(1);
 /// Changes that wait to be read; then further ones are as good as heard, because whole lists are read.
 const HEARD: usize = 64;
 
@@ -142,7 +145,7 @@ impl Upstream {
 
     /// Makes what was read the present offer, and says what is different.
     fn install(&self, offer: Offer, server: Option<String>) {
-        let before = self.offer.swap(Arc::new(offer));
+        self.offer.store(Arc::new(offer));
         let now = self.offer.load_full();
         {
             let mut state = self.state.lock();
@@ -157,11 +160,6 @@ impl Upstream {
         self.phase.send_replace(Phase::Ready);
         self.tried.cancel();
         tracing::info!(upstream = %self.name, tools = now.tools.len(), prompts = now.prompts.len(), "the upstream is ready");
-        for list in List::ALL {
-            if before.texts(list) != now.texts(list) {
-                gateway.announce(Change::List(list));
-            }
-        }
     }
 
     async fn greet_web(self: &Arc<Self>) -> Outcome {
@@ -262,6 +260,7 @@ impl Upstream {
     async fn follow(self: &Arc<Self>, ear: &Ear, mut heard: mpsc::Receiver<Standing>) {
         let listening = self.listening(ear);
         tokio::pin!(listening);
+        let (mut stale, mut again) = (Vec::new(), Instant::now());
         loop {
             tokio::select! {
                 ended = &mut listening => {
@@ -279,8 +278,19 @@ impl Upstream {
                         }
                     }
                     for change in changes {
-                        self.changed(change).await;
+                        match change {
+                            Standing::Changed(list) if stale.contains(&list) => {}
+                            Standing::Changed(list) => stale.push(list),
+                            change => self.changed(change).await,
+                        }
                     }
+                }
+                () = tokio::time::sleep_until(again), if !stale.is_empty() => {
+                    if stale.contains(&List::Resources) {
+                        stale.push(List::Templates);
+                    }
+                    self.refresh(&std::mem::take(&mut stale)).await;
+                    again = Instant::now() + QUIET;
                 }
             }
         }
@@ -349,7 +359,7 @@ impl Upstream {
     async fn changed(&self, change: Standing) {
         let Some(gateway) = self.gateway.upgrade() else { return };
         match change {
-            Standing::Other => {}
+            Standing::Other | Standing::Changed(_) => {}
             Standing::Updated(uri) => {
                 gateway.announce(Change::Resource { upstream: self.name.clone(), uri: uri.into() })
             }
@@ -358,29 +368,13 @@ impl Upstream {
                 theirs: theirs.into(),
                 params: params.into(),
             }),
-            Standing::Changed(list) => {
-                self.refresh(if list == List::Resources {
-                    &[List::Resources, List::Templates]
-                } else {
-                    std::slice::from_ref(&list)
-                })
-                .await;
-                gateway.rebuild();
-                gateway.announce(Change::List(list));
-            }
-            Standing::Opened { .. } => {
-                let different = self.refresh(&List::ALL).await;
-                if !different.is_empty() {
-                    gateway.rebuild();
-                }
-                different.into_iter().for_each(|list| gateway.announce(Change::List(list)));
-            }
+            Standing::Opened { .. } => self.refresh(&List::ALL).await,
         }
     }
 
-    /// Reads lists again; says which are different now.
-    async fn refresh(&self, lists: &[List]) -> Vec<List> {
-        let mut different = Vec::new();
+    /// Reads lists again, and shows clients what is different.
+    async fn refresh(&self, lists: &[List]) {
+        let mut different = false;
         for list in lists {
             let before = self.offer.load_full();
             if !before.has(*list) {
@@ -390,9 +384,7 @@ impl Upstream {
                 Ok(entries) => {
                     let mut offer = (*before).clone();
                     offer.set(*list, entries);
-                    if offer.texts(*list) != before.texts(*list) {
-                        different.push(*list);
-                    }
+                    different |= offer.texts(*list) != before.texts(*list);
                     self.offer.store(Arc::new(offer));
                 }
                 Err(failure) => {
@@ -400,7 +392,9 @@ impl Upstream {
                 }
             }
         }
-        different
+        if let (true, Some(gateway)) = (different, self.gateway.upgrade()) {
+            gateway.rebuild();
+        }
     }
 }
 
