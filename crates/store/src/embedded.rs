@@ -5,7 +5,8 @@
 //!   dir/lock                      the process that has it open
 //!   dir/log/<id>.segment          records of all lanes, see `format`
 //!   dir/log/*.tmp                 spare segments and drafts
-//!   dir/tables/                   the same for the tables
+//!   dir/log.mark                  what the log must hold at least, see `mark`
+//!   dir/tables/, tables.mark      the same for the tables
 //! ```
 
 mod batch;
@@ -14,6 +15,7 @@ mod format;
 mod journal;
 mod lane;
 mod lock;
+mod mark;
 mod pages;
 mod pool;
 mod read;

@@ -14,7 +14,6 @@ use crate::{Appending, Committing, Error, Health};
 /// - After a failed write or sync the engine is poisoned: it refuses writes, and still reads what was durable,
 ///   until it is opened again. Lack of disk space does not poison: the append is refused whole and may be tried again.
 /// - Damage never keeps an engine from opening: it is reported in [`Health::damage`], and the rest stays readable.
-///   A missing, empty or short file means "nothing there".
 /// - All calls may be made from any thread. None blocks for longer than a read from disk takes.
 pub trait Engine: Send + Sync {
     /// The log of that name, made when it is missing. A new log survives a crash only when something was durably

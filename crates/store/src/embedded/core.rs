@@ -10,6 +10,7 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
 use super::lane::Lane;
+use super::mark::Mark;
 use super::pool::Pool;
 use super::segment::Segment;
 use crate::{Damage, Error, Health, Promise};
@@ -54,6 +55,7 @@ pub(super) struct Core {
     pub(super) segments: Mutex<VecDeque<Arc<Segment>>>,
     pub(super) files: OpenFiles,
     pub(super) notes: Notes,
+    pub(super) mark: Arc<Mark>,
 }
 
 impl Core {
@@ -62,6 +64,7 @@ impl Core {
         segments: VecDeque<Arc<Segment>>,
         waiting_bytes_max: u64,
         notes: Notes,
+        mark: Arc<Mark>,
     ) -> Core {
         Core {
             inbox: Mutex::new(Inbox::default()),
@@ -71,6 +74,7 @@ impl Core {
             segments: Mutex::new(segments),
             files: OpenFiles::default(),
             notes,
+            mark,
         }
     }
 

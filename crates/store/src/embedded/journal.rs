@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use super::core::{Core, Job, Notes};
 use super::format::{self, RosterEntry, size_of_record};
 use super::lane::Lane;
+use super::mark::{self, Known, Mark};
 use super::pool::Pool;
 use super::writer::{self, Writer};
 use super::{read, recover, segment};
@@ -43,14 +44,23 @@ impl Journal {
         options.segment_bytes = size.next_multiple_of(format::PAGE);
         std::fs::create_dir_all(dir)
             .map_err(|error| Error::io(format!("cannot make {}", dir.display()), error))?;
-        let found = recover::recover(dir, &options, &notes)?;
+        let (mark, known) = Mark::open(mark::path_of(dir))?;
+        let mark = Arc::new(mark);
+        let found = recover::recover(dir, &options, &notes, known)?;
+        if let (Some(first), Some(last), Known { first: 0, .. }) =
+            (found.segments.front(), found.segments.back(), known)
+        {
+            let (first, last) = (first.header.id, last.header.id);
+            mark.adopt(Known { first, last, synced: found.position.sequence })?;
+        }
         if let Some(parent) = dir.parent() {
             segment::sync_dir(parent)?;
         }
         let clock = Clock::system();
         let files = found.segments.len() as u64;
-        let pool = Pool::new(dir, &options, clock.clone(), found.segment_next, files, found.spares);
-        let core = Arc::new(Core::new(pool, found.segments, options.waiting_bytes_max, notes));
+        let pool =
+            Pool::new(dir, &options, clock.clone(), mark.clone(), found.segment_next, files, found.spares);
+        let core = Arc::new(Core::new(pool, found.segments, options.waiting_bytes_max, notes, mark));
         let names = found.lanes.values().map(|lane| (lane.name.clone(), lane.clone())).collect();
         let lanes = Mutex::new(Lanes { names, next: found.lane_next });
         let writer = Writer::new(core.clone(), &options, clock, found.lanes, found.position);

@@ -21,6 +21,7 @@ use message::{Clock, Moment};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::format::SegmentHeader;
+use super::mark::Mark;
 use super::segment::{self, Segment};
 use crate::{Error, Options};
 
@@ -33,6 +34,7 @@ pub(super) struct Pool {
     spares_max: usize,
     disk_bytes_max: u64,
     clock: Clock,
+    mark: Arc<Mark>,
     state: Mutex<State>,
     /// Something to do for the thread.
     work: Condvar,
@@ -46,7 +48,7 @@ struct State {
     ready: Option<Arc<Segment>>,
     spares: Vec<PathBuf>,
     /// Oldest first, and put away in that order: a crash in between must leave the log without a gap.
-    retired: VecDeque<PathBuf>,
+    retired: VecDeque<(u64, PathBuf)>,
     next_id: u64,
     /// Segment files there are, whatever their state.
     files: u64,
@@ -60,6 +62,7 @@ impl Pool {
         dir: &Path,
         options: &Options,
         clock: Clock,
+        mark: Arc<Mark>,
         next_id: u64,
         files: u64,
         spares: Vec<PathBuf>,
@@ -71,6 +74,7 @@ impl Pool {
             spares_max: options.spare_segments_max,
             disk_bytes_max: options.disk_bytes_max,
             clock,
+            mark,
             state: Mutex::new(State { next_id, files, spares, ..State::default() }),
             work: Condvar::new(),
             news: Condvar::new(),
@@ -116,7 +120,7 @@ impl Pool {
     pub(super) fn retire(&self, segment: &Segment) {
         segment.release();
         let mut state = self.state.lock();
-        state.retired.push_back(segment.path.clone());
+        state.retired.push_back((segment.header.id, segment.path.clone()));
         state.failed = None;
         self.work.notify_one();
     }
@@ -139,9 +143,11 @@ impl Pool {
 
     /// One piece of work, or a wait for one. False when the pool is closed and nothing is left to do.
     fn step(&self, state: &mut MutexGuard<'_, State>) -> bool {
-        if let Some(path) = state.retired.pop_front() {
+        if let Some((_, path)) = state.retired.front().cloned() {
+            let first = state.retired.back().map_or(0, |(id, _)| id + 1);
+            state.retired.pop_front();
             let keeps = state.spares.len() < self.spares_max;
-            match MutexGuard::unlocked(state, || self.put_away(&path, keeps)) {
+            match MutexGuard::unlocked(state, || self.put_away(&path, first, keeps)) {
                 Some(spare) => state.spares.push(spare),
                 None => state.files = state.files.saturating_sub(1),
             }
@@ -187,8 +193,13 @@ impl Pool {
         }
     }
 
-    /// Keeps a retired file as a spare, or deletes it.
-    fn put_away(&self, path: &Path, keeps: bool) -> Option<PathBuf> {
+    /// Keeps a retired file as a spare, or deletes it. All segments below `first` are to go.
+    fn put_away(&self, path: &Path, first: u64, keeps: bool) -> Option<PathBuf> {
+        if let Err(error) = self.mark.freed(first) {
+            // Were it deleted all the same, the next start would take it for lost.
+            tracing::error!(%error, "a used segment is left where it is until the next start");
+            return None;
+        }
         let spare = path.with_extension("spare.tmp");
         if keeps && fs::rename(path, &spare).is_ok() {
             // Before its header changes its old name must be gone, or a crash would leave a header that

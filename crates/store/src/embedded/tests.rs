@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod judge;
 mod life;
 mod tables;
 

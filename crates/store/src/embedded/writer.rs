@@ -273,6 +273,7 @@ impl Writer {
             }
         };
         self.core.notes.full.store(false, Ordering::Release);
+        self.core.mark.begun(next.header.id).map_err(|error| self.core.notes.poison(&error))?;
         self.core.segments.lock().push_back(next.clone());
         self.write_directly(&next);
         if let Some(sealed) = self.segment.replace(next) {
@@ -317,6 +318,7 @@ impl Writer {
             segment.sync()?;
             self.synced = self.sequence;
             self.synced_at = self.clock.moment();
+            self.core.mark.synced(self.synced)?;
         }
         self.base += self.buffer.release(length) as u64;
         self.written = self.buffer.len();
@@ -363,7 +365,8 @@ impl Writer {
             self.synced = self.sequence;
             return;
         };
-        if let Err(error) = segment.sync() {
+        let synced = segment.sync().and_then(|()| self.core.mark.synced(self.sequence));
+        if let Err(error) = synced {
             self.core.notes.poison(&error);
         }
         self.synced = self.sequence;

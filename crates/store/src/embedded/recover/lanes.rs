@@ -106,6 +106,24 @@ impl Building {
         notes.damaged(Damage { file, from, to, records, lanes, what });
     }
 
+    /// The lanes whose oldest records are not there, and how many records that is.
+    pub(super) fn missing_at_head(&self) -> (Vec<String>, u64) {
+        let missing = |draft: &Draft| {
+            let first = draft.lane.find(draft.head, 1, 1).first().map_or(draft.next, |found| found.offset);
+            first.saturating_sub(draft.head)
+        };
+        let mut lanes = Vec::new();
+        let mut records = 0;
+        for (id, draft) in &self.lanes {
+            let missing = missing(draft);
+            if missing > 0 {
+                records += missing;
+                lanes.push(draft.name.clone().unwrap_or_else(|| unnamed(*id)));
+            }
+        }
+        (lanes, records)
+    }
+
     /// The lanes, and the first id that no record carries.
     pub(super) fn finish(self) -> (BTreeMap<u32, Arc<Lane>>, u32) {
         let lanes = self.lanes.into_iter().map(|(id, draft)| {

@@ -128,10 +128,11 @@ impl Scan {
     }
 
     /// This is the last segment: cuts what the machine did not finish writing, and an append of which a part is missing.
-    /// The bytes that were cut, as far as they could be read.
-    pub(super) fn cut(&mut self) -> u64 {
+    /// All sequences below `synced` were finished, whatever the records say. The bytes that were cut, as far as they could
+    /// be read.
+    pub(super) fn cut(&mut self, synced: u64) -> u64 {
         let end = self.end;
-        let synced = self.synced;
+        let synced = self.synced.max(synced);
         let torn = self
             .events
             .iter()
@@ -151,6 +152,15 @@ impl Scan {
             self.events.pop();
         }
         (end - self.end) as u64
+    }
+
+    /// This is the last segment, and all sequences below `synced` were written: those that are not there are lost.
+    pub(super) fn miss(&mut self, synced: u64) {
+        if self.expected != 0 && synced > self.expected {
+            let (end, sequence, records) = (self.end, self.expected, synced - self.expected);
+            self.push_hole(end, end, sequence, Some(records), None);
+            self.expected = synced;
+        }
     }
 
     fn cut_at(&mut self, at: u64, sequence: u64) {

@@ -21,7 +21,8 @@ fn written(options: Options, records: u64) -> TempDir {
 
 fn recovered(dir: &Path) -> (recover::Recovered, Vec<crate::Damage>) {
     let notes = Notes::default();
-    let found = recover::recover(&dir.join("log"), &small(), &notes).unwrap();
+    let known = mark::known(&dir.join("log.mark"));
+    let found = recover::recover(&dir.join("log"), &small(), &notes, known).unwrap();
     (found, notes_damage(&notes))
 }
 

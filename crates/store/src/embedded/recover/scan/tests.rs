@@ -61,7 +61,7 @@ proptest! {
         let lost: u64 = holes(&scan).iter().map(|hole| hole.records.unwrap()).sum();
         prop_assert_eq!(found.len() as u64 + lost, scan.expected - 1);
         let last_commit = commits.last().unwrap();
-        scan.cut();
+        scan.cut(0);
         // What is cut is of the last commits; what was synced, as far as anything says, is reported instead.
         let synced = scan.synced.max(1);
         for hole in holes(&scan) {
@@ -88,7 +88,7 @@ fn a_hole_in_the_last_commit_is_cut_and_one_before_it_is_damage() {
         let start = if record == 0 { 0 } else { ends[record - 1] };
         bytes[start..*end].fill(0xee);
         let mut scan = scan(&bytes, SEED, 1);
-        scan.cut();
+        scan.cut(0);
         if record < 6 {
             assert_eq!(sequences(&scan).len(), 8, "record {record} is damage");
             assert_eq!(holes(&scan).len(), 1);
@@ -112,7 +112,7 @@ fn an_append_of_which_the_end_is_missing_is_cut_whole() {
         encode(&mut bytes, &header, b"x", SEED);
     }
     let mut scan = scan(&bytes, SEED, 1);
-    assert_eq!(scan.cut(), 96);
+    assert_eq!(scan.cut(0), 96);
     assert_eq!(sequences(&scan), [1]);
     assert_eq!((scan.end, scan.expected), (48, 2));
 }
