@@ -80,7 +80,12 @@ pub struct ProviderConfig {
     pub timeout: Span,
     /// The longest silence inside its answer; then the answer is broken off. Default 5m.
     pub silence: Span,
-    /// When it is left alone after failures. Counted for each model apart.
+    /// How often a request for a model is sent to it once more, within the same `timeout`, before the next deployment is
+    /// asked: when it cannot be reached or breaks the connection before its answer, or answers 408, 500, 502, 503, 504 or 520
+    /// to 529 without a `Retry-After`. A body that is passed on while it arrives is sent once. Default 1.
+    pub retries: u8,
+    /// When it is left alone after failures. Counted for each model apart; answers with a status of 500 and more that only
+    /// one key gets leave only that key out.
     pub breaker: BreakerConfig,
     /// Whether a streamed chat is asked to end with its usage although the client did not ask for it. The client then
     /// gets one more event, with empty `choices`. Default false: the usage of such streams is estimated.
@@ -98,6 +103,7 @@ impl Default for ProviderConfig {
             models: Vec::new(),
             timeout: Span::secs(600),
             silence: Span::secs(300),
+            retries: 1,
             breaker: BreakerConfig::default(),
             ask_usage: false,
         }
@@ -137,8 +143,10 @@ pub struct AliasConfig {
     /// What its tokens cost. Default: nothing, so that only tokens are counted.
     #[serde(default)]
     pub price: Option<PriceConfig>,
-    /// Who answers instead, in this order, when the one before cannot be reached, is being left alone, or says that it
-    /// cannot now (429, 502, 503, 504, before any byte of its answer was passed on). Default nobody.
+    /// Who answers instead, in this order, when the one before cannot be reached, is being left alone, does not take our
+    /// credential (401, 403), does not have the model (404), cannot now (408, 429, 500 and more), answers with a web page,
+    /// or begins its stream with an error; always before any byte of its answer was passed on, and within the sum of all
+    /// `timeout`s. Default nobody.
     #[serde(default)]
     pub fallback: Vec<DeploymentConfig>,
 }

@@ -3,8 +3,13 @@
 
 mod edit;
 mod heads;
+mod opening;
+mod trial;
+mod verdict;
 
 pub(crate) use heads::{OUR_FAULT, credentials, mark, prepare};
+pub(crate) use trial::Trial;
+pub(crate) use verdict::{Health, Next, Verdict, instead, named, named_body, of_fault, of_head};
 
 use crate::config::ProviderKind;
 use crate::echo;
@@ -16,7 +21,7 @@ use crate::scan::Head;
 use crate::table::{Deployment, Model, Named, Provider};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, Method, header};
 use hub::{Reply, Request, Session};
 use message::{Address, Clock, Code, Envelope, Fault, Verb};
 use net::Options;
@@ -29,13 +34,8 @@ use std::time::{Duration, Instant};
 const USUAL_PATH: &str = "/v1/chat/completions";
 /// Paths whose answers count tokens, so that a missing count is guessed.
 const COUNTED: [&str; 4] = ["/chat/completions", "/completions", "/responses", "/embeddings"];
-/// Answers that say "not now": another deployment may do better.
-pub(crate) const NOT_NOW: [StatusCode; 4] = [
-    StatusCode::TOO_MANY_REQUESTS,
-    StatusCode::BAD_GATEWAY,
-    StatusCode::SERVICE_UNAVAILABLE,
-    StatusCode::GATEWAY_TIMEOUT,
-];
+/// The shortest and the longest pause before a deployment is asked once more.
+const PAUSE_MS: (u64, u64) = (50, 150);
 
 /// What the face saw in a body, handed on beside the head of the request.
 #[derive(Clone)]
@@ -62,6 +62,8 @@ struct Errand {
     arriving: Option<Body>,
     /// Whether the address names a model and not a provider as a whole.
     named: bool,
+    /// Whether the path asks a model, so that what is not a model's answer is none.
+    is_model: bool,
     /// The name of the model that was admitted, for a body that came without the face's look at it.
     own_name: Option<Named>,
     began: Instant,
@@ -75,17 +77,20 @@ pub(crate) async fn answer(gateway: &Gateway, session: Session, request: Request
     let mut fault = None;
     for (place, deployment) in model.deployments.iter().enumerate() {
         // A body that is still arriving cannot be sent twice.
-        let final_one = place == last || errand.arriving.is_some();
-        match errand.attempt(gateway, deployment, final_one).await {
-            Ok(answer) if !final_one && NOT_NOW.contains(&answer.status()) => {
-                tracing::info!(provider = %deployment.provider.name, status = answer.status().as_u16(), "asking the next deployment");
+        let is_last = place == last || errand.arriving.is_some();
+        let (result, verdict) = errand.ask(gateway, deployment, is_last).await;
+        let go_on = !is_last && verdict.next != Next::Done;
+        let provider = &deployment.provider.name;
+        match result {
+            Ok(answer) if !go_on => return Ok(errand.pass_on(answer, &model, deployment)),
+            Ok(answer) => {
+                tracing::info!(%provider, status = answer.status().as_u16(), "asking the next deployment");
             }
-            Ok(answer) => return Ok(errand.pass_on(answer, &model, deployment)),
-            Err(next) if !final_one && may_go_on(&next) => {
-                tracing::info!(provider = %deployment.provider.name, fault = %next, "asking the next deployment");
+            Err(next) if !go_on => return Err(next),
+            Err(next) => {
+                tracing::info!(%provider, fault = %next, "asking the next deployment");
                 fault = Some(next);
             }
-            Err(fault) => return Err(fault),
         }
     }
     Err(fault.unwrap_or_else(|| Fault::new(Code::Internal, "a model without a deployment")))
@@ -93,17 +98,6 @@ pub(crate) async fn answer(gateway: &Gateway, session: Session, request: Request
 
 fn too_late(name: &str, left: Duration) -> Fault {
     Fault::new(Code::DeadlinePassed, format!("{name} did not answer within {} ms", left.as_millis()))
-}
-
-fn may_go_on(fault: &Fault) -> bool {
-    matches!(
-        fault.code(),
-        Code::UpstreamDown
-            | Code::BreakerOpen
-            | Code::DeadlinePassed
-            | Code::EgressForbidden
-            | Code::UpstreamProtocol
-    )
 }
 
 impl Errand {
@@ -128,7 +122,8 @@ impl Errand {
         let rest = strip_version(path)
             .ok_or_else(|| Fault::new(Code::BadRequest, format!("{path} is not a path below /v1")))?;
         let rest = public(rest).into_owned();
-        if own_name.is_some() && Asks::of(&parts.method, without_query(&rest)) == Asks::No {
+        let is_model = named && Asks::of(&parts.method, without_query(&rest)) != Asks::No;
+        if own_name.is_some() && !is_model {
             // The right to a model is none to the rest of its providers.
             allow_providers(&session, &noted.model).map_err(|(_, fault)| fault)?;
         }
@@ -145,6 +140,7 @@ impl Errand {
             prefix: noted.prefix,
             arriving: body,
             named,
+            is_model,
             own_name,
             began: gateway.hub().instant(),
         })
@@ -154,42 +150,105 @@ impl Errand {
         without_query(&self.rest)
     }
 
-    /// Asks one deployment. The head of its answer is in, its body arrives.
+    /// Asks one deployment, and again as often as its provider may be, where that may help and can do no harm: the body is
+    /// at hand, and a model is asked that only answers. All attempts together take no longer than one may.
+    async fn ask(
+        &mut self,
+        gateway: &Gateway,
+        to: &Arc<Deployment>,
+        is_last: bool,
+    ) -> (Result<Response, Fault>, Verdict) {
+        let repeats = self.arriving.is_none() && self.is_model && self.path() != "/videos";
+        let mut more = if repeats { to.provider.retries } else { 0 };
+        let began = gateway.hub().instant();
+        loop {
+            let (result, verdict) = self.attempt(gateway, to, is_last, more == 0, began.elapsed()).await;
+            if verdict.next != Next::Again || more == 0 {
+                return (result, verdict);
+            }
+            more -= 1;
+            let (least, most) = PAUSE_MS;
+            let pause = Duration::from_millis(least + gateway.hub().dice().roll() % (most - least));
+            if began.elapsed() + pause >= to.provider.timeout
+                || self.left(gateway.hub().clock(), &to.provider).is_ok_and(|left| left <= pause)
+            {
+                return (result, verdict);
+            }
+            // Its connection goes back before the next is taken.
+            drop(result);
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Asks one deployment once. The head of its answer is in, its body arrives; `after` is how long it was tried before.
     async fn attempt(
         &mut self,
         gateway: &Gateway,
         to: &Arc<Deployment>,
-        final_one: bool,
-    ) -> Result<Response, Fault> {
+        is_last: bool,
+        is_final: bool,
+        after: Duration,
+    ) -> (Result<Response, Fault>, Verdict) {
         let clock = gateway.hub().clock();
         let name = &to.provider.name;
-        to.pulse.breaker.enter(clock.moment()).map_err(|fault| fault.within(name))?;
-        let trial = Trial::new(to, clock);
-        to.pulse.calls.fetch_add(1, Ordering::Relaxed);
+        let who = Arc::clone(&self.envelope.principal);
+        let unasked = |fault: Fault| {
+            let verdict = of_fault(&fault, false);
+            (Err(fault), verdict)
+        };
+        let trial = match Trial::begin(to, clock, &who) {
+            Ok(trial) => trial,
+            Err(fault) => return unasked(fault),
+        };
         let asked = gateway.hub().instant();
-        let left = self.left(clock, &to.provider)?;
+        let most = to.provider.timeout.saturating_sub(after);
+        let left = match self.left(clock, &to.provider) {
+            Ok(left) => left.min(most),
+            Err(fault) => return unasked(fault),
+        };
         let result = match to.provider.kind {
             ProviderKind::Echo => match tokio::time::timeout(left, self.ask_echo(gateway)).await {
                 Ok(result) => result,
                 Err(_) => Err(too_late(name, left)),
             },
-            ProviderKind::Openai => self.ask_upstream(gateway, to, final_one, left).await,
+            ProviderKind::Openai => self.ask_upstream(gateway, to, is_last && is_final, left).await,
         };
-        match &result {
+        let (result, verdict) = match result {
             Ok(answer) => {
                 let took = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
                 to.pulse.first_byte_us.fetch_add(took, Ordering::Relaxed);
-                trial.note(!answer.status().is_server_error());
+                self.judge(answer, name, is_last).await
             }
-            // What the client or this program did is no sign of the provider's health.
-            Err(fault) => match fault.code() {
-                Code::UpstreamDown | Code::UpstreamFailed | Code::UpstreamProtocol | Code::DeadlinePassed => {
-                    trial.note(false)
+            Err(fault) => {
+                let verdict = of_fault(&fault, left == most);
+                if verdict.health != Health::Unknown {
+                    tracing::warn!(provider = %name, %fault, "no answer");
                 }
-                _ => drop(trial),
-            },
+                (Err(named(&fault, name, left)), verdict)
+            }
+        };
+        trial.note(verdict.health);
+        (result, verdict)
+    }
+
+    /// What an answer is worth: its head, and where another deployment could be asked instead the first event of a stream.
+    async fn judge(&self, answer: Response, name: &str, is_last: bool) -> (Result<Response, Fault>, Verdict) {
+        let verdict = of_head(answer.status(), answer.headers());
+        if let Some(fault) = instead(&answer, name, self.is_model) {
+            let verdict = if answer.status().is_success() { of_fault(&fault, false) } else { verdict };
+            return (Err(fault), verdict);
         }
-        result
+        if is_last || !self.is_model || !opening::is_stream(&answer) {
+            return (Ok(answer), verdict);
+        }
+        match opening::look(answer).await {
+            Ok((answer, said)) => (Ok(answer), said.unwrap_or(verdict)),
+            Err(fault) => {
+                let verdict = of_fault(&fault, true);
+                tracing::warn!(provider = %name, %fault, "a stream without a first event");
+                (Err(named_body(&fault, name)), verdict)
+            }
+        }
     }
 
     /// How long this provider may take: as long as it is given, and as the request has left.
@@ -226,11 +285,11 @@ impl Errand {
         &mut self,
         gateway: &Gateway,
         to: &Deployment,
-        final_one: bool,
+        is_final: bool,
         left: Duration,
     ) -> Result<Response, Fault> {
         let provider = &to.provider;
-        let mut headers = if final_one { std::mem::take(&mut self.headers) } else { self.headers.clone() };
+        let mut headers = if is_final { std::mem::take(&mut self.headers) } else { self.headers.clone() };
         heads::address(&mut headers, provider, self.envelope.trace.as_ref(), gateway.hub().dice());
         let ask_usage = provider.ask_usage && self.path() == "/chat/completions";
         let model = to.model.as_ref().or(self.own_name.as_ref());
@@ -245,7 +304,12 @@ impl Errand {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = provider.uri(&self.rest)?;
         *request.headers_mut() = headers;
-        let options = Options { deadline: Some(left), silence: Some(provider.silence), whole: None };
+        let options = Options {
+            deadline: Some(left),
+            silence: Some(provider.silence),
+            whole: None,
+            repeat: self.is_model,
+        };
         gateway.hub().client().request(request, options).await
     }
 
@@ -304,35 +368,7 @@ fn made_up_parts(envelope: &Envelope) -> Result<Parts, Fault> {
     Ok(request.into_parts().0)
 }
 
-/// One attempt under a breaker: given back when it is dropped in the middle, so that a client who leaves does not leave
-/// the breaker waiting for ever.
-pub(crate) struct Trial<'a> {
-    to: &'a Deployment,
-    clock: &'a Clock,
-    noted: bool,
-}
-
-impl<'a> Trial<'a> {
-    /// For an attempt that the breaker has let in.
-    pub(crate) fn new(to: &'a Deployment, clock: &'a Clock) -> Trial<'a> {
-        Trial { to, clock, noted: false }
-    }
-
-    /// How it went.
-    pub(crate) fn note(mut self, healthy: bool) {
-        self.noted = true;
-        self.to.pulse.breaker.note(self.clock.moment(), healthy);
-        self.to.pulse.failures.fetch_add(u64::from(!healthy), Ordering::Relaxed);
-    }
-}
-
-impl Drop for Trial<'_> {
-    fn drop(&mut self) {
-        if !self.noted {
-            self.to.pulse.breaker.withdraw(self.clock.moment());
-        }
-    }
-}
-
+#[cfg(test)]
+mod next_tests;
 #[cfg(test)]
 mod tests;

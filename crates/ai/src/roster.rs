@@ -152,7 +152,8 @@ async fn try_fetch(gateway: &Gateway, provider: &Provider) -> Result<Vec<(String
     let mut request = http::Request::new(Body::empty());
     *request.uri_mut() = provider.uri("/models")?;
     crate::forward::credentials(request.headers_mut(), provider);
-    let options = Options { deadline: Some(PATIENCE), silence: Some(PATIENCE), whole: Some(PATIENCE) };
+    let options =
+        Options { deadline: Some(PATIENCE), silence: Some(PATIENCE), whole: Some(PATIENCE), repeat: true };
     let response = gateway.hub().client().request(request, options).await?;
     let status = response.status();
     let bytes = response.into_body().collect(gateway.hub().limits().reply_bytes).await?;

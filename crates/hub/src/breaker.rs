@@ -5,6 +5,7 @@ use message::{Code, Fault, Moment, Span};
 use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::sync::Arc;
 
 /// When to leave an upstream alone.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -47,7 +48,20 @@ impl Breach {
     }
 }
 
+/// Whose calls the failures in a row were.
+#[derive(Debug)]
+enum Whose {
+    Nobody,
+    /// One principal's, whose doing they may be.
+    One(Arc<str>),
+    /// Several principals', or nobody's in particular: they are the upstream's doing.
+    All,
+}
+
 /// One upstream's breaker.
+///
+/// A failure that may be the doing of who called ([`Breaker::note_of`]) does not shut out others: while all failures in a
+/// row were one principal's, the breaker is open for that one only.
 #[derive(Debug)]
 pub struct Breaker {
     config: BreakerConfig,
@@ -58,54 +72,54 @@ pub struct Breaker {
 struct State {
     breach: Breach,
     failures: u32,
+    whose: Whose,
     opened: u64,
 }
 
 impl Breaker {
     /// A closed breaker.
     pub fn new(config: BreakerConfig) -> Breaker {
-        Breaker { config, state: Mutex::new(State { breach: Breach::Closed, failures: 0, opened: 0 }) }
+        let state = State { breach: Breach::Closed, failures: 0, whose: Whose::Nobody, opened: 0 };
+        Breaker { config, state: Mutex::new(state) }
     }
 
     /// Asks to attempt a call; [`Code::BreakerOpen`] with the time to wait when it may not. Who is let through says
     /// afterwards how it went, by [`Breaker::note`].
     pub fn enter(&self, now: Moment) -> Result<(), Fault> {
+        self.state.lock().enter(now, &self.config)
+    }
+
+    /// As [`Breaker::enter`], for a call of this principal: the failures of another alone do not hold it up.
+    pub fn enter_for(&self, now: Moment, who: &str) -> Result<(), Fault> {
         let mut state = self.state.lock();
-        match state.breach {
-            Breach::Closed => Ok(()),
-            Breach::Open { until } if now >= until => {
-                state.breach = Breach::HalfOpen;
-                Ok(())
-            }
-            Breach::Open { until } => {
-                let wait = until.since(now);
-                Err(Fault::new(Code::BreakerOpen, format!("left alone for {} ms more", wait.as_millis()))
-                    .retry_after(wait))
-            }
-            Breach::HalfOpen => {
-                let wait = self.config.open_for.0.min(std::time::Duration::from_secs(1));
-                Err(Fault::new(Code::BreakerOpen, "one attempt is under way").retry_after(wait))
-            }
+        if matches!(&state.whose, Whose::One(one) if **one != *who) {
+            return Ok(());
         }
+        state.enter(now, &self.config)
     }
 
     /// Says how a call went. A refusal that is the client's doing counts as a success: the upstream answered.
     pub fn note(&self, now: Moment, healthy: bool) {
         let mut state = self.state.lock();
         if healthy {
-            state.breach = Breach::Closed;
-            state.failures = 0;
-            return;
+            state.close();
+        } else {
+            state.whose = Whose::All;
+            state.fail(now, &self.config);
         }
-        state.failures = state.failures.saturating_add(1);
-        if matches!(state.breach, Breach::Open { .. }) {
-            // A straggler from before it opened: it says nothing new, and must not keep the upstream alone for longer.
-            return;
+    }
+
+    /// Says that a call of this principal failed in a way that may be its own doing.
+    pub fn note_of(&self, now: Moment, who: &Arc<str>) {
+        let mut state = self.state.lock();
+        // The one attempt that was let through begins a new row, or whoever asks most would keep all others out.
+        let is_first = matches!(state.whose, Whose::Nobody) || state.breach == Breach::HalfOpen;
+        match &state.whose {
+            _ if is_first => state.whose = Whose::One(Arc::clone(who)),
+            Whose::One(one) if one == who => {}
+            _ => state.whose = Whose::All,
         }
-        if state.breach == Breach::HalfOpen || state.failures >= self.config.failures.max(1) {
-            state.breach = Breach::Open { until: now.after(self.config.open_for.0) };
-            state.opened += 1;
-        }
+        state.fail(now, &self.config);
     }
 
     /// Gives back an attempt that was not made after all.
@@ -120,6 +134,43 @@ impl Breaker {
     pub fn look(&self) -> (Breach, u32, u64) {
         let state = self.state.lock();
         (state.breach, state.failures, state.opened)
+    }
+}
+
+impl State {
+    fn enter(&mut self, now: Moment, config: &BreakerConfig) -> Result<(), Fault> {
+        match self.breach {
+            Breach::Closed => Ok(()),
+            Breach::Open { until } if now >= until => {
+                self.breach = Breach::HalfOpen;
+                Ok(())
+            }
+            Breach::Open { until } => {
+                let wait = until.since(now);
+                Err(Fault::new(Code::BreakerOpen, format!("left alone for {} ms more", wait.as_millis()))
+                    .retry_after(wait))
+            }
+            Breach::HalfOpen => {
+                let wait = config.open_for.0.min(std::time::Duration::from_secs(1));
+                Err(Fault::new(Code::BreakerOpen, "one attempt is under way").retry_after(wait))
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        (self.breach, self.failures, self.whose) = (Breach::Closed, 0, Whose::Nobody);
+    }
+
+    fn fail(&mut self, now: Moment, config: &BreakerConfig) {
+        self.failures = self.failures.saturating_add(1);
+        if matches!(self.breach, Breach::Open { .. }) {
+            // A straggler from before it opened: it says nothing new, and must not keep the upstream alone for longer.
+            return;
+        }
+        if self.breach == Breach::HalfOpen || self.failures >= config.failures.max(1) {
+            self.breach = Breach::Open { until: now.after(config.open_for.0) };
+            self.opened += 1;
+        }
     }
 }
 

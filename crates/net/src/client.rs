@@ -78,6 +78,9 @@ pub struct Options {
     pub silence: Option<Duration>,
     /// Until the last byte of the answer's body. Default none: streams may be long.
     pub whole: Option<Duration>,
+    /// Whether the upstream may get the request twice although its method is not idempotent, should a connection that had
+    /// lain idle break before anything was answered. Default false.
+    pub repeat: bool,
 }
 
 impl Default for Options {
@@ -86,6 +89,7 @@ impl Default for Options {
             deadline: Some(Duration::from_secs(60)),
             silence: Some(Duration::from_secs(120)),
             whole: None,
+            repeat: false,
         }
     }
 }
@@ -136,7 +140,8 @@ impl Client {
     /// A request with `Connection: upgrade` goes by HTTP/1.1, and an answer 101 has [`Upgraded`] in its extensions.
     ///
     /// It is sent a second time only when a connection from the pool turns out to be closed before anything was
-    /// answered, its body is at hand, and nothing of it was sent or its method is idempotent (RFC 9112 §9.3.1).
+    /// answered, its body is at hand, and nothing of it was sent or it may arrive twice: its method is idempotent
+    /// (RFC 9112 §9.3.1), or [`Options::repeat`] says so.
     ///
     /// # Errors
     /// `EgressForbidden` for a destination that may not be called, `UpstreamDown` naming host and port when it cannot

@@ -211,7 +211,9 @@ impl Webhook {
 
     async fn send(&self, envelope: &Envelope, deadline: Duration) -> Result<(), Fault> {
         let limit = deadline.min(self.timeout);
-        let options = Options { deadline: Some(limit), silence: Some(limit), whole: Some(limit) };
+        // Deliveries are repeated anyway.
+        let options =
+            Options { deadline: Some(limit), silence: Some(limit), whole: Some(limit), repeat: true };
         let response = self.client.request(self.request(envelope), options).await?;
         self.judge(response).await
     }

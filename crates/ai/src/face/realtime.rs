@@ -6,7 +6,7 @@ mod far;
 mod relay;
 
 use super::{Hint, PROTOCOL, Refused, Told, choose};
-use crate::forward::{credentials, prepare};
+use crate::forward::{Health, Next, Trial, credentials, instead, named, of_fault, of_head, prepare};
 use crate::gateway::Gateway;
 use crate::percent::{decoded, encoded};
 use crate::private::is_private_parameter;
@@ -184,30 +184,34 @@ async fn reach(
 ) -> Result<Reached, Fault> {
     let mut last = Fault::new(Code::Internal, "a model without a deployment");
     for (place, deployment) in model.deployments.iter().enumerate() {
-        let clock = gateway.hub().clock();
         let provider = &deployment.provider;
-        if let Err(fault) = deployment.pulse.breaker.enter(clock.moment()) {
-            last = fault.within(&provider.name);
-            continue;
-        }
-        let trial = crate::forward::Trial::new(deployment, clock);
-        deployment.pulse.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let trial = match Trial::begin(deployment, gateway.hub().clock(), &session.principal().name) {
+            Ok(trial) => trial,
+            Err(fault) => {
+                last = fault;
+                continue;
+            }
+        };
         let headers = headers(gateway, call.request.headers(), provider);
         match far::open(gateway, session, deployment, &asked.rest(deployment), headers, bytes_max).await {
             Ok(Ok(far)) => {
-                trial.note(true);
+                trial.note(Health::Well);
                 return Ok(Reached::Open(Arc::clone(deployment), far));
             }
             Ok(Err(response)) => {
-                trial.note(!response.status().is_server_error());
+                let verdict = of_head(response.status(), response.headers());
+                trial.note(verdict.health);
                 let more = place + 1 < model.deployments.len();
-                if !more || !crate::forward::NOT_NOW.contains(&response.status()) {
-                    return Ok(Reached::Answered(response));
+                match instead(&response, &provider.name, true) {
+                    Some(fault) => last = fault,
+                    None if more && verdict.next != Next::Done => {}
+                    None => return Ok(Reached::Answered(response)),
                 }
             }
             Err(fault) => {
-                trial.note(false);
-                last = fault;
+                trial.note(of_fault(&fault, true).health);
+                tracing::warn!(provider = %provider.name, %fault, "realtime: no answer");
+                last = named(&fault, &provider.name, provider.timeout.min(far::OPEN_MAX));
             }
         }
         tracing::info!(provider = %provider.name, fault = %last, "realtime: asking the next deployment");

@@ -112,6 +112,7 @@ async fn errors_of_providers_pass_as_they_are_and_are_written_down() {
     assert_eq!(record.usage, None);
 }
 
+// Finding: A14
 #[tokio::test]
 async fn the_next_deployment_is_asked_when_one_cannot() {
     let busy = Upstream::start(|_| respond(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "busy"));
@@ -144,7 +145,7 @@ async fn the_next_deployment_is_asked_when_one_cannot() {
 async fn a_provider_that_fails_is_left_alone_for_a_while() {
     let upstream = Upstream::start(|_| respond(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", "broken"));
     let section = json!({
-        "providers": { "up": { "url": upstream.url(), "breaker": { "failures": 2, "open_for": "1h" } } },
+        "providers": { "up": { "url": upstream.url(), "retries": 0, "breaker": { "failures": 2, "open_for": "1h" } } },
         "aliases": { "fast": { "provider": "up" }, "other": { "provider": "up" } },
     });
     let world = World::start(section.clone()).await;
@@ -169,6 +170,37 @@ async fn a_provider_that_fails_is_left_alone_for_a_while() {
     assert_eq!(state().breaker, "open", "a reload that changes nothing keeps it");
     let misfit = world.gateway.reload(json!({ "aliases": { "fast": { "provider": "upp" } } })).unwrap_err();
     assert_eq!((misfit.path.join("."), state().breaker), ("aliases.fast.provider".to_owned(), "open"));
+}
+
+// Finding: A16
+#[tokio::test]
+async fn one_keys_failures_do_not_shut_a_model_for_another() {
+    let upstream = Upstream::start(|seen| {
+        let broken = seen.body.windows(6).any(|word| word == b"poison");
+        if broken {
+            respond(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", "broken")
+        } else {
+            chat_answer(1, 1)
+        }
+    });
+    let world = World::start(json!({
+        "providers": { "up": { "url": upstream.url(), "breaker": { "failures": 3, "open_for": "1h" } } },
+        "aliases": { "fast": { "provider": "up" } },
+    }))
+    .await;
+    let ask = async |key: &str, body: String| {
+        let mut request = world.json(CHAT, body);
+        request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+        world.send(request).await.status.as_u16()
+    };
+    let poison = || ASK.replace("eight", "poison");
+    for _ in 0..3 {
+        ask(NARROW, poison()).await;
+    }
+    assert_eq!(ask(NARROW, ASK.to_owned()).await, 503);
+    assert_eq!(ask(KEY, ASK.to_owned()).await, 200);
+    // It is well, so it is open to all again.
+    assert_eq!(ask(NARROW, ASK.to_owned()).await, 200);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! It holds nothing back: pieces pass as they come.
 
 use super::Meter;
+use crate::forward::named_body;
 use crate::price::cost_nano;
 use crate::table::Deployment;
 use crate::usage::Usage;
@@ -175,7 +176,12 @@ impl http_body::Body for Metered {
                     this.settle(None);
                 }
             }
-            Some(Err(fault)) => this.settle(Some(fault.clone())),
+            Some(Err(fault)) => {
+                // The operator reads where it broke, the client who broke it.
+                let told = this.bill.as_ref().map(|bill| named_body(fault, &bill.deployment.provider.name));
+                this.settle(Some(fault.clone()));
+                return Poll::Ready(told.map(Err).or(frame));
+            }
             None => this.settle(None),
         }
         Poll::Ready(frame)

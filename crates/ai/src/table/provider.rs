@@ -30,6 +30,7 @@ pub(crate) struct Provider {
     pub(crate) headers: HeaderMap,
     pub(crate) timeout: Duration,
     pub(crate) silence: Duration,
+    pub(crate) retries: u8,
     pub(crate) ask_usage: bool,
     pub(crate) config: ProviderConfig,
 }
@@ -71,6 +72,7 @@ impl Provider {
             headers,
             timeout: config.timeout.0,
             silence: config.silence.0,
+            retries: config.retries,
             ask_usage: config.ask_usage,
             config: config.clone(),
         })

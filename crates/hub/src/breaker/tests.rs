@@ -36,6 +36,47 @@ fn an_attempt_that_was_not_made_is_given_back() {
     breaker.enter(Moment::from_micros(1_000_001)).unwrap();
 }
 
+// Finding: A16
+#[test]
+fn one_principals_failures_shut_out_nobody_else() {
+    let breaker = Breaker::new(BreakerConfig { failures: 2, open_for: Span::secs(10) });
+    let at = |secs: u64| Moment::from_micros(secs * 1_000_000);
+    let (app, op): (Arc<str>, Arc<str>) = ("app".into(), "op".into());
+    let fail = |second: u64, who: &Arc<str>| {
+        breaker.enter_for(at(second), who).unwrap();
+        breaker.note_of(at(second), who);
+    };
+    fail(0, &app);
+    fail(1, &app);
+    assert_eq!(breaker.enter_for(at(2), &app).unwrap_err().code(), Code::BreakerOpen);
+    breaker.enter_for(at(2), &op).unwrap();
+    // Its time is up for who failed: one attempt, and the others pass beside it.
+    breaker.enter_for(at(11), &app).unwrap();
+    breaker.enter_for(at(11), &op).unwrap();
+    breaker.note_of(at(11), &app);
+    assert_eq!(breaker.enter_for(at(12), &app).unwrap_err().code(), Code::BreakerOpen);
+    // Another's success shows that the upstream is well.
+    breaker.enter_for(at(12), &op).unwrap();
+    breaker.note(at(12), true);
+    assert_eq!(breaker.look(), (Breach::Closed, 0, 2));
+    // What fails for two is the upstream's doing, and it is left alone by all.
+    fail(13, &app);
+    fail(14, &app);
+    fail(15, &op);
+    for who in [&app, &op, &"third".into()] {
+        assert_eq!(breaker.enter_for(at(16), who).unwrap_err().code(), Code::BreakerOpen);
+    }
+    // The attempt that is let through may fail for reasons of its own too.
+    fail(24, &app);
+    assert_eq!(breaker.enter_for(at(25), &app).unwrap_err().code(), Code::BreakerOpen);
+    breaker.enter_for(at(25), &op).unwrap();
+    breaker.note(at(25), true);
+    // So is what is nobody's doing, such as a port where nothing listens.
+    fail(25, &app);
+    breaker.note(at(26), false);
+    assert_eq!(breaker.enter_for(at(27), &op).unwrap_err().code(), Code::BreakerOpen);
+}
+
 /// What happens to a breaker: somebody asks, an attempt that is under way ends, time passes.
 #[derive(Clone, Copy, Debug)]
 enum Event {

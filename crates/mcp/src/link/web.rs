@@ -376,7 +376,7 @@ impl Web {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json, text/event-stream"));
         // Silence is watched where it is known what is waited for.
-        let options = net::Options { deadline: Some(wait), silence: None, whole: None };
+        let options = net::Options { deadline: Some(wait), silence: None, whole: None, repeat: false };
         self.client.request(request, options).await
     }
 }

@@ -181,7 +181,8 @@ impl Wire {
     /// Whether a call that was lost may be sent once more on another connection: it broke on one that had been idle,
     /// nothing was answered, and the upstream either has seen nothing of it or may see it twice (RFC 9112 §9.3.1).
     pub(super) fn may_repeat(&self) -> bool {
-        self.reused && self.whole && !self.heard && (self.ask.idempotent || self.out.written == 0)
+        let twice = self.ask.idempotent || self.call.options.repeat;
+        self.reused && self.whole && !self.heard && (twice || self.out.written == 0)
     }
 
     pub(super) fn is_sending(&self) -> bool {

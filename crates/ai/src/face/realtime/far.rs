@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message as Raw};
 
 /// How long a provider may take to open a WebSocket, whatever else it may take for an answer.
-const OPEN_MAX: Duration = Duration::from_secs(60);
+pub(super) const OPEN_MAX: Duration = Duration::from_secs(60);
 /// How long one message may take to be written to somebody who does not read.
 pub(super) const SEND_MAX: Duration = Duration::from_secs(30);
 /// How long either side may take to say goodbye.

@@ -269,6 +269,7 @@ async fn closing(answer: &'static [u8]) -> (String, Arc<AtomicUsize>) {
     .await
 }
 
+// Finding: A15
 #[tokio::test]
 async fn only_what_is_idempotent_and_unanswered_is_sent_again() {
     let (url, count) = closing(b"").await;
@@ -295,6 +296,14 @@ async fn only_what_is_idempotent_and_unanswered_is_sent_again() {
         assert_eq!(fault.code(), Code::UpstreamDown, "{what}: {fault}");
         assert_eq!(count.load(Ordering::Relaxed), 1, "{what}");
     }
+    // Who says that it may arrive twice gets the same for a POST, whose body is sent again.
+    let (url, count) = closing(b"").await;
+    let first = client(Settings::default());
+    assert_eq!(call(&first, get(&url)).await.unwrap(), "ok");
+    let options = Options { repeat: true, ..Options::default() };
+    let response = soon(first.request(post(&url, Body::full("\r\n\r\n")), options)).await.unwrap();
+    assert_eq!(soon(response.into_body().collect(10)).await.unwrap(), "ok");
+    assert_eq!(count.load(Ordering::Relaxed), 2);
     // A new connection that closes is the upstream's failure, and no reason to ask it again.
     let (url, count) = peer(|mut stream, _| async move {
         until(&mut stream, "\r\n\r\n").await;
