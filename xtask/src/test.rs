@@ -3,6 +3,7 @@
 
 mod crash;
 mod judges;
+mod packaging;
 mod people;
 mod trace;
 
@@ -40,6 +41,11 @@ const PARTS: &[Part] = &[
     ("openai", "the OpenAI SDK's own tests through us, against what Steady scores directly", judges::openai),
     ("echo", "the OpenAI SDK against the built-in provider", judges::echo),
     ("dashboard", "headless Chromium clicks through the dashboard", judges::dashboard),
+    (
+        "packaging",
+        "the image's files under chroot, the Debian package, the unit, the Grafana board and the alerts",
+        packaging::run,
+    ),
     ("crash", "SIGKILL under load: nothing acknowledged may be lost", crash::run),
 ];
 

@@ -4,6 +4,7 @@ mod api;
 mod config;
 mod doctor;
 mod explain;
+mod generate;
 mod models;
 mod queue;
 mod route;
@@ -76,6 +77,16 @@ enum Command {
         /// The code; without one all codes are listed.
         code: Option<String>,
     },
+    /// Print a shell's completions: `trunkline completion bash > /etc/bash_completion.d/trunkline`.
+    Completion {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write those of all commands into a folder.
+    Man {
+        /// The folder, such as `/usr/local/share/man/man1`.
+        folder: Option<PathBuf>,
+    },
     /// Print the version.
     Version,
 }
@@ -115,6 +126,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Config(config) => return client()?.block_on(config.run()),
         Command::Doctor(doctor) => return client()?.block_on(doctor.run()),
         Command::Explain { code } => return explain::run(code.as_deref()),
+        Command::Completion { shell } => generate::completion(shell)?,
+        Command::Man { folder } => generate::man(folder.as_deref())?,
         Command::Version => say(&format!("trunkline {}", env!("CARGO_PKG_VERSION")))?,
     }
     Ok(ExitCode::SUCCESS)
