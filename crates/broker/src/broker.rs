@@ -9,7 +9,7 @@ use crate::topics::{
     KeptMailbox, Mailbox, MailboxOptions, Published, RetainedLimits, SubscribeOptions, Topics,
 };
 use crate::{
-    DeadLetter, Delivery, Enqueued, Lease, Message, Number, Peeked, QueueOptions, QueueStats, Rate,
+    Booking, DeadLetter, Delivery, Enqueued, Lease, Message, Number, Peeked, QueueOptions, QueueStats, Rate,
     Selection, Settled, Settlement, Token,
 };
 use foldhash::HashMap;
@@ -381,6 +381,13 @@ impl Broker {
     /// Fails with TL0010 (no such queue), TL0007 (full), TL0019 (store).
     pub async fn enqueue(&self, address: &Address, envelope: Arc<Envelope>) -> Result<Enqueued, Fault> {
         self.lane(address)?.enqueue(envelope).await
+    }
+
+    /// Asks the queue to keep room for the envelope, and writes nothing: for a message that goes to several places, or to none.
+    ///
+    /// Fails as [`Broker::enqueue`] does.
+    pub fn book(&self, address: &Address, envelope: Arc<Envelope>) -> Result<Booking, Fault> {
+        self.lane(address)?.book(envelope)
     }
 
     /// Leases up to `lease.max` messages, waiting for the first if asked to. Dropping the future gives back what

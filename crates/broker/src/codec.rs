@@ -141,6 +141,8 @@ pub(crate) fn decode_from(reader: &mut Reader<'_>, now: Now) -> Option<Envelope>
     let retain = has(RETAIN);
     Some(Envelope {
         id,
+        // Beside it where it is needed: a queue has it in its index.
+        fingerprint: None,
         address,
         time,
         key,

@@ -21,8 +21,8 @@ mod topics;
 
 pub use broker::{Broker, QueueRow, Settings, StreamRow};
 pub use queue::{
-    Attempt, DeadLetter, Delivery, Enqueued, Expired, Lease, Number, Peeked, QueueOptions, QueueStats,
-    Selection, Settled, Settlement, State, Token,
+    Attempt, Booking, DeadLetter, Delivery, Enqueued, Expired, Lease, Number, Peeked, QueueOptions,
+    QueueStats, Selection, Settled, Settlement, State, Token,
 };
 pub use rates::Rate;
 pub use shared::{ENCODED_SLOTS, Message, QOS_HEADER};

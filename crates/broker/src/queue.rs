@@ -24,6 +24,7 @@ mod worker;
 #[cfg(test)]
 mod simulation;
 
+pub use lane::Booking;
 pub(crate) use lane::{Lane, OPTIONS_PREFIX, Opening};
 pub use options::{Expired, QueueOptions};
 pub use types::{

@@ -35,6 +35,12 @@ pub enum Metric {
     QueueOldestSeconds,
     /// Messages that a queue refused because it was full.
     QueueRefused,
+    /// Messages that a queue did not store because it knew them.
+    QueueDuplicates,
+    /// Messages that a queue remembers now.
+    QueueKnown,
+    /// Messages that a queue forgot before the end of its window.
+    QueueForgotten,
     /// Dead letters made.
     QueueDied,
     /// Live subscriptions.
@@ -89,7 +95,7 @@ pub enum Metric {
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Metric; 37] = [
+    pub const ALL: [Metric; 40] = [
         Metric::Published,
         Metric::PublishedBytes,
         Metric::Calls,
@@ -102,6 +108,9 @@ impl Metric {
         Metric::QueueBytes,
         Metric::QueueOldestSeconds,
         Metric::QueueRefused,
+        Metric::QueueDuplicates,
+        Metric::QueueKnown,
+        Metric::QueueForgotten,
         Metric::QueueDied,
         Metric::Subscriptions,
         Metric::ConnectionsOpen,
@@ -161,6 +170,19 @@ impl Metric {
             Metric::QueueRefused => {
                 ("trunkline_queue_refused_total", "counter", "Messages refused because a queue was full.")
             }
+            Metric::QueueDuplicates => (
+                "trunkline_queue_duplicates_total",
+                "counter",
+                "Messages not stored because they were sent again.",
+            ),
+            Metric::QueueKnown => {
+                ("trunkline_queue_known", "gauge", "Messages remembered, to be recognised when sent again.")
+            }
+            Metric::QueueForgotten => (
+                "trunkline_queue_forgotten_total",
+                "counter",
+                "Messages forgotten before their window ended.",
+            ),
             Metric::QueueDied => {
                 ("trunkline_queue_dead_letters_total", "counter", "Messages that became dead letters.")
             }
@@ -286,6 +308,9 @@ fn write_metric(page: &mut Page, metric: Metric, state: &State, queues: &[broker
         | Metric::QueueBytes
         | Metric::QueueOldestSeconds
         | Metric::QueueRefused
+        | Metric::QueueDuplicates
+        | Metric::QueueKnown
+        | Metric::QueueForgotten
         | Metric::QueueDied => queue(page, metric, state, queues),
         Metric::MessagesIn | Metric::MessagesOut => addresses(page, metric, state),
         Metric::ConnectionsOpen | Metric::ConnectionsAccepted => {
@@ -389,6 +414,9 @@ fn queue(page: &mut Page, metric: Metric, state: &State, queues: &[broker::Queue
             }
             Metric::QueueBytes => page.sample(metric, &[("queue", name)], stats.bytes),
             Metric::QueueRefused => page.sample(metric, &[("queue", name)], stats.refused),
+            Metric::QueueDuplicates => page.sample(metric, &[("queue", name)], stats.duplicates),
+            Metric::QueueKnown => page.sample(metric, &[("queue", name)], stats.known),
+            Metric::QueueForgotten => page.sample(metric, &[("queue", name)], stats.forgotten),
             Metric::QueueDied => page.sample(metric, &[("queue", name)], stats.died),
             _ => {
                 let age = stats.oldest.map(|time| now.since(time)).unwrap_or_default();

@@ -86,6 +86,8 @@ const QUEUE: &[&str] = &[
     "died",
     "refused",
     "duplicates",
+    "known",
+    "forgotten",
     "expired",
     "rate_in",
     "rate_out",

@@ -97,7 +97,7 @@ fn row(asked: &Asked, address: &Address, stats: &QueueStats) -> Value {
         "oldest_ms": stats.oldest.map(|time| millis(now.since(time))),
         "waiting": stats.waiting, "consumers": stats.consumers.iter().map(|name| &**name).collect::<Vec<_>>(),
         "in": stats.enqueued, "out": stats.delivered, "acked": stats.acked, "retried": stats.retried, "lost": stats.lost,
-        "died": stats.died, "refused": stats.refused, "duplicates": stats.duplicates, "expired": stats.expired,
+        "died": stats.died, "refused": stats.refused, "duplicates": stats.duplicates, "known": stats.known, "forgotten": stats.forgotten, "expired": stats.expired,
         "rate_in": came, "rate_out": went,
     })
 }

@@ -53,7 +53,17 @@ struct Taken {
     filtered: bool,
 }
 
+/// Where there is room for a message.
+enum Landing {
+    Queue(broker::Booking),
+    Stream(Address, Box<Envelope>),
+}
+
 impl Taken {
+    fn queued(enqueued: broker::Enqueued) -> Taken {
+        Taken { durable: 1, queued: 1, known: u32::from(enqueued.duplicate), ..Taken::default() }
+    }
+
     fn add(&mut self, other: Taken) {
         self.durable += other.durable;
         self.live += other.live;
@@ -125,16 +135,9 @@ impl Hub {
         let (live, durable): (Vec<Leaf>, Vec<Leaf>) =
             leaves.into_iter().partition(|leaf| leaf.to.kind() == Kind::Topic);
         let mut taken = Taken::default();
-        let mut failure = None;
-        // All of them run to their end, so that a refusal by one never leaves another half done.
-        for done in join_all(durable.into_iter().map(|leaf| self.store(compiled, leaf))).await {
-            match done {
-                Ok(more) => taken.add(more),
-                Err(fault) => failure = failure.or(Some(fault)),
-            }
-        }
-        if let Some(fault) = failure {
-            return Err(fault);
+        match <[Leaf; 1]>::try_from(durable) {
+            Ok([one]) => taken.add(self.store(compiled, one).await?),
+            Err(several) => taken.add(self.store_together(compiled, several).await?),
         }
         taken.add(self.hand_out(live).await?);
         Ok(taken)
@@ -163,33 +166,104 @@ impl Hub {
 
     /// Stores one leaf; what its target refuses goes where its route says.
     async fn store(&self, compiled: &Compiled, leaf: Leaf) -> Result<Taken, Fault> {
-        let fault = match self.store_in(compiled, &leaf.to, leaf.envelope).await {
-            Ok(taken) => return Ok(taken),
-            Err(fault) => fault,
-        };
-        let Some(saver) = leaf.rescue else { return Err(fault) };
-        saver.route.count_failure();
-        match self.rescued(&saver.route, &saver.original, fault)? {
-            Some((queue, kept)) => self.store_in(compiled, &queue, kept).await,
-            None => Ok(Taken::default()),
+        let Leaf { to, envelope, rescue, .. } = leaf;
+        match self.store_in(compiled, &to, envelope).await {
+            Ok(taken) => Ok(taken),
+            Err(fault) => match self.spared(rescue.as_deref(), fault)? {
+                Some((queue, kept)) => self.store_in(compiled, &queue, kept).await,
+                None => Ok(Taken::default()),
+            },
         }
     }
 
+    /// Stores several. All are asked for room before anything is written, so that one that is full leaves nothing of the
+    /// message at the others.
+    async fn store_together(&self, compiled: &Compiled, leaves: Vec<Leaf>) -> Result<Taken, Fault> {
+        let mut places = Vec::with_capacity(leaves.len());
+        for Leaf { to, envelope, rescue, .. } in leaves {
+            match self.book(compiled, &to, envelope).await {
+                Ok(place) => places.push((place, rescue)),
+                Err(fault) => {
+                    if let Some((queue, kept)) = self.spared(rescue.as_deref(), fault)? {
+                        places.push((self.book(compiled, &queue, kept).await?, None));
+                    }
+                }
+            }
+        }
+        let write = |(place, rescue): (Landing, Option<Arc<Saver>>)| async move {
+            match self.write(place).await {
+                Ok(taken) => Ok(taken),
+                Err(fault) => match self.spared(rescue.as_deref(), fault)? {
+                    Some((queue, kept)) => self.store_in(compiled, &queue, kept).await,
+                    None => Ok(Taken::default()),
+                },
+            }
+        };
+        let (mut taken, mut failure) = (Taken::default(), None);
+        // All of them run to their end, so that a refusal by one never leaves another half done.
+        for done in join_all(places.into_iter().map(write)).await {
+            match done {
+                Ok(more) => taken.add(more),
+                Err(fault) => failure = failure.or(Some(fault)),
+            }
+        }
+        failure.map_or(Ok(taken), Err)
+    }
+
+    /// What the forgiving route above a leaf makes of its refusal.
+    fn spared(&self, saver: Option<&Saver>, fault: Fault) -> Result<Option<(Address, Envelope)>, Fault> {
+        let Some(saver) = saver else { return Err(fault) };
+        saver.route.count_failure();
+        self.rescued(&saver.route, &saver.original, fault)
+    }
+
+    /// Asks for room without writing anything. A stream has no bound that would refuse.
+    async fn book(&self, compiled: &Compiled, to: &Address, envelope: Envelope) -> Result<Landing, Fault> {
+        let queue = match to.kind() {
+            Kind::Queue => to.clone(),
+            Kind::Out => self.slot(to.name()).ok_or_else(|| unknown(to))?.queue.clone(),
+            Kind::Stream => return Ok(Landing::Stream(to.clone(), Box::new(envelope))),
+            _ => return Err(takes_none(to)),
+        };
+        let envelope = Arc::new(envelope);
+        match self.broker().book(&queue, Arc::clone(&envelope)) {
+            Err(fault) if fault.code() == Code::UnknownAddress && self.makes(compiled, &queue) => {
+                self.broker().declare(&queue, Some(QueueConfig::default().options())).await?;
+                self.broker().book(&queue, envelope).map(Landing::Queue)
+            }
+            other => other.map(Landing::Queue),
+        }
+    }
+
+    async fn write(&self, place: Landing) -> Result<Taken, Fault> {
+        match place {
+            Landing::Queue(booking) => Ok(Taken::queued(booking.enqueue().await?)),
+            Landing::Stream(to, envelope) => {
+                self.broker().append(&to, &envelope).await?;
+                Ok(Taken { durable: 1, ..Taken::default() })
+            }
+        }
+    }
+
+    /// Whether the first message to this queue makes it.
+    fn makes(&self, compiled: &Compiled, queue: &Address) -> bool {
+        compiled.config.queues_on_demand && !queue.name().starts_with('$')
+    }
+
     async fn store_in(&self, compiled: &Compiled, to: &Address, envelope: Envelope) -> Result<Taken, Fault> {
-        let enqueued = match to.kind() {
-            Kind::Queue => self.enqueue(compiled, to, envelope).await?,
+        match to.kind() {
+            Kind::Queue => self.enqueue(compiled, to, envelope).await.map(Taken::queued),
             // The envelope keeps the address that it was sent to: the outlet tells its server where it comes from.
             Kind::Out => match self.slot(to.name()) {
-                Some(slot) => self.broker().enqueue(&slot.queue, Arc::new(envelope)).await?,
-                None => return Err(unknown(to)),
+                Some(slot) => self.broker().enqueue(&slot.queue, Arc::new(envelope)).await.map(Taken::queued),
+                None => Err(unknown(to)),
             },
             Kind::Stream => {
                 self.broker().append(to, &envelope).await?;
-                return Ok(Taken { durable: 1, ..Taken::default() });
+                Ok(Taken { durable: 1, ..Taken::default() })
             }
-            _ => return Err(takes_none(to)),
-        };
-        Ok(Taken { durable: 1, queued: 1, known: u32::from(enqueued.duplicate), ..Taken::default() })
+            _ => Err(takes_none(to)),
+        }
     }
 
     async fn enqueue(
@@ -199,7 +273,7 @@ impl Hub {
         envelope: Envelope,
     ) -> Result<broker::Enqueued, Fault> {
         let envelope = Arc::new(envelope);
-        if !compiled.config.queues_on_demand {
+        if !self.makes(compiled, queue) {
             return self.broker().enqueue(queue, envelope).await;
         }
         match self.broker().enqueue(queue, Arc::clone(&envelope)).await {
@@ -244,6 +318,9 @@ impl Hub {
                 kept.headers.set("tl-route", &route.name);
                 kept.headers.set("tl-from", &original.address.to_string());
                 kept.address = queue.clone();
+                // Beside what other routes put there of the same message.
+                kept.fingerprint =
+                    kept.fingerprint.map(|word| word.within(&[b"on_error", route.name.as_bytes()]));
                 Ok(Some((queue.clone(), kept)))
             }
         }
@@ -292,7 +369,8 @@ impl<'a> Fan<'a> {
             if let Err(fault) = self.through(route, envelope, depth, own.as_ref().or(saver)) {
                 self.leaves.truncate(mark);
                 self.ended = true;
-                if let Some((to, kept)) = self.hub.rescued(route, envelope, fault)? {
+                if let Some((to, mut kept)) = self.hub.rescued(route, envelope, fault)? {
+                    self.tell_apart(&to, &mut kept);
                     self.leaves.push(Leaf { to, envelope: kept, mailbox: 0, rescue: None });
                 }
             }
@@ -333,7 +411,7 @@ impl<'a> Fan<'a> {
         if to.kind() != Kind::Out {
             envelope.address = to.clone();
         }
-        envelope.id = self.distinct(&to, envelope.id);
+        self.tell_apart(&to, &mut envelope);
         let plan = match to.kind() {
             Kind::Out => Plan::new(),
             _ => self.compiled.plan(&to),
@@ -347,17 +425,17 @@ impl<'a> Fan<'a> {
         self.feed(&plan, &envelope, depth + 1, saver)
     }
 
-    /// Queues forget a message whose id they know. Two outcomes of one message on one queue are two messages, so the
-    /// second gets an id of its own: the same one at each attempt.
-    fn distinct(&self, to: &Address, id: Id) -> Id {
+    /// Queues take a message that they know for the same. Two outcomes of one message at one place are two messages, so
+    /// the second gets an identity of its own: the same one at each attempt.
+    fn tell_apart(&self, to: &Address, envelope: &mut Envelope) {
         let taken = |id: &Id| self.leaves.iter().any(|leaf| leaf.to == *to && leaf.envelope.id == *id);
-        let mut now = id.clone();
-        let mut number = 1;
-        while taken(&now) {
+        let (id, word) = (envelope.id.clone(), envelope.fingerprint);
+        let mut number = 1_u32;
+        while taken(&envelope.id) {
             number += 1;
-            now = Id::from_text(&format!("{id}/{number}"));
+            envelope.id = Id::from_text(&format!("{id}/{number}"));
+            envelope.fingerprint = word.map(|word| word.within(&[b"outcome", &number.to_le_bytes()]));
         }
-        now
     }
 }
 

@@ -435,6 +435,7 @@ impl Session {
         }
         envelope.principal = Arc::clone(&identity.principal.name);
         envelope.tenant = Arc::clone(&identity.principal.tenant);
+        envelope.bind();
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! The envelope: what every exchange becomes, whatever protocol it came by. Maps one to one onto CloudEvents 1.0.
 //! How it is written to a wire or a disk is decided there, not here.
 
-use crate::{Address, Clock, Dice, Due, Time, Trace};
+use crate::{Address, Clock, Dice, Due, Fingerprint, Time, Trace};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
@@ -24,6 +24,9 @@ use std::sync::Arc;
 pub struct Envelope {
     /// Unique to this message; a foreign one is kept as it came.
     pub id: Id,
+    /// By what a queue recognises it when it is sent again; none when it is not, because its id is ours. What a wing gives is
+    /// the sender's word alone; the door binds it to the sender, and to its source or else to where it was sent.
+    pub fingerprint: Option<Fingerprint>,
     /// Where it goes.
     pub address: Address,
     /// When it entered.
@@ -67,6 +70,7 @@ impl Envelope {
         let time = clock.now();
         Envelope {
             id: Id::generate(time, dice),
+            fingerprint: None,
             address,
             time,
             key: None,
@@ -84,6 +88,25 @@ impl Envelope {
             attempt: 0,
             retain: false,
         }
+    }
+
+    /// Takes the id that its sender chose, by which it is recognised when it is sent again.
+    pub fn identify(&mut self, id: &str) {
+        self.fingerprint = Some(Fingerprint::of(&[id.as_bytes()]));
+        self.id = Id::from_text(id);
+    }
+
+    /// Binds what its sender said about its identity to the sender, and to its source or else to where it was sent: what
+    /// others send is never taken for it.
+    pub fn bind(&mut self) {
+        let Some(word) = self.fingerprint else { return };
+        let place = self.address.to_string();
+        let (kind, scope) = match &self.source {
+            Some(source) => (&b"source"[..], source.as_bytes()),
+            None => (&b"address"[..], place.as_bytes()),
+        };
+        self.fingerprint =
+            Some(word.within(&[self.tenant.as_bytes(), self.principal.as_bytes(), kind, scope]));
     }
 
     /// What it weighs against byte limits: body, headers and a flat sum for the rest.

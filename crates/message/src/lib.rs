@@ -5,6 +5,7 @@
 mod address;
 mod envelope;
 mod fault;
+mod fingerprint;
 mod hex;
 mod limits;
 mod misfit;
@@ -20,6 +21,7 @@ mod units;
 pub use address::{Address, Kind};
 pub use envelope::{Envelope, Headers, Id};
 pub use fault::{Code, Entry, Fault, Retry, Side};
+pub use fingerprint::Fingerprint;
 pub use limits::Limits;
 pub use misfit::{Misfit, nearest};
 pub use moment::{Due, Moment, Now};

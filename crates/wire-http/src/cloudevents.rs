@@ -26,7 +26,7 @@ pub use structured::{
 };
 
 use crate::text;
-use message::{Address, Clock, Code, Dice, Envelope, Fault, Id, Now, Time, Trace};
+use message::{Address, Clock, Code, Dice, Envelope, Fault, Now, Time, Trace};
 use std::borrow::Cow;
 
 /// The `type` of an envelope whose sender gave none.
@@ -86,7 +86,7 @@ impl Reading {
                 self.seen.specversion = true;
             }
             "id" => {
-                envelope.id = check_id(value)?;
+                envelope.identify(check_id(value)?);
                 self.seen.id = true;
             }
             "source" => {
@@ -295,12 +295,12 @@ fn check_name(name: &str) -> Result<(), Fault> {
 }
 
 /// An id that somebody gave: 1 to [`ID_BYTES_MAX`] bytes without control characters.
-pub(crate) fn check_id(text: &str) -> Result<Id, Fault> {
+pub(crate) fn check_id(text: &str) -> Result<&str, Fault> {
     if text.is_empty() || text.len() > ID_BYTES_MAX || text.chars().any(char::is_control) {
         let what = format!("an id has 1 to {ID_BYTES_MAX} bytes and no control character");
         return Err(malformed(what));
     }
-    Ok(Id::from_text(text))
+    Ok(text)
 }
 
 pub(crate) fn reference<'v>(name: &str, value: &'v str) -> Result<&'v str, Fault> {

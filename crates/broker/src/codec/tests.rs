@@ -38,7 +38,7 @@ prop_compose! {
     ) -> Envelope {
         let [key, content_type, source, event_type] = texts.map(|text| text.map(Arc::from));
         Envelope {
-            id, address, key, content_type, source, event_type, trace, reply_to,
+            id, fingerprint: None, address, key, content_type, source, event_type, trace, reply_to,
             time: Time::from_millis(times.0),
             deadline: times.1.map(|millis| now().due_in(std::time::Duration::from_millis(millis))),
             headers: headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),

@@ -51,6 +51,31 @@ pub(crate) struct Entering {
     pub(crate) meta: Meta,
     pub(crate) record: Bytes,
     pub(crate) envelope: Arc<Envelope>,
+    /// The room that was kept for it, if it was asked before.
+    pub(crate) room: Option<Room>,
+}
+
+/// Room in a queue, kept for one message until it has entered or is given up.
+pub(crate) struct Room {
+    shared: Arc<Shared>,
+    size: u64,
+    /// It was given back already.
+    over: bool,
+}
+
+impl Room {
+    fn give_back(mut self, machine: &mut Machine) {
+        machine.unbook(self.size);
+        self.over = true;
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if !self.over {
+            self.shared.lock().machine.unbook(self.size);
+        }
+    }
 }
 
 /// Somebody takes the way through the task; all behind him do, until he has entered.
@@ -126,6 +151,14 @@ impl Shared {
     pub(crate) fn detour(self: &Arc<Shared>) -> Detour {
         self.detours.fetch_add(1, Ordering::AcqRel);
         Detour(Arc::clone(self))
+    }
+
+    /// Keeps room for a message; none for one that is known, or while the lane mends itself, when nobody can say.
+    pub(crate) fn book(self: &Arc<Shared>, now: Now, meta: &Meta, size: u64) -> Result<Option<Room>, Fault> {
+        let mut core = self.core.lock();
+        let kept = !core.shut && core.machine.book(now, meta, size)?;
+        drop(core);
+        Ok(kept.then(|| Room { shared: Arc::clone(self), size, over: false }))
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -240,7 +273,8 @@ impl Core {
     }
 
     /// A machine that was folded anew; what the old one still wanted is forgotten.
-    pub(super) fn reshape(&mut self, machine: Machine, saved: u64) {
+    pub(super) fn reshape(&mut self, mut machine: Machine, saved: u64) {
+        machine.keep_bookings(&self.machine);
         self.machine = machine;
         self.saved = saved;
         self.cache.clear();
@@ -261,7 +295,10 @@ impl Core {
     }
 
     pub(super) fn enter(&mut self, now: Now, entering: Entering) -> Answer {
-        let Entering { meta, record, envelope } = entering;
+        let Entering { meta, record, envelope, room } = entering;
+        if let Some(room) = room {
+            room.give_back(&mut self.machine);
+        }
         let answer = self.apply(now, Command::Enqueue { meta, record });
         if let Answer::Enqueued(Ok(enqueued)) = &answer
             && !enqueued.duplicate
@@ -379,7 +416,9 @@ impl Core {
     }
 
     pub(super) fn is_save_due(&self) -> bool {
-        let live = (self.machine.index().entries.len() + self.machine.index().dead.len()) as u64;
+        let index = self.machine.index();
+        // One that is only remembered takes a quarter of the room.
+        let live = (index.entries.len() + index.dead.len() + index.known.len() / 4) as u64;
         !self.saving && self.behind() >= SNAPSHOT_EVERY.max(live / 2)
     }
 

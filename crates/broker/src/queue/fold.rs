@@ -56,8 +56,10 @@ pub(crate) fn fold(
 fn step(index: &mut Index, now: Now, (offset, size): (u64, usize), record: Record, options: &QueueOptions) {
     match record {
         Record::Enqueued(meta) => {
-            if options.dedupe_ms > 0 {
-                index.known.add(past(now, meta.entered), meta.id, offset);
+            if let Some(fingerprint) = meta.fingerprint.filter(|_| options.dedupe_ms > 0) {
+                index.known.add(past(now, meta.entered), fingerprint, offset);
+                // Of a long log only what is still remembered takes memory.
+                index.known.prune(now.moment, options);
             }
             index.entries.insert(offset, Entry::new(offset, size, meta));
         }

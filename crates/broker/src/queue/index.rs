@@ -5,7 +5,7 @@ use super::options::QueueOptions;
 use super::record::{Carried, Died, Meta, Pause};
 use super::types::{Attempt, Number};
 use foldhash::HashMap;
-use message::{Code, Moment, Now};
+use message::{Code, Fingerprint, Moment, Now};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -329,38 +329,52 @@ fn lost_by_stop(now: Now, since: Moment, consumer: Arc<str>) -> Attempt {
     }
 }
 
-/// Ids that were seen lately, oldest first. Invariant: every id in `order` is in `numbers`, once.
+/// Messages that entered lately, by what they are recognised, oldest first; about 70 bytes each. Invariant: everything in
+/// `order` is in `numbers`, once.
 #[derive(Default)]
 pub(crate) struct Known {
-    pub(crate) order: VecDeque<(Moment, u128)>,
-    numbers: HashMap<u128, Number>,
+    pub(crate) order: VecDeque<(Moment, Fingerprint)>,
+    numbers: HashMap<Fingerprint, Number>,
 }
 
 impl Known {
-    pub(crate) fn find(&self, id: u128) -> Option<Number> {
+    pub(crate) fn find(&self, id: Fingerprint) -> Option<Number> {
         self.numbers.get(&id).copied()
     }
 
-    pub(crate) fn number(&self, id: u128) -> Number {
+    pub(crate) fn number(&self, id: Fingerprint) -> Number {
         self.find(id).unwrap_or(NOBODY)
     }
 
-    pub(crate) fn add(&mut self, since: Moment, id: u128, number: Number) {
+    pub(crate) fn add(&mut self, since: Moment, id: Fingerprint, number: Number) {
         if self.numbers.insert(id, number).is_none() {
             self.order.push_back((since, id));
         }
     }
 
-    /// Forgets what is older than the window or more than the most.
-    pub(crate) fn prune(&mut self, now: Moment, options: &QueueOptions) {
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Forgets what is older than the window or more than the most; how many were forgotten before their time.
+    pub(crate) fn prune(&mut self, now: Moment, options: &QueueOptions) -> u64 {
         let window = Duration::from_millis(options.dedupe_ms);
+        let mut early = 0;
         while let Some((since, id)) = self.order.front().copied() {
-            if self.order.len() <= options.dedupe_max && now.since(since) < window {
-                return;
+            let in_time = now.since(since) < window;
+            if self.order.len() <= options.dedupe_max && in_time {
+                break;
             }
+            early += u64::from(in_time);
             self.order.pop_front();
             self.numbers.remove(&id);
         }
+        // A burst's memory is given back once it is over.
+        if self.numbers.capacity() > 1_024 && self.order.len() < self.numbers.capacity() / 8 {
+            self.order.shrink_to(self.order.len() * 2);
+            self.numbers.shrink_to(self.order.len() * 2);
+        }
+        early
     }
 }
 
@@ -420,9 +434,9 @@ impl Index {
 /// An index with a bit of everything, for tests of what is made from it.
 #[cfg(test)]
 pub(crate) fn example(now: Now) -> Index {
-    let meta = |key| Meta { entered: now.time, deadline: None, priority: 4, key, id: 9 };
+    let meta = |key| Meta { entered: now.time, deadline: None, priority: 4, key, fingerprint: None };
     let mut index = Index::default();
-    index.known.add(now.moment.before(Duration::from_millis(2)), 9, 1);
+    index.known.add(now.moment.before(Duration::from_millis(2)), Fingerprint::of(&[b"9"]), 1);
     for number in 1..6 {
         index.insert(number, Entry::new(number, 100, meta(number % 2)));
     }

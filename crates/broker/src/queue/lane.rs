@@ -89,6 +89,19 @@ pub(crate) struct Granted {
     pub(crate) envelope: Option<Arc<Envelope>>,
 }
 
+/// A message for which a queue keeps room. Dropped, the room is given back and nothing has happened.
+pub struct Booking {
+    lane: Arc<Lane>,
+    entering: Entering,
+}
+
+impl Booking {
+    /// Puts it on the queue. It is on disk when this returns.
+    pub async fn enqueue(self) -> Result<Enqueued, Fault> {
+        self.lane.enter(self.lane.clock.both(), self.entering).await
+    }
+}
+
 /// One queue.
 pub(crate) struct Lane {
     address: Address,
@@ -183,6 +196,19 @@ impl Lane {
 
     pub(crate) async fn enqueue(&self, envelope: Arc<Envelope>) -> Result<Enqueued, Fault> {
         let now = self.clock.both();
+        let entering = self.entering(now, envelope)?;
+        self.enter(now, entering).await
+    }
+
+    /// Asks for room without writing anything.
+    pub(crate) fn book(self: Arc<Lane>, envelope: Arc<Envelope>) -> Result<Booking, Fault> {
+        let now = self.clock.both();
+        let mut entering = self.entering(now, envelope)?;
+        entering.room = self.shared.book(now, &entering.meta, entering.record.len() as u64)?;
+        Ok(Booking { lane: self, entering })
+    }
+
+    fn entering(&self, now: Now, envelope: Arc<Envelope>) -> Result<Entering, Fault> {
         let meta = Meta::of(now, &envelope);
         let record = record::enqueued(now, &meta, &envelope);
         if record.len() > self.record_bytes_max {
@@ -190,7 +216,11 @@ impl Lane {
             let what = format!("a message of {size} bytes is larger than a queue takes: {limit} bytes");
             return Err(Fault::new(Code::TooLarge, what));
         }
-        match self.shared.enter(now, Entering { meta, record, envelope }) {
+        Ok(Entering { meta, record, envelope, room: None })
+    }
+
+    async fn enter(&self, now: Now, entering: Entering) -> Result<Enqueued, Fault> {
+        match self.shared.enter(now, entering) {
             Ok(going) => going?.landed().await,
             Err(entering) => {
                 let detour = self.shared.detour();
@@ -219,8 +249,8 @@ impl Lane {
             for one in granted.iter_mut().filter(|one| one.envelope.is_none()) {
                 let read = found.remove(&one.leased.at).and_then(|bytes| record::read_envelope(&bytes, now));
                 // The clock may have been set since it was written; what the index knows rests on no clock.
-                let deadline = one.leased.deadline;
-                one.envelope = read.map(|envelope| Arc::new(Envelope { deadline, ..envelope }));
+                let (deadline, fingerprint) = (one.leased.deadline, one.leased.fingerprint);
+                one.envelope = read.map(|envelope| Arc::new(Envelope { deadline, fingerprint, ..envelope }));
             }
         }
         let mut deliveries = Vec::with_capacity(granted.len());

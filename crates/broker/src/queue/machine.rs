@@ -11,7 +11,7 @@ use super::record::{self, Died, Ended, Meta};
 use super::types::{Attempt, Enqueued, Number, Selection, Settled, Settlement, Token};
 use bytes::Bytes;
 use foldhash::HashMap;
-use message::{Code, Due, Fault, Moment, Now};
+use message::{Code, Due, Fault, Fingerprint, Moment, Now};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,6 +96,7 @@ pub(crate) struct Leased {
     pub(crate) until: Due,
     /// When nobody wants it any more, which its bytes on disk do not know as well.
     pub(crate) deadline: Option<Due>,
+    pub(crate) fingerprint: Option<Fingerprint>,
 }
 
 /// What a batch wants done.
@@ -119,6 +120,7 @@ struct Counts {
     enqueued: u64,
     refused: u64,
     duplicates: u64,
+    forgotten: u64,
     delivered: u64,
     acked: u64,
     retried: u64,
@@ -147,6 +149,8 @@ pub(crate) struct Machine {
     unwritten_due: Option<Moment>,
     /// The list record that is being filled.
     open: Option<(u8, usize, Vec<u8>)>,
+    /// Room that is kept for messages which are about to enter: how many, and their bytes.
+    booked: (u64, u64),
     counts: Counts,
     consumers: HashMap<Arc<str>, Moment>,
 }
@@ -166,6 +170,7 @@ impl Machine {
             unwritten: BTreeMap::new(),
             unwritten_due: None,
             open: None,
+            booked: (0, 0),
             counts: Counts::default(),
             consumers: HashMap::default(),
         }
@@ -205,6 +210,7 @@ impl Machine {
             Command::Purge => Answer::Count(self.purge(effects)),
             Command::Configure { options } => {
                 self.options = *options;
+                self.prune(now.moment);
                 drop(self.index.rebuild(now, &self.options, false));
                 Answer::Nothing
             }
@@ -258,17 +264,19 @@ impl Machine {
         record: Bytes,
         effects: &mut Effects,
     ) -> Result<Enqueued, Fault> {
-        if self.options.dedupe_ms > 0 {
-            self.index.known.prune(now.moment, &self.options);
-            if let Some(number) = self.index.known.find(meta.id) {
+        let fingerprint = meta.fingerprint.filter(|_| self.options.dedupe_ms > 0);
+        if let Some(fingerprint) = fingerprint {
+            self.prune(now.moment);
+            if let Some(number) = self.index.known.find(fingerprint) {
                 self.counts.duplicates += 1;
                 return Ok(Enqueued { number, duplicate: true });
             }
         }
         self.expect_room(record.len() as u64)?;
         let number = self.next;
-        if self.options.dedupe_ms > 0 {
-            self.index.known.add(now.moment, meta.id, number);
+        if let Some(fingerprint) = fingerprint {
+            self.index.known.add(now.moment, fingerprint, number);
+            self.prune(now.moment);
         }
         self.index.insert(number, Entry::new(number, record.len(), meta));
         self.fresh.push_back(number);
@@ -277,8 +285,35 @@ impl Machine {
         Ok(Enqueued { number, duplicate: false })
     }
 
+    /// Keeps room for a message that is about to enter, until [`Machine::unbook`]; false when it needs none, for it is known.
+    pub(crate) fn book(&mut self, now: Now, meta: &Meta, size: u64) -> Result<bool, Fault> {
+        self.prune(now.moment);
+        let known = |fingerprint| self.index.known.find(fingerprint).is_some();
+        if self.options.dedupe_ms > 0 && meta.fingerprint.is_some_and(known) {
+            return Ok(false);
+        }
+        self.expect_room(size)?;
+        self.booked = (self.booked.0 + 1, self.booked.1 + size);
+        Ok(true)
+    }
+
+    /// Gives back the room that was kept for one message.
+    pub(crate) fn unbook(&mut self, size: u64) {
+        self.booked = (self.booked.0.saturating_sub(1), self.booked.1.saturating_sub(size));
+    }
+
+    /// Takes over the room that another machine of this queue has promised.
+    pub(crate) fn keep_bookings(&mut self, of: &Machine) {
+        self.booked = of.booked;
+    }
+
+    fn prune(&mut self, now: Moment) {
+        self.counts.forgotten += self.index.known.prune(now, &self.options);
+    }
+
     fn expect_room(&mut self, size: u64) -> Result<(), Fault> {
-        let (depth, bytes) = (self.index.entries.len() as u64, self.index.bytes);
+        let (depth, bytes) =
+            (self.index.entries.len() as u64 + self.booked.0, self.index.bytes + self.booked.1);
         let QueueOptions { messages_max, bytes_max, .. } = self.options;
         if depth < messages_max && bytes + size <= bytes_max {
             return Ok(());
@@ -356,6 +391,7 @@ impl Machine {
             attempt: entry.deliveries,
             until,
             deadline: entry.meta.deadline,
+            fingerprint: entry.meta.fingerprint,
         };
         let consumer = Arc::clone(&waiter.consumer);
         self.unwritten.insert(number, Arc::clone(&consumer));

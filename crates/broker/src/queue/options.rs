@@ -35,10 +35,11 @@ pub struct QueueOptions {
     pub prioritized: bool,
     /// What happens to a message whose deadline passes while it waits. Default `dead_letter`.
     pub expired: Expired,
-    /// How long the id of a message is remembered, in milliseconds: a message with the same id is not stored again,
+    /// How long a message whose sender chose its id is remembered, in milliseconds: the same message is not stored again,
     /// and its publisher gets the receipt of the first. 0 switches it off. Default 0.
     pub dedupe_ms: u64,
-    /// The most ids that are remembered; the oldest are forgotten first. Default 100,000, about 50 bytes each.
+    /// The most messages that are remembered, about 70 bytes of memory each; the oldest are forgotten first, which is
+    /// counted. Default 1,000,000.
     pub dedupe_max: usize,
     /// The most dead letters that are kept; the oldest are dropped. Default 10,000.
     pub dead_max: usize,
@@ -69,7 +70,7 @@ impl Default for QueueOptions {
             prioritized: true,
             expired: Expired::DeadLetter,
             dedupe_ms: 0,
-            dedupe_max: 100_000,
+            dedupe_max: 1_000_000,
             dead_max: 10_000,
         }
     }

@@ -10,11 +10,13 @@
 //!   R item*        back in the queue after a failed or released delivery
 //!   D item*        became dead letters
 //! ```
+//!
+//! The meta of version 1 is told from that of version 2 by a bit, and read; what it holds of ids is not compared any more.
 
 use super::types::{Attempt, Number};
 use crate::codec::{self, Reader, number, text};
 use bytes::Bytes;
-use message::{Code, Due, Envelope, Id, Moment, Now, Time};
+use message::{Code, Due, Envelope, Fingerprint, Moment, Now, Time};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,8 +41,8 @@ pub(crate) struct Meta {
     pub(crate) priority: u8,
     /// Stable hash of the key, 0 when there is none.
     pub(crate) key: u64,
-    /// The id, or a stable hash of it.
-    pub(crate) id: u128,
+    /// By what it is recognised when it is sent again, if it may be.
+    pub(crate) fingerprint: Option<Fingerprint>,
 }
 
 impl Meta {
@@ -49,29 +51,50 @@ impl Meta {
             entered: now.time,
             deadline: envelope.deadline,
             priority: envelope.priority.min(9),
-            key: envelope.key.as_deref().map_or(0, |key| hash(KEY_SEED, key.as_bytes()).max(1)),
-            id: id_bits(&envelope.id),
+            key: envelope.key.as_deref().map_or(0, hash),
+            fingerprint: envelope.fingerprint,
         }
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         number(out, self.entered.as_millis());
         number(out, self.deadline.map_or(0, |deadline| deadline.time.as_millis()));
-        out.push(self.priority);
-        out.extend_from_slice(&self.key.to_le_bytes());
-        out.extend_from_slice(&self.id.to_le_bytes());
+        let has = |there: bool, flag: u8| if there { flag } else { 0 };
+        let (key, fingerprint) =
+            (has(self.key != 0, HAS_KEY), has(self.fingerprint.is_some(), HAS_FINGERPRINT));
+        out.push(self.priority | VERSION_2 | key | fingerprint);
+        if self.key != 0 {
+            out.extend_from_slice(&self.key.to_le_bytes());
+        }
+        if let Some(fingerprint) = self.fingerprint {
+            out.extend_from_slice(&fingerprint.to_bytes());
+        }
     }
 
     /// Whatever happened to the clock since, a message lives no longer from now on than when it entered.
     pub(crate) fn read(reader: &mut Reader<'_>, now: Now) -> Option<Meta> {
         let entered = Time::from_millis(reader.number()?);
         let deadline = Some(reader.number()?).filter(|millis| *millis != 0).map(Time::from_millis);
+        let flags = reader.byte()?;
+        let (mut key, mut fingerprint) = (0, None);
+        if flags & VERSION_2 == 0 {
+            // Version 1 had other hashes: what it knew of the id is not compared any more, and of its key only whether there
+            // is one, until it is read from the envelope.
+            key = u64::from_le_bytes(reader.array()?).min(OLD_KEY);
+            reader.array::<16>()?;
+        }
+        if flags & HAS_KEY != 0 {
+            key = u64::from_le_bytes(reader.array()?);
+        }
+        if flags & HAS_FINGERPRINT != 0 {
+            fingerprint = Some(Fingerprint::from_bytes(reader.array()?));
+        }
         Some(Meta {
             entered,
             deadline: deadline.map(|time| now.due_from(entered, time)),
-            priority: reader.byte()?,
-            key: u64::from_le_bytes(reader.array()?),
-            id: u128::from_le_bytes(reader.array()?),
+            priority: flags & PRIORITY,
+            key,
+            fingerprint,
         })
     }
 }
@@ -81,22 +104,19 @@ pub(crate) fn past(now: Now, time: Time) -> Moment {
     now.moment_of(time).min(now.moment)
 }
 
-const KEY_SEED: u64 = 0xcbf2_9ce4_8422_2325;
-const ID_SEED: u64 = 0x84222325_cbf29ce4;
+/// In the byte of the priority, which takes four bits: what follows. Without the first it is the form of version 1, in which
+/// both follow always and are other hashes.
+const VERSION_2: u8 = 1 << 7;
+const HAS_KEY: u8 = 1 << 6;
+const HAS_FINGERPRINT: u8 = 1 << 5;
+const PRIORITY: u8 = 15;
+/// Stands for the key of a message of version 1 until it is read from the envelope.
+const OLD_KEY: u64 = 1;
 
-/// FNV-1a with a final mix. It lies on disk, so it never changes.
-fn hash(seed: u64, bytes: &[u8]) -> u64 {
-    let folded =
-        bytes.iter().fold(seed, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-    let mixed = (folded ^ (folded >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed ^ (mixed >> 29)
-}
-
-fn id_bits(id: &Id) -> u128 {
-    id.bits().unwrap_or_else(|| {
-        let text = id.to_string();
-        (u128::from(hash(KEY_SEED, text.as_bytes())) << 64) | u128::from(hash(ID_SEED, text.as_bytes()))
-    })
+/// The first 64 bits of a SHA-256; never 0. It lies on disk, so it never changes.
+fn hash(key: &str) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = Fingerprint::of(&[key.as_bytes()]).to_bytes();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h]).max(OLD_KEY + 1)
 }
 
 /// The record of a new message.
@@ -308,6 +328,16 @@ pub(crate) enum Record {
 
 /// Reads a record.
 pub(crate) fn read(bytes: &Bytes, now: Now) -> Option<Record> {
+    let mut record = read_one(bytes, now)?;
+    if let Record::Enqueued(meta) | Record::Replayed { meta, .. } | Record::Moved(_, meta) = &mut record
+        && meta.key == OLD_KEY
+    {
+        meta.key = read_envelope(bytes, now)?.key.as_deref().map_or(0, hash);
+    }
+    Some(record)
+}
+
+fn read_one(bytes: &Bytes, now: Now) -> Option<Record> {
     let reader = &mut Reader::new(bytes);
     Some(match reader.byte()? {
         ENQUEUED => Record::Enqueued(Meta::read(reader, now)?),

@@ -5,7 +5,7 @@ use super::index::{Dead, Entry, Index, Place};
 use super::record::{Carried, Meta, past, read_carried, write_carried};
 use crate::codec::{Reader, number, text};
 use bytes::Bytes;
-use message::{Now, Time};
+use message::{Fingerprint, Now, Time};
 
 const VERSION: u8 = 2;
 
@@ -17,7 +17,7 @@ pub(crate) fn write(now: Now, next: u64, index: &Index) -> Bytes {
     number(&mut out, index.known.order.len() as u64);
     for (since, id) in &index.known.order {
         number(&mut out, now.time_of(*since).as_millis());
-        out.extend_from_slice(&id.to_le_bytes());
+        out.extend_from_slice(&id.to_bytes());
         number(&mut out, index.known.number(*id));
     }
     number(&mut out, index.entries.len() as u64);
@@ -55,7 +55,7 @@ pub(crate) fn read(bytes: &Bytes, now: Now) -> Option<(u64, Index)> {
     let mut index = Index::default();
     for _ in 0..reader.number()? {
         let since = past(now, Time::from_millis(reader.number()?));
-        let id = u128::from_le_bytes(reader.array()?);
+        let id = Fingerprint::from_bytes(reader.array()?);
         index.known.add(since, id, reader.number()?);
     }
     let mut entries = Vec::new();

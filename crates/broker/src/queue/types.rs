@@ -236,8 +236,12 @@ pub struct QueueStats {
     pub enqueued: u64,
     /// Messages that were refused because the queue was full.
     pub refused: u64,
-    /// Messages that were not stored because their id was known.
+    /// Messages that were not stored because they were known.
     pub duplicates: u64,
+    /// Messages that are remembered now, to be recognised when they are sent again.
+    pub known: u64,
+    /// Messages that were forgotten before the end of the window, for want of room: sent again they are stored again.
+    pub forgotten: u64,
     /// Deliveries.
     pub delivered: u64,
     /// Messages that were acknowledged.

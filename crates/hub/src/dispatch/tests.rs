@@ -154,7 +154,8 @@ async fn two_outcomes_on_one_queue_are_two_messages_and_a_repeat_is_none() {
         "to": [{ "to": "queue/a", "steps": [{ "map": ".x" }] }, { "to": "queue/a", "steps": [{ "map": ".y" }] }],
     }]))
     .await;
-    let envelope = world.envelope("topic/in", r#"{"x":1,"y":2}"#);
+    let mut envelope = world.envelope("topic/in", r#"{"x":1,"y":2}"#);
+    envelope.identify("1");
     let receipt = soon(world.session("boss").publish(envelope.clone())).await.unwrap();
     assert_eq!((receipt.durable, receipt.duplicate), (2, false));
     let receipt = soon(world.session("boss").publish(envelope)).await.unwrap();
@@ -193,4 +194,87 @@ async fn an_outlet_is_told_where_a_message_comes_from() {
     let mut from: Vec<String> = server.seen.lock().iter().map(|(_, seen)| seen.address.to_string()).collect();
     from.sort();
     assert_eq!(from, ["out/w", "queue/a", "topic/plant/7"]);
+}
+
+/// Publishes as somebody, with an id of his choice.
+async fn say(world: &World, name: &str, to: &str, id: &str, source: Option<&str>) -> message::Receipt {
+    let session = world.session(name);
+    let mut envelope = session.envelope(address(to), format!("{name} {to} {id}"));
+    envelope.source = source.map(Into::into);
+    envelope.identify(id);
+    soon(session.publish(envelope)).await.unwrap()
+}
+
+// Finding: H0.1
+#[tokio::test]
+async fn the_same_message_is_stored_once_and_no_other_is_taken_for_it() {
+    let world = routed(json!([
+        { "name": "r", "from": "topic/open/+", "to": ["queue/a"] },
+        { "name": "s", "from": "topic/$open", "to": ["queue/a"] },
+    ]))
+    .await;
+    let different: [(&str, &str, &str, Option<&str>); 7] = [
+        ("boss", "topic/open/x", "1", None),
+        ("guest", "topic/open/x", "1", None),
+        ("boss", "topic/open/y", "1", None),
+        ("boss", "queue/a", "1", None),
+        ("boss", "topic/open/x", "2", None),
+        ("boss", "topic/open/x", "1", Some("/one")),
+        ("boss", "topic/open/x", "1", Some("/two")),
+    ];
+    for again in [false, true] {
+        for (name, to, id, source) in different {
+            let receipt = say(&world, name, to, id, source).await;
+            assert_eq!((receipt.durable, receipt.duplicate), (1, again), "{name} {to} {id} {source:?}");
+        }
+    }
+    assert!(
+        say(&world, "boss", "topic/open/y", "1", Some("/one")).await.duplicate,
+        "an event is one wherever it is sent"
+    );
+    assert!(
+        !say(&world, "guest", "topic/open/x", "1", Some("/one")).await.duplicate,
+        "whatever source others name"
+    );
+    assert_eq!(world.waiting("queue/a").await.len(), different.len() + 1);
+}
+
+// Finding: H0.1
+#[tokio::test]
+async fn two_outcomes_at_one_queue_are_two_each_time_and_so_is_what_two_routes_rescue() {
+    let fails = |name: &str| json!({ "name": name, "from": "topic/open/+", "on_error": { "queue": "errors" }, "steps": [{ "decode": "json" }], "to": ["queue/b"] });
+    let twice = json!({ "name": "twice", "from": "topic/open/+", "to": ["queue/a", "queue/a"] });
+    let world = routed(json!([twice, fails("one"), fails("other")])).await;
+    for again in [false, true] {
+        let receipt = say(&world, "boss", "topic/open/x", "1", None).await;
+        assert_eq!((receipt.durable, receipt.duplicate), (4, again));
+        assert_eq!((world.waiting("queue/a").await.len(), world.waiting("queue/errors").await.len()), (2, 2));
+    }
+}
+
+// Finding: I6
+#[tokio::test]
+async fn a_target_without_room_leaves_nothing_at_the_others() {
+    let world = routed(json!([
+        { "name": "r", "from": "topic/in", "to": ["queue/a", "stream/s", "queue/tiny"] },
+        { "name": "twice", "from": "topic/two", "to": ["queue/b", "queue/tiny", "queue/tiny"] },
+    ]))
+    .await;
+    assert_eq!(world.publish("topic/two", "x").await.unwrap_err().code(), Code::QueueFull);
+    assert!(world.waiting("queue/b").await.is_empty() && world.waiting("queue/tiny").await.is_empty());
+    world.publish("topic/in", "first").await.unwrap();
+    for _ in 0..5 {
+        assert_eq!(world.publish("topic/in", "more").await.unwrap_err().code(), Code::QueueFull);
+    }
+    assert_eq!(world.waiting("queue/a").await, ["first"]);
+    assert_eq!(world.hub.broker().stream_stats(&address("stream/s")).unwrap().tail, 1);
+    let delivery = world.lease_one("queue/tiny").await;
+    let session = world.session("boss");
+    soon(session.settle(&address("queue/tiny"), delivery.token, broker::Settlement::Ack)).await.unwrap();
+    world.publish("topic/in", "second").await.unwrap();
+    assert_eq!(
+        world.waiting("queue/a").await,
+        ["first", "second"],
+        "the room that was asked for was given back"
+    );
 }

@@ -113,7 +113,7 @@ fn controls(
             [b't', b'l', b'-', ..] => control(envelope, name, &decoded(name, value)?, now, single)?,
             b"idempotency-key" if single => {
                 // The draft says a structured string, in quotation marks; most senders leave them out.
-                envelope.id = cloudevents::check_id(decoded(name, value)?.trim_matches('"'))?;
+                envelope.identify(cloudevents::check_id(decoded(name, value)?.trim_matches('"'))?);
             }
             b"traceparent" if envelope.trace.is_none() => {
                 let state = headers.get("tracestate").and_then(|state| state.to_str().ok());
@@ -136,7 +136,7 @@ fn controls(
 
 fn control(envelope: &mut Envelope, name: &str, value: &str, now: Now, single: bool) -> Result<(), Fault> {
     match name {
-        "tl-id" if single => envelope.id = cloudevents::check_id(value)?,
+        "tl-id" if single => envelope.identify(cloudevents::check_id(value)?),
         "tl-id" => return Err(bad("tl-id cannot be given for a batch; its events have ids")),
         "tl-key" => envelope.key = Some(value.into()),
         "tl-ttl" => envelope.deadline = Some(now.due_in(read_span(name, value)?)),

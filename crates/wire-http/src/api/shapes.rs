@@ -243,6 +243,8 @@ pub(crate) fn queue_stats(out: &mut Vec<u8>, name: &str, stats: &QueueStats, now
         ("enqueued", stats.enqueued),
         ("refused", stats.refused),
         ("duplicates", stats.duplicates),
+        ("known", stats.known),
+        ("forgotten", stats.forgotten),
         ("delivered", stats.delivered),
         ("acked", stats.acked),
         ("retried", stats.retried),

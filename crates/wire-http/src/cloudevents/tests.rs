@@ -83,7 +83,7 @@ prop_compose! {
     ) -> Envelope {
         let (clock, dice) = tools();
         let mut envelope = Envelope::new(address(), body, &clock, &dice);
-        envelope.id = Id::from_text(&id);
+        envelope.id = message::Id::from_text(&id);
         envelope.key = key.map(Into::into);
         envelope.source = source.map(Into::into);
         envelope.event_type = event_type.map(Into::into);

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use hub::steps::hl7::{Message, acknowledge};
 use hub::{Hub, Inlet, Session};
-use message::{Code, Fault, Misfit};
+use message::{Code, Fault, Fingerprint, Misfit};
 use net::Conn;
 use serde_json::Value;
 use std::sync::Arc;
@@ -197,7 +197,9 @@ impl Mllp {
         let kind: Vec<&str> =
             kind.iter().flatten().map(|part| &**part).filter(|part| !part.is_empty()).collect();
         envelope.headers.push("hl7-type", &kind.join("^"));
-        envelope.headers.push("hl7-control-id", message.get("MSH-10").as_deref().unwrap_or(""));
+        let control_id = message.get("MSH-10").unwrap_or_default();
+        envelope.headers.push("hl7-control-id", &control_id);
+        envelope.fingerprint = fingerprint(message, &control_id, &envelope.body);
         let patience = state.0.store_timeout.0;
         let receipt = tokio::time::timeout(patience, session.publish(envelope)).await.map_err(|_| {
             Fault::new(
@@ -244,6 +246,15 @@ impl Mllp {
         self.hub.counters().fault(&fault);
         tracing::warn!(peer = %conn.peer(), %fault, "mllp garbage passed over");
     }
+}
+
+/// By what a message is recognised when its sender sends it again: who sends, MSH-10 and the bytes. The bytes count because
+/// there are senders that begin their numbers anew or never count; what is not the same must never be lost.
+fn fingerprint(message: &Message, control_id: &str, body: &[u8]) -> Option<Fingerprint> {
+    let part = |path| message.get(path).unwrap_or_default();
+    let (application, facility) = (part("MSH-3"), part("MSH-4"));
+    let parts = [application.as_bytes(), facility.as_bytes(), control_id.as_bytes(), body];
+    (!control_id.is_empty()).then(|| Fingerprint::of(&parts))
 }
 
 /// The header segment of something that is otherwise unreadable, so that the answer can name what it answers.

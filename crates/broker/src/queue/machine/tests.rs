@@ -254,10 +254,12 @@ fn a_full_queue_refuses_and_takes_again_when_there_is_room() {
     assert_eq!(small.try_put(&big).unwrap_err().code(), Code::QueueFull);
 }
 
+// Finding: B5
 #[test]
 fn the_same_id_is_stored_once_within_the_window() {
     let mut queue = Queue::new(QueueOptions { dedupe_ms: 1_000, dedupe_max: 2, ..QueueOptions::default() });
-    let envelope = queue.envelope("x");
+    let mut envelope = queue.envelope("x");
+    envelope.identify("x");
     let first = queue.try_put(&envelope).unwrap();
     let second = queue.try_put(&envelope).unwrap();
     assert_eq!((second.number, second.duplicate), (first.number, true));
@@ -266,10 +268,37 @@ fn the_same_id_is_stored_once_within_the_window() {
     assert!(queue.try_put(&envelope).unwrap().duplicate, "also after it was consumed");
     queue.pass(ms(1_000));
     assert!(!queue.try_put(&envelope).unwrap().duplicate);
-    for _ in 0..3 {
+    for _ in 0..30 {
         queue.put(|_| ());
     }
-    assert!(!queue.try_put(&envelope).unwrap().duplicate, "the oldest ids are forgotten first");
+    assert!(queue.try_put(&envelope).unwrap().duplicate, "what nobody sends again pushes nothing out");
+    for id in ["1", "2", "3"] {
+        queue.put(|envelope| envelope.identify(id));
+    }
+    let stats = queue.machine.stats();
+    assert_eq!((stats.known, stats.forgotten), (2, 2), "two were forgotten before their time");
+    assert!(!queue.try_put(&envelope).unwrap().duplicate, "the oldest are forgotten first");
+    queue.pass(ms(1_000));
+    queue.put(|envelope| envelope.identify("4"));
+    let stats = queue.machine.stats();
+    assert_eq!((stats.known, stats.forgotten), (1, 3), "what is forgotten in its time is not counted");
+}
+
+// Finding: I6
+#[test]
+fn room_that_was_promised_is_kept_until_it_is_used_or_given_back() {
+    let mut queue = Queue::new(QueueOptions { messages_max: 2, dedupe_ms: 1_000, ..QueueOptions::default() });
+    let mut envelope = queue.envelope("x");
+    envelope.identify("x");
+    let (now, meta) = (queue.clock.both(), Meta::of(queue.clock.both(), &envelope));
+    assert!(queue.machine.book(now, &meta, 10).unwrap());
+    queue.put(|_| ());
+    let other = queue.envelope("y");
+    assert_eq!(queue.try_put(&other).unwrap_err().code(), Code::QueueFull, "the room is promised");
+    assert_eq!(queue.machine.book(now, &meta, 10).unwrap_err().code(), Code::QueueFull);
+    queue.machine.unbook(10);
+    queue.try_put(&envelope).unwrap();
+    assert!(!queue.machine.book(now, &meta, 10).unwrap(), "what is known needs none, however full it is");
 }
 
 #[test]
@@ -406,7 +435,8 @@ fn setting_the_clock_opens_and_shuts_no_window() {
     for by in set_clocks() {
         let options = QueueOptions { dedupe_ms: 1_000, ..QueueOptions::default() };
         let mut queue = Queue::at(Time::from_millis(1 << 40), options);
-        let envelope = queue.envelope("x");
+        let mut envelope = queue.envelope("x");
+        envelope.identify("x");
         queue.try_put(&envelope).unwrap();
         set(&queue.clock, by);
         queue.pass(ms(999));

@@ -107,6 +107,8 @@ impl Machine {
             enqueued: self.counts.enqueued,
             refused: self.counts.refused,
             duplicates: self.counts.duplicates,
+            known: index.known.len() as u64,
+            forgotten: self.counts.forgotten,
             delivered: self.counts.delivered,
             acked: self.counts.acked,
             retried: self.counts.retried,

@@ -12,6 +12,7 @@ fn clock() -> Clock {
 fn envelope() -> Envelope {
     let mut envelope = Envelope::new(Address::parse("queue/a").unwrap(), "body", &clock(), &Dice::seeded(3));
     envelope.key = Some("k".into());
+    envelope.priority = 4;
     envelope.deadline = Some(clock().both().due_at(Time::from_millis(9)));
     envelope
 }
@@ -28,7 +29,8 @@ fn attempt() -> Attempt {
 
 #[test]
 fn a_message_is_found_in_every_record_that_carries_one() {
-    let envelope = envelope();
+    let mut envelope = envelope();
+    envelope.identify("chosen");
     let now = clock().both();
     let meta = Meta::of(now, &envelope);
     let first = enqueued(now, &meta, &envelope);
@@ -44,7 +46,8 @@ fn a_message_is_found_in_every_record_that_carries_one() {
     };
     for record in [first, replayed(now, (7, &[attempt()]), &meta, &envelope), moved(&carried, &payload)] {
         let back = read_envelope(&record, now).unwrap();
-        assert_eq!(format!("{back:?}"), format!("{envelope:?}"));
+        let plain = Envelope { fingerprint: None, ..envelope.clone() };
+        assert_eq!(format!("{back:?}"), format!("{plain:?}"));
         match read(&record, now).unwrap() {
             Record::Enqueued(have) => assert_eq!(have, meta),
             Record::Replayed { old, history, meta: have } => {
@@ -82,7 +85,59 @@ fn lists_come_back() {
 #[test]
 fn hashes_never_change() {
     // They lie on disk: a message stored yesterday must have the same key today.
-    assert_eq!(hash(KEY_SEED, b"patient 7"), 8_798_950_848_710_241_591);
+    assert_eq!(hash("patient 7"), 8218275219900472118);
+}
+
+/// What version 1 wrote of a message: other hashes, always there, and an envelope whose deadline was a time of day alone.
+fn version_1(envelope: &Envelope, key: u64) -> Bytes {
+    let mut out = Vec::new();
+    number(&mut out, 4);
+    number(&mut out, 9);
+    out.push(envelope.priority);
+    out.extend_from_slice(&key.to_le_bytes());
+    out.extend_from_slice(&7_u128.to_le_bytes());
+    codec::encode_into(&mut out, clock().moment(), envelope);
+    out.into()
+}
+
+// Finding: H0.1
+#[test]
+fn what_version_1_wrote_is_read_and_its_ids_are_not_compared() {
+    let keyed = envelope();
+    let free = Envelope { key: None, ..envelope() };
+    for (envelope, old, key) in [(&keyed, 8_798_950_848_710_241_591, hash("k")), (&free, 0, 0)] {
+        let payload = version_1(envelope, old);
+        let mut first = vec![ENQUEUED];
+        first.extend_from_slice(&payload);
+        let carried = Carried { number: 7, ..Carried::default() };
+        for record in [Bytes::from(first), moved(&carried, &payload)] {
+            let now = clock().both();
+            let (Record::Enqueued(meta) | Record::Moved(_, meta)) = read(&record, now).unwrap() else {
+                panic!()
+            };
+            // Its key keeps its order with messages of this version.
+            assert_eq!((meta.key, meta.fingerprint, meta.priority), (key, None, 4));
+            assert_eq!(
+                (meta.entered, meta.deadline),
+                (Time::from_millis(4), Some(now.due_at(Time::from_millis(9))))
+            );
+            assert_eq!(format!("{:?}", read_envelope(&record, now).unwrap()), format!("{envelope:?}"));
+        }
+    }
+}
+
+// Finding: B4
+#[test]
+fn a_pause_of_version_1_began_with_its_last_attempt() {
+    let mut old = Vec::new();
+    for value in [7, 3, 2, 2_001] {
+        number(&mut old, value);
+    }
+    old.push(0);
+    write_history(&mut old, &[attempt()]);
+    let carried = read_carried(&mut Reader::new(&old.into())).unwrap();
+    assert_eq!(carried.pause, Some(Pause { from: Time::from_millis(1), wait: Duration::from_millis(2_000) }));
+    assert_eq!((carried.number, carried.leases, carried.deliveries), (7, 3, 2));
 }
 
 #[test]

@@ -102,3 +102,22 @@ async fn a_full_queue_says_so() {
     assert_eq!(server.post("/api/queues/tiny", &[], "1").await.status, 201);
     assert_eq!(server.post("/api/queues/tiny", &[], "2").await.fault(), (503, "TL0007".into()));
 }
+
+// Finding: H0.1
+#[tokio::test]
+async fn an_event_is_known_by_its_source_and_its_id() {
+    let server = start().await;
+    let put = async |source: &str, id: &str| {
+        let event = json!({"specversion": "1.0", "id": id, "source": source, "type": "t"}).to_string();
+        let kind = [("content-type", "application/cloudevents+json")];
+        server.post("/api/queues/orders", &kind, event).await.json()["duplicate"].clone()
+    };
+    for again in [false, true] {
+        for (source, id) in [("/one", "1"), ("/two", "1"), ("/one", "2")] {
+            assert_eq!(put(source, id).await, json!(again), "{source} {id}");
+        }
+    }
+    let stats = server.get("/api/queues/orders", &[]).await.json();
+    assert_eq!((&stats["depth"], &stats["duplicates"]), (&json!(3), &json!(3)));
+    assert_eq!((&stats["known"], &stats["forgotten"]), (&json!(3), &json!(0)));
+}

@@ -240,3 +240,19 @@ async fn the_outlet_tells_bad_servers_apart() {
     let result = soon(outlet.deliver(&envelope(NORMAL), Duration::from_secs(10))).await;
     assert_eq!(result.unwrap_err().code(), Code::UpstreamDown);
 }
+
+// Finding: I6
+#[tokio::test]
+async fn a_message_that_is_sent_again_is_stored_once_and_one_that_only_shares_its_number_is_not_lost() {
+    let server = lab().await;
+    let mut stream = server.connect().await;
+    for _ in 0..5 {
+        check(&send(&mut stream, NORMAL).await, Answer::Accept, "");
+    }
+    assert_eq!(server.waiting("queue/lab-results").await.len(), 1);
+    // Senders that never count exist; what they send is never taken for what they sent before.
+    let text = String::from_utf8(NORMAL.to_vec()).unwrap();
+    let other = [text.trim_end(), "\rNTE|1||another\r"].concat();
+    check(&send(&mut stream, other.as_bytes()).await, Answer::Accept, "");
+    assert_eq!(server.waiting("queue/lab-results").await.len(), 2);
+}
