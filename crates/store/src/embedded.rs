@@ -18,6 +18,7 @@ mod lock;
 mod mark;
 mod pages;
 mod pool;
+mod private;
 mod read;
 mod recover;
 mod segment;
@@ -68,9 +69,9 @@ impl Embedded {
     /// files do not make it fail.
     pub fn open(dir: impl Into<PathBuf>, options: Options) -> Result<Embedded, Error> {
         let dir = dir.into();
-        std::fs::create_dir_all(&dir)
-            .map_err(|error| Error::io(format!("cannot make {}", dir.display()), error))?;
+        private::make_folder(&dir)?;
         let lock = Lock::take(&dir)?;
+        private::tighten(&dir);
         let notes = Notes::default();
         let tables = Arc::new(Tables::open(&dir.join("tables"), &options, notes.beside())?);
         let journal = Journal::open(&dir.join("log"), options, notes, "store")?;

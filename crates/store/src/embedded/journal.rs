@@ -16,6 +16,7 @@ use super::format::{self, RosterEntry, size_of_record};
 use super::lane::Lane;
 use super::mark::{self, Known, Mark};
 use super::pool::Pool;
+use super::private;
 use super::writer::{self, Writer};
 use super::{read, recover, segment};
 use crate::{Appending, Committing, Completion, Error, Options};
@@ -42,8 +43,7 @@ impl Journal {
     pub(super) fn open(dir: &Path, mut options: Options, notes: Notes, name: &str) -> Result<Journal, Error> {
         let size = options.segment_bytes.clamp(*SEGMENT_BYTES.start(), *SEGMENT_BYTES.end());
         options.segment_bytes = size.next_multiple_of(format::PAGE);
-        std::fs::create_dir_all(dir)
-            .map_err(|error| Error::io(format!("cannot make {}", dir.display()), error))?;
+        private::make_folder(dir)?;
         let (mark, known) = Mark::open(mark::path_of(dir))?;
         let mark = Arc::new(mark);
         let found = recover::recover(dir, &options, &notes, known)?;

@@ -1,10 +1,11 @@
 //! The lock file that keeps two processes from writing to one directory.
 //! It relies on the operating system to let go of the lock when the process ends, however it ends.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use super::private;
 use crate::Error;
 
 /// Held while the store is open.
@@ -18,13 +19,7 @@ impl Lock {
     pub(super) fn take(dir: &Path) -> Result<Lock, Error> {
         let path = dir.join("lock");
         let failed = |error| Error::io(format!("cannot lock {}", path.display()), error);
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(failed)?;
+        let mut file = private::to_make().open(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -12,7 +12,7 @@
 //! - `first`: older segments have been given back, or are about to be. Synced before the first of them goes.
 //! - `last`: the newest segment that was begun.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,7 @@ use crc32c::crc32c;
 use parking_lot::Mutex;
 
 use super::format::PAGE;
+use super::private;
 use crate::Error;
 
 const MAGIC: [u8; 8] = *b"TLMARK01";
@@ -44,7 +45,7 @@ pub(super) struct Mark {
 impl Mark {
     /// The mark at `path`, which is made when it is missing, and what it says.
     pub(super) fn open(path: PathBuf) -> Result<(Mark, Known), Error> {
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let opened = private::to_make().open(&path);
         let file = opened.map_err(|error| Error::io(format!("cannot open {}", path.display()), error))?;
         let found = read(&file);
         if found.is_none() {

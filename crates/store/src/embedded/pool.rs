@@ -11,7 +11,7 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::format::SegmentHeader;
 use super::mark::Mark;
+use super::private;
 use super::segment::{self, Segment};
 use crate::{Error, Options};
 
@@ -262,7 +263,7 @@ fn create(dir: &Path, path: &Path, header: &SegmentHeader) -> std::io::Result<Fi
     const SYNC: u64 = 2 << 20;
     let draft = path.with_extension("new.tmp");
     let made = (|| {
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&draft)?;
+        let mut file = private::to_make().truncate(true).open(&draft)?;
         let zeros = vec![0u8; STEP];
         let mut left = header.size;
         while left > 0 {
