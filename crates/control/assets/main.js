@@ -61,6 +61,8 @@ let round = null;
 let timer = 0;
 let paused = false;
 let asking = false;
+/** Whether the server let the present key in. */
+let letIn = false;
 const links = new Map();
 
 function buildNav() {
@@ -119,7 +121,12 @@ async function tick() {
   const limit = setTimeout(() => mine.abort(new Error("no answer within 10 s")), DEADLINE_MS);
   const view = current;
   try {
-    const [frame, shown] = await Promise.allSettled([get("/admin/overview", mine.signal), view.refresh(mine.signal)]);
+    const asked = get("/admin/overview", mine.signal);
+    // Each request of somebody who is not let in is a failed login on record: one is enough to find out.
+    if (!letIn) await asked.then(() => (letIn = true), (why) => (letIn = why instanceof Refusal && why.status !== 401));
+    if (round !== mine) return;
+    const [frame, shown] = await Promise.allSettled([asked, letIn ? view.refresh(mine.signal) : asked]);
+    if (frame.reason?.status === 401) letIn = false;
     if (round !== mine) return;
     if (frame.status === "fulfilled") {
       context.overview = frame.value;
