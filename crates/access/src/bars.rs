@@ -3,8 +3,9 @@
 
 use crate::ledger::{Outcome, Record};
 use message::{Fault, Moment, Now, Time, Verb};
+use net::network;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,17 +86,6 @@ impl Bars {
             .collect();
         sums.extend(self.others.take().map(|place| sum(place, None, " from other places")));
         sums
-    }
-}
-
-/// Who holds one IPv6 address holds its /64.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(six) => {
-            let [a, b, c, d, ..] = six.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        four => four,
     }
 }
 

@@ -168,9 +168,7 @@ fn note(state: &State, method: &Method, path: &str, needs: Option<Verb>) {
 
 fn asked(state: Arc<State>, call: Call, verb: Verb, name: &str) -> Result<Asked, Fault> {
     own_page(&call)?;
-    let query = call.request.uri().query();
-    let session =
-        hub::http_session_or_query(&state.console.hub, call.request.headers(), query, call.peer(), "admin")?;
+    let session = hub::http_session(&state.console.hub, call.request.headers(), call.peer(), "admin")?;
     call.conn.set_principal(&session.principal().name);
     session.allow(verb, &admin(name)?)?;
     Ok(Asked { state, session, call })

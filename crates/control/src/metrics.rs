@@ -53,6 +53,8 @@ pub enum Metric {
     ConnectionsLimit,
     /// Connections closed because of the budget.
     ConnectionsRefused,
+    /// Of those, the ones whose peer had its share.
+    ConnectionsRefusedPeer,
     /// Limits.
     Limit,
     /// How much of each limit is used.
@@ -95,7 +97,7 @@ pub enum Metric {
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Metric; 40] = [
+    pub const ALL: [Metric; 41] = [
         Metric::Published,
         Metric::PublishedBytes,
         Metric::Calls,
@@ -117,6 +119,7 @@ impl Metric {
         Metric::ConnectionsAccepted,
         Metric::ConnectionsLimit,
         Metric::ConnectionsRefused,
+        Metric::ConnectionsRefusedPeer,
         Metric::Limit,
         Metric::LimitUsed,
         Metric::RouteMessages,
@@ -197,8 +200,13 @@ impl Metric {
                 ("trunkline_connections_limit", "gauge", "How many connections may be open.")
             }
             Metric::ConnectionsRefused => {
-                ("trunkline_connections_refused_total", "counter", "Connections over the limit.")
+                ("trunkline_connections_refused_total", "counter", "Connections over a limit.")
             }
+            Metric::ConnectionsRefusedPeer => (
+                "trunkline_connections_refused_peer_total",
+                "counter",
+                "Of those, connections over the limit of one peer.",
+            ),
             Metric::Limit => ("trunkline_limit", "gauge", "A limit, by its name and of what it is one."),
             Metric::LimitUsed => ("trunkline_limit_used", "gauge", "How much of the same limit is used."),
             Metric::RouteMessages => {
@@ -339,6 +347,7 @@ fn plain(page: &mut Page, metric: Metric, state: &State) {
         Metric::Subscriptions => hub.broker().subscriptions() as u64,
         Metric::ConnectionsLimit => connections.max() as u64,
         Metric::ConnectionsRefused => load(&connections.metrics().refused),
+        Metric::ConnectionsRefusedPeer => load(&connections.metrics().refused_peer),
         Metric::StoreBytes => health.bytes,
         Metric::StoreCommits => health.commits,
         Metric::StoreRecords => health.records,

@@ -157,6 +157,21 @@ async fn who_may_not_is_refused() {
     assert!(mine["items"].as_array().unwrap().iter().all(|row| row["name"] == "orders"), "{mine}");
 }
 
+// Finding: S10
+#[tokio::test]
+async fn a_key_in_the_query_opens_nothing_here() {
+    let server = start().await;
+    for (method, path) in [
+        (Method::GET, "/admin/queues"),
+        (Method::POST, "/admin/queues/orders/purge"),
+        (Method::POST, "/admin/config/reload"),
+        (Method::GET, "/metrics"),
+    ] {
+        let answer = server.send(method, &format!("{path}?access_token={KEY}"), &[], "").await;
+        assert_eq!(answer.status, 401, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn pages_of_other_sites_are_refused() {
     let server = start().await;

@@ -278,6 +278,7 @@ impl Config {
         for (name, value) in [
             ("message_bytes", limits.message_bytes),
             ("connections", limits.connections),
+            ("peer_connections", limits.peer_connections),
             ("mailbox", limits.mailbox),
             ("in_flight", limits.in_flight),
             ("depth", limits.depth),

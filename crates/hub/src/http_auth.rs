@@ -8,7 +8,7 @@ use crate::{Hub, Origin, Session};
 use access::{Credential, Identity};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN};
+use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use message::{Code, Fault};
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -166,8 +166,7 @@ fn is_of_host(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
 /// Whether a request that came over loopback was meant for this machine: sent to an address or to `localhost`, and by no
 /// proxy. A page whose name its owner points at 127.0.0.1 (DNS rebinding) is of one site with us; its host gives it away.
 fn is_for_this_machine(headers: &HeaderMap) -> bool {
-    const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "x-forwarded-host"];
-    if FORWARDED.iter().any(|name| headers.contains_key(*name)) {
+    if headers.keys().any(is_of_proxy) {
         return false;
     }
     let mut hosts = headers.get_all(HOST).iter();
@@ -179,6 +178,23 @@ fn is_for_this_machine(headers: &HeaderMap) -> bool {
     };
     let name = bare.trim_end_matches('.').to_ascii_lowercase();
     name == "localhost" || name.ends_with(".localhost") || bare.parse::<IpAddr>().is_ok()
+}
+
+/// Whether only a proxy sends a header of this name.
+fn is_of_proxy(name: &HeaderName) -> bool {
+    const NAMES: [&str; 8] = [
+        "client-ip",
+        "fastly-client-ip",
+        "forwarded",
+        "true-client-ip",
+        "via",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-real-ip",
+    ];
+    const FAMILIES: [&str; 6] = ["cdn-", "cf-", "x-amzn-trace-id", "x-envoy-", "x-forwarded-", "x-original-"];
+    let name = name.as_str();
+    NAMES.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -220,11 +236,23 @@ enum Shown<'h> {
 }
 
 fn shown(headers: &HeaderMap) -> Result<Shown<'_>, Fault> {
-    if let Some(value) = headers.get(AUTHORIZATION) {
+    if let Some(value) = only(headers, AUTHORIZATION.as_str())? {
         return authorization(value);
     }
-    let key = KEY_HEADERS.iter().find_map(|name| headers.get(*name));
+    let mut key = None;
+    for name in KEY_HEADERS {
+        key = key.or(only(headers, name)?);
+    }
     Ok(key.map_or(Shown::Nothing, |key| Shown::Key(key.as_bytes().trim_ascii())))
+}
+
+/// A header that stands once: of two, the next reader could take the other.
+fn only<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Option<&'h HeaderValue>, Fault> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(Fault::new(Code::Unauthenticated, format!("the header {name} stands twice"))),
+        (value, None) => Ok(value),
+    }
 }
 
 /// RFC 9110 §11.6.2: a scheme in any letter case, spaces, the credential.

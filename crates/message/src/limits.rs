@@ -15,6 +15,10 @@ pub struct Limits {
     pub headers: usize,
     /// The most open connections; a further one is closed at once, and counted under TL0021. Default 10,000.
     pub connections: usize,
+    /// The most open connections of one peer, an IPv4 address or the /64 of an IPv6 address; a further one is closed at once, and
+    /// counted under TL0021. Behind a proxy on another machine all clients are one peer. Default 5,000, so that nobody
+    /// holds all places.
+    pub peer_connections: usize,
     /// The most subscriptions of one connection; a further one is refused with TL0027. Default 1,000.
     pub subscriptions: usize,
     /// The most messages that one subscriber may leave unread; then its oldest are dropped and counted, QoS 0 first, so
@@ -44,6 +48,7 @@ impl Default for Limits {
             message_bytes: 1 << 20,
             headers: 64,
             connections: 10_000,
+            peer_connections: 5_000,
             subscriptions: 1_000,
             mailbox: 1_000,
             in_flight: 256,

@@ -13,6 +13,7 @@ mod listen;
 mod registry;
 pub mod sse;
 mod tasks;
+mod telling;
 #[cfg(test)]
 mod testing;
 pub mod tls;
@@ -23,4 +24,5 @@ pub use conn::{Conn, Peeked};
 pub use listen::{Door, Listener, Serve, Sniff, Sniffer};
 pub use registry::{ConnInfo, ConnState, Connections, Counts, Metrics};
 pub use tasks::{Task, Tasks};
+pub use telling::network;
 pub use tokio_util::sync::CancellationToken;

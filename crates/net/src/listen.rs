@@ -14,14 +14,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::conn::{Conn, Peeked};
-use crate::registry::{Connections, Metrics};
+use crate::registry::{Connections, Full, Metrics};
 use crate::tasks::Tasks;
-use crate::tls;
+use crate::{telling, tls};
 
 /// Connections that the kernel holds until we accept them.
 const BACKLOG: i32 = 4096;
 /// The most bytes that are looked at before the protocol must be known.
 const SNIFF_BYTES_MAX: usize = 1024;
+/// How many of them are logged when nobody speaks that.
+const FIRST_BYTES_TOLD: usize = 8;
 
 /// What a protocol says about the first bytes of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -117,17 +119,24 @@ impl Listener {
         let door = Arc::new(door);
         tasks.spawn(format!("listen {}", self.local), async move {
             let draining = door.tasks.draining();
+            let mut sums = tokio::time::interval(telling::WINDOW / 4);
             loop {
                 let accepted = tokio::select! {
                     biased;
                     () = draining.cancelled() => return,
                     accepted = self.socket.accept() => accepted,
+                    _ = sums.tick() => {
+                        door.connections.sum_up();
+                        continue;
+                    }
                 };
                 match accepted {
                     Ok((stream, peer)) => admit(&door, stream, peer),
                     Err(error) => {
                         // Out of descriptors or a connection that vanished: the listener must outlive both.
-                        tracing::warn!(%error, "accept failed");
+                        if door.connections.tells(self.local) {
+                            tracing::warn!(%error, "accept failed");
+                        }
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
                 }
@@ -140,10 +149,18 @@ fn admit(door: &Arc<Door>, stream: TcpStream, peer: SocketAddr) {
     let metrics = door.connections.metrics();
     Metrics::count(&metrics.accepted);
     let Ok(local) = stream.local_addr() else { return };
-    let Some(place) = door.connections.admit(peer, local) else {
-        Metrics::count(&metrics.refused);
-        tracing::debug!(%peer, code = %Code::TooManyConnections, max = door.connections.max(), "connection refused");
-        return;
+    let place = match door.connections.admit(peer, local) {
+        Ok(place) => place,
+        Err(full) => {
+            Metrics::count(&metrics.refused);
+            if full == Full::Peer {
+                Metrics::count(&metrics.refused_peer);
+            }
+            if door.connections.tells(peer) {
+                tracing::warn!(%peer, code = %Code::TooManyConnections, ?full, "connection refused");
+            }
+            return;
+        }
     };
     // A peer that vanished without a word gives its place back after two minutes.
     let alive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
@@ -238,15 +255,18 @@ async fn sniff<'a>(door: &'a Door, conn: &mut Conn) -> Option<&'a Sniffer> {
         }
         if !undecided || bytes.len() >= SNIFF_BYTES_MAX {
             Metrics::count(&door.connections.metrics().unknown);
-            let first = bytes.get(..bytes.len().min(32)).unwrap_or_default();
+            // Enough to tell a protocol by; more could be somebody's credential.
+            let first = bytes.get(..bytes.len().min(FIRST_BYTES_TOLD)).unwrap_or_default();
             let what = if first.starts_with(&[0x16, 0x03]) {
                 "a client speaks TLS, for which this port has no certificate: see `tls` in the configuration"
             } else {
                 "no protocol of this port starts like that"
             };
-            tracing::info!(
-                peer = %conn.peer(), code = %Code::UnknownProtocol, first = %first.escape_ascii(), "{what}"
-            );
+            if door.connections.tells(conn.peer()) {
+                tracing::info!(
+                    peer = %conn.peer(), code = %Code::UnknownProtocol, first = %first.escape_ascii(), "{what}"
+                );
+            }
             refuse(conn).await;
             return None;
         }

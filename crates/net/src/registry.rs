@@ -1,15 +1,17 @@
 //! The open connections: their budget, what is known about each, closing one by its id, and the counters of the crate.
 //! It holds no socket: a connection that is to close is told so and closes itself.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use foldhash::HashMap;
 use futures_util::task::AtomicWaker;
 use message::{Clock, Time};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
+use crate::telling::{Telling, network};
 use crate::tls::TlsInfo;
 
 /// The plain counters of the crate since the start; all only grow except `open`.
@@ -17,8 +19,10 @@ use crate::tls::TlsInfo;
 pub struct Metrics {
     /// Connections accepted, those that were then refused included.
     pub accepted: AtomicU64,
-    /// Connections closed at once because the budget was used up (TL0021).
+    /// Connections closed at once because the budget, or the share of their peer, was used up (TL0021).
     pub refused: AtomicU64,
+    /// Of those, the ones whose peer had its share of connections.
+    pub refused_peer: AtomicU64,
     /// Connections whose first bytes fit no protocol of their port (TL0026).
     pub unknown: AtomicU64,
     /// Connections that said nothing in time.
@@ -138,6 +142,11 @@ impl ConnInfo {
         }
     }
 
+    /// Whether what its peer did before it was let in is logged by itself, as [`Connections::tells`] has it.
+    pub fn tells(&self) -> bool {
+        self.connections.as_ref().is_none_or(|connections| connections.tells(self.peer))
+    }
+
     /// Tells the connection to close; whatever reads or writes it gets an error.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
@@ -234,12 +243,30 @@ pub struct Connections(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    open: Mutex<HashMap<u64, Arc<ConnInfo>>>,
+    open: Mutex<Open>,
+    telling: Mutex<Telling>,
     protocols: Mutex<HashMap<&'static str, Counts>>,
     next: AtomicU64,
-    max: usize,
+    max: AtomicUsize,
+    peer_max: AtomicUsize,
     clock: Clock,
     metrics: Arc<Metrics>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    by_id: HashMap<u64, Arc<ConnInfo>>,
+    /// How many each place has, as [`network`] tells them apart; none with 0.
+    by_peer: HashMap<IpAddr, usize>,
+}
+
+/// Why a connection gets no place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Full {
+    /// All places are taken.
+    All,
+    /// Its peer has its share.
+    Peer,
 }
 
 /// A place in the budget and in the list; given back when it is dropped.
@@ -251,12 +278,37 @@ impl Connections {
     pub fn new(max: usize, clock: Clock, metrics: Arc<Metrics>) -> Connections {
         Connections(Arc::new(Inner {
             open: Mutex::default(),
+            telling: Mutex::default(),
             protocols: Mutex::default(),
             next: AtomicU64::new(1),
-            max,
+            max: AtomicUsize::new(max),
+            peer_max: AtomicUsize::new(max),
             clock,
             metrics,
         }))
+    }
+
+    /// How many may be open from now on, of everybody and of one peer (`Limits::connections`, `Limits::peer_connections`).
+    /// Those that are open stay.
+    pub fn set_max(&self, max: usize, peer_max: usize) {
+        self.0.max.store(max, Ordering::Relaxed);
+        self.0.peer_max.store(peer_max, Ordering::Relaxed);
+    }
+
+    /// Whether what a stranger did is logged by itself, so that the log is bounded whoever knocks; otherwise a sum tells of it.
+    pub fn tells(&self, peer: SocketAddr) -> bool {
+        self.0.telling.lock().tells(Instant::now(), peer.ip())
+    }
+
+    /// Logs the sum of what was not, once a window is over.
+    pub(crate) fn sum_up(&self) {
+        let sum = self.0.telling.lock().sum(Instant::now());
+        if let Some(more) = sum {
+            tracing::info!(
+                more,
+                "further connections were refused; only the first of each peer are told one by one"
+            );
+        }
     }
 
     /// The counters.
@@ -266,14 +318,14 @@ impl Connections {
 
     /// All open connections, oldest first.
     pub fn list(&self) -> Vec<ConnState> {
-        let mut all: Vec<_> = self.0.open.lock().values().map(|info| info.state()).collect();
+        let mut all: Vec<_> = self.0.open.lock().by_id.values().map(|info| info.state()).collect();
         all.sort_by_key(|state| state.id);
         all
     }
 
     /// How many are open.
     pub fn len(&self) -> usize {
-        self.0.open.lock().len()
+        self.0.open.lock().by_id.len()
     }
 
     /// Whether none is open.
@@ -283,12 +335,12 @@ impl Connections {
 
     /// How many may be open.
     pub fn max(&self) -> usize {
-        self.0.max
+        self.0.max.load(Ordering::Relaxed)
     }
 
     /// Tells connection `id` to close; false when there is none.
     pub fn close(&self, id: u64) -> bool {
-        let found = self.0.open.lock().get(&id).cloned();
+        let found = self.0.open.lock().by_id.get(&id).cloned();
         found.is_some_and(|info| {
             info.close();
             true
@@ -302,7 +354,7 @@ impl Connections {
             self.0.metrics.closed_in.load(Ordering::Relaxed),
             self.0.metrics.closed_out.load(Ordering::Relaxed),
         );
-        for info in open.values() {
+        for info in open.by_id.values() {
             sum.0 += info.bytes_in.load(Ordering::Relaxed);
             sum.1 += info.bytes_out.load(Ordering::Relaxed);
         }
@@ -324,21 +376,29 @@ impl Connections {
         all
     }
 
-    /// A place for a new connection; None when the budget is used up.
-    pub(crate) fn admit(&self, peer: SocketAddr, local: SocketAddr) -> Option<Place> {
+    /// A place for a new connection.
+    ///
+    /// # Errors
+    /// Which budget is used up.
+    pub(crate) fn admit(&self, peer: SocketAddr, local: SocketAddr) -> Result<Place, Full> {
         let mut open = self.0.open.lock();
-        if open.len() >= self.0.max {
-            return None;
+        if open.by_id.len() >= self.max() {
+            return Err(Full::All);
         }
+        let place = network(peer.ip());
+        if open.by_peer.get(&place).is_some_and(|count| *count >= self.0.peer_max.load(Ordering::Relaxed)) {
+            return Err(Full::Peer);
+        }
+        *open.by_peer.entry(place).or_default() += 1;
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         let mut info = ConnInfo::outgoing(peer, local, self.0.clock.now());
         info.id = id;
         info.protocol = Mutex::new("?");
         info.connections = Some(self.clone());
         let info = Arc::new(info);
-        open.insert(id, Arc::clone(&info));
+        open.by_id.insert(id, Arc::clone(&info));
         self.0.metrics.open.fetch_add(1, Ordering::Relaxed);
-        Some(Place(info))
+        Ok(Place(info))
     }
 
     fn relabel(&self, before: &'static str, after: &'static str) {
@@ -368,7 +428,14 @@ impl Drop for Place {
             counts.open = counts.open.saturating_sub(1);
         }
         let mut open = inner.open.lock();
-        open.remove(&self.0.id);
+        open.by_id.remove(&self.0.id);
+        let place = network(self.0.peer.ip());
+        if let Some(count) = open.by_peer.get_mut(&place) {
+            *count -= 1;
+            if *count == 0 {
+                open.by_peer.remove(&place);
+            }
+        }
         inner.metrics.open.fetch_sub(1, Ordering::Relaxed);
         inner.metrics.closed_in.fetch_add(self.0.bytes_in.load(Ordering::Relaxed), Ordering::Relaxed);
         inner.metrics.closed_out.fetch_add(self.0.bytes_out.load(Ordering::Relaxed), Ordering::Relaxed);

@@ -142,7 +142,13 @@ impl Upgrading {
             .max_message_size(Some(self.message_bytes))
             .max_frame_size(Some(self.message_bytes));
         let inner = WebSocketStream::from_raw_socket(conn, Role::Server, Some(config)).await;
-        Ok(Socket { inner: Mutex::new(inner), protocol: self.protocol, info: self.info, closed: None })
+        Ok(Socket {
+            inner: Mutex::new(inner),
+            protocol: self.protocol,
+            info: self.info,
+            closed: None,
+            broken: None,
+        })
     }
 }
 
@@ -155,6 +161,8 @@ pub struct Socket {
     info: Arc<ConnInfo>,
     /// What the client said when it closed.
     closed: Option<(u16, String)>,
+    /// How it broke the protocol, as a code of RFC 6455 §7.4.1.
+    broken: Option<u16>,
 }
 
 impl Socket {
@@ -189,7 +197,10 @@ impl Socket {
                     None
                 }
                 Ok(Raw::Ping(_) | Raw::Pong(_) | Raw::Frame(_)) => continue,
-                Err(error) => fault(error).map(Err),
+                Err(error) => {
+                    self.broken = broken(&error);
+                    fault(error).map(Err)
+                }
             };
         }
     }
@@ -215,14 +226,14 @@ impl Socket {
     }
 
     /// Says goodbye with a code of RFC 6455 §7.4 and a reason of at most 123 bytes, and waits at most two seconds for
-    /// the client's goodbye.
+    /// the client's goodbye. A client that broke the protocol is told so by the code for that: 1002, 1007 or 1009.
     pub async fn close(mut self, code: u16, reason: &str) {
         let mut end = reason.len().min(123);
         while !reason.is_char_boundary(end) {
             end -= 1;
         }
         let reason = reason.get(..end).unwrap_or_default().to_owned();
-        let frame = CloseFrame { code: code.into(), reason: reason.into() };
+        let frame = CloseFrame { code: self.broken.unwrap_or(code).into(), reason: reason.into() };
         let goodbye = async {
             if self.inner.get_mut().close(Some(frame)).await.is_ok() {
                 while let Some(Ok(_)) = self.inner.get_mut().next().await {}
@@ -230,6 +241,16 @@ impl Socket {
         };
         // A client that says nothing is left all the same.
         drop(tokio::time::timeout(Duration::from_secs(2), goodbye).await);
+    }
+}
+
+/// RFC 6455 §7.4.1: what the client did wrong; None when the connection broke.
+fn broken(error: &tungstenite::Error) -> Option<u16> {
+    match error {
+        tungstenite::Error::Protocol(_) => Some(1002),
+        tungstenite::Error::Utf8(_) => Some(1007),
+        tungstenite::Error::Capacity(_) => Some(1009),
+        _ => None,
     }
 }
 

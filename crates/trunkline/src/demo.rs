@@ -8,12 +8,15 @@ use message::{Address, Kind};
 use serde_json::json;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 const EXAMPLE: &str = include_str!("../../../examples/trunkline.yaml");
 const SCHEMA: &str = include_str!("../../../examples/lab-result.schema.json");
+/// The largest file that is taken for the demo's key.
+const KEY_FILE_BYTES_MAX: u64 = 64 << 10;
 /// How often the plant reports.
 const EVERY: Duration = Duration::from_millis(500);
 
@@ -24,7 +27,7 @@ const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400
 pub(crate) async fn run(listen: Option<SocketAddr>, data: Option<PathBuf>) -> Result<()> {
     let (folder, temporary) = match data {
         Some(folder) => {
-            let made = std::fs::create_dir_all(&folder);
+            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
             made.with_context(|| format!("cannot make the folder {}; --data names it", folder.display()))?;
             // The configuration in it names files by their whole path, so that it can be run from anywhere.
             (std::path::absolute(&folder)?, false)
@@ -66,7 +69,6 @@ async fn run_in(folder: &Path, listen: Option<SocketAddr>, temporary: bool) -> R
 
 /// A folder of our own: nobody else can have put a configuration or a key there before us.
 fn fresh_folder() -> Result<PathBuf> {
-    use std::os::unix::fs::DirBuilderExt;
     let base = std::env::temp_dir();
     let mut tried = 0;
     loop {
@@ -121,15 +123,15 @@ fn prepare(folder: &Path, listen: SocketAddr) -> Result<String> {
     for (name, text) in [("trunkline.yaml", config.as_str()), ("lab-result.schema.json", SCHEMA)] {
         let file = folder.join(name);
         if !file.exists() {
-            std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+            write_private(&file, text)?;
         }
     }
-    let key =
-        std::fs::read_to_string(&key_file).with_context(|| format!("cannot read {}", key_file.display()))?;
+    let key = net::files::read_text(&key_file, KEY_FILE_BYTES_MAX)
+        .with_context(|| format!("cannot read {}", key_file.display()))?;
     Ok(key.trim().to_owned())
 }
 
-/// A key is for its owner's eyes only.
+/// A key, and what stands beside it, is for its owner's eyes only.
 fn write_private(file: &Path, text: &str) -> Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = std::fs::OpenOptions::new();

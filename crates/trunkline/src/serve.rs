@@ -12,6 +12,7 @@ use net::{Client, Connections, Door, Listener, Sniffer, Tasks};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +81,9 @@ pub async fn start(document: &Document, settings: Settings, file: Option<&Path>)
     let metrics = Arc::new(net::Metrics::default());
     let parts = open_parts(&program, &metrics).await?;
     let engine = Arc::clone(&parts.engine);
-    let connections = Connections::new(settings.hub.limits.connections, parts.clock.clone(), metrics);
+    let limits = &settings.hub.limits;
+    let connections = Connections::new(limits.connections, parts.clock.clone(), metrics);
+    connections.set_max(limits.connections, limits.peer_connections);
     let point = |misfit: Misfit| anyhow!("{}", document.locate(&misfit));
     let hub = Hub::new(parts).map_err(point)?;
     check_protocols(&settings).map_err(point)?;
@@ -190,7 +193,7 @@ fn make_folder(data: &Path) -> Result<()> {
             whole.display()
         ));
     }
-    std::fs::create_dir_all(data).with_context(|| {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).with_context(|| {
         format!("cannot make the data folder {}, which `data` in the configuration names", whole.display())
     })
 }

@@ -14,7 +14,7 @@ mod topics;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hub::{Hub, Session, http_session, http_session_or_query};
 use message::{Address, Code, Envelope, Fault, Kind, Receipt, Trace, Verb};
 use net::http::{Call, Handler, Response, Routes, handler, problem, respond};
@@ -191,11 +191,19 @@ fn wants_socket(headers: &HeaderMap) -> bool {
 /// The body as it came, with its content type, and the rest as `ce-` headers.
 fn binary_event(envelope: &Envelope) -> Response {
     let mut response = respond(StatusCode::OK, "application/octet-stream", envelope.body.clone());
-    if envelope.content_type.is_none() {
-        response.headers_mut().remove(CONTENT_TYPE);
-    }
     crate::cloudevents::write_binary(envelope, response.headers_mut());
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if !is_plain(kind) {
+        // Whoever opens it in a browser gets a file: what a publisher calls a page is not one of ours.
+        response.headers_mut().insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
+    }
     response
+}
+
+/// Whether a browser may show a body of this type: text that it does not read as a program.
+fn is_plain(kind: &str) -> bool {
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    ["text/plain", "text/csv", "application/json"].contains(&kind.as_str()) || kind.ends_with("+json")
 }
 
 fn no_value(address: &Address) -> Fault {

@@ -2,6 +2,7 @@
 
 use super::*;
 use message::{Clock, Code};
+use std::net::Ipv6Addr;
 
 fn times(record: &Record) -> u64 {
     match record.outcome {

@@ -8,9 +8,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use message::{Code, Dice, Fault, Id, Trace};
 use smallvec::SmallVec;
 
-/// What an upstream says of itself as a place on the web and not of its answer.
-const THEIRS: [HeaderName; 3] = [header::ALT_SVC, header::SET_COOKIE, header::STRICT_TRANSPORT_SECURITY];
-
 const ORGANIZATION: HeaderName = HeaderName::from_static("openai-organization");
 const PROJECT: HeaderName = HeaderName::from_static("openai-project");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -71,9 +68,7 @@ pub(super) fn fault_of(headers: &HeaderMap, status: StatusCode, provider: &str) 
 /// whose it is.
 pub(crate) fn mark(headers: &mut HeaderMap, status: StatusCode, id: &Id) {
     net::strip_hop_by_hop(headers);
-    for name in &THEIRS {
-        headers.remove(name);
-    }
+    net::http::strip_of_origin(headers);
     if let Some(id) = id_value(id) {
         if !headers.contains_key(REQUEST_ID) {
             headers.insert(REQUEST_ID, id.clone());

@@ -45,6 +45,45 @@ fn the_first_of_the_known_places() {
     }
 }
 
+// Finding: S10
+#[test]
+fn a_credential_that_stands_twice_is_refused() {
+    for name in ["authorization", "x-api-key", "api-key", "x-goog-api-key"] {
+        assert!(read(&[(name, "Bearer one")]).is_ok());
+        let fault = read(&[(name, "Bearer one"), (name, "Bearer one")]).unwrap_err();
+        assert_eq!(fault.code(), Code::Unauthenticated, "{name}");
+    }
+}
+
+// Finding: S10
+#[test]
+fn what_came_through_a_proxy_is_not_from_this_machine() {
+    let check = |name: &'static str, expected: Keyless| {
+        let found = Keyless::of(&headers(&[("host", "127.0.0.1:7400"), (name, "x")]));
+        assert_eq!(found, expected, "{name}");
+    };
+    for name in [
+        "via",
+        "forwarded",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-real-ip",
+        "cf-connecting-ip",
+        "cf-ray",
+        "true-client-ip",
+        "x-client-ip",
+        "x-original-url",
+        "x-envoy-external-address",
+    ] {
+        check(name, Keyless::Stranger);
+    }
+    for name in ["accept", "user-agent", "x-request-id", "content-type"] {
+        check(name, Keyless::Plain);
+    }
+}
+
 #[test]
 fn tokens_in_queries() {
     assert_eq!(token("a=1&access_token=tl_x-y&b").as_deref(), Some("tl_x-y"));

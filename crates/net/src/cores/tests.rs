@@ -30,7 +30,7 @@ async fn seats_are_given_to_the_emptiest_thread() {
 async fn connections_live_on_all_threads_and_are_drained() {
     let mut routes = Routes::new();
     let here = handler(|_: Call| async move {
-        respond(StatusCode::OK, "text/plain", format!("{:?};", Handle::current().id()))
+        respond(StatusCode::OK, "text/plain", format!("{:?}|", Handle::current().id()))
     });
     routes.get("/where", here);
     let tasks = Tasks::on_cores(3).unwrap();
@@ -43,7 +43,7 @@ async fn connections_live_on_all_threads_and_are_drained() {
         for _ in 0..2 {
             stream.write_all(b"GET /where HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
             let mut got = Vec::new();
-            while !got.ends_with(b";") {
+            while !got.ends_with(b"|") {
                 let mut byte = [0];
                 assert_eq!(soon(stream.read(&mut byte)).await.unwrap(), 1);
                 got.push(byte[0]);

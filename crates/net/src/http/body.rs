@@ -125,12 +125,15 @@ impl Body {
     /// left unread. Any fault of the body.
     pub async fn collect(mut self, limit: usize) -> Result<Bytes, Fault> {
         if http_body::Body::size_hint(&self).lower() > limit as u64 {
-            return Err(too_large(limit));
+            return Err(too_large(limit as u64));
+        }
+        if let Kind::Arriving(arriving) = &self.0 {
+            arriving.bound(limit as u64);
         }
         let Some(first) = self.next().await else { return Ok(Bytes::new()) };
         let first = first?;
         if first.len() > limit {
-            return Err(too_large(limit));
+            return Err(too_large(limit as u64));
         }
         let Some(second) = self.next().await else { return Ok(first) };
         let second = second?;
@@ -140,7 +143,7 @@ impl Body {
         let mut piece = Some(second);
         while let Some(bytes) = piece {
             if all.len() + bytes.len() > limit {
-                return Err(too_large(limit));
+                return Err(too_large(limit as u64));
             }
             all.extend_from_slice(&bytes);
             piece = self.next().await.transpose()?;
@@ -161,7 +164,7 @@ impl Body {
     }
 }
 
-fn too_large(limit: usize) -> Fault {
+pub(super) fn too_large(limit: u64) -> Fault {
     Fault::new(Code::TooLarge, format!("the body is larger than {limit} bytes"))
 }
 

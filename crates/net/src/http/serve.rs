@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -18,6 +19,7 @@ use message::{Code, Fault};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::guard::Guard;
 use super::{Body, Request, Response, Routes, h1, problem};
 use crate::conn::{Conn, Peeked};
 use crate::listen::Sniff;
@@ -47,6 +49,9 @@ pub struct Settings {
     pub streams: u32,
     /// The window of one HTTP/2 stream in bytes: how much of a body may be under way unread. Default 256 KiB.
     pub stream_window_bytes: u32,
+    /// How long browsers that came over TLS are to come over TLS only (`Strict-Transport-Security`), in seconds; 0 says nothing
+    /// of it. It holds for all ports of the host's name. Default 31,536,000, a year.
+    pub hsts_seconds: u64,
     /// After how much silence an HTTP/2 connection is asked whether it lives, in milliseconds; after as long again
     /// without an answer it is closed. Default 30,000.
     pub ping_ms: u64,
@@ -62,6 +67,7 @@ impl Default for Settings {
             head_bytes: 64 << 10,
             streams: 256,
             stream_window_bytes: 256 << 10,
+            hsts_seconds: 31_536_000,
             ping_ms: 30_000,
         }
     }
@@ -105,13 +111,14 @@ pub async fn serve(mut conn: Conn, routes: Arc<Routes>, settings: Arc<Settings>,
     let metrics = info.metrics();
     let of_service = Arc::clone(&info);
     let silence = Duration::from_millis(settings.body_ms);
+    let guard = Arc::new(Guard::new(&settings, &info));
     let service = service_fn(move |request: http::Request<Incoming>| {
         if let Some(metrics) = &metrics {
             metrics.http_requests.fetch_add(1, Ordering::Relaxed);
         }
         let mut request = request.map(|body| Body::incoming(body, silence));
         name_host(&mut request);
-        answer(request, Arc::clone(&routes), Arc::clone(&of_service))
+        answer(request, Arc::clone(&routes), Arc::clone(&of_service), Arc::clone(&guard))
     });
     let draining = tasks.draining();
     let executor = Executor { tasks: tasks.clone(), name: "http/2 stream", waited_for: true };
@@ -172,9 +179,58 @@ pub(super) fn name_host(request: &mut Request) {
     }
 }
 
-async fn answer(request: Request, routes: Arc<Routes>, info: Arc<ConnInfo>) -> Result<Response, Infallible> {
-    let answering = AssertUnwindSafe(async { routes.call(request, &info).await }).catch_unwind();
-    Ok(answering.await.unwrap_or_else(|panic| panicked(&info, &*panic)))
+async fn answer(
+    request: Request,
+    routes: Arc<Routes>,
+    info: Arc<ConnInfo>,
+    guard: Arc<Guard>,
+) -> Result<Response, Infallible> {
+    let answering = AssertUnwindSafe(async {
+        match check_hosts(request.headers()) {
+            Ok(()) => routes.call(request, &info).await,
+            Err(why) => problem(&Fault::new(Code::Malformed, why)),
+        }
+    });
+    let answered = answering.catch_unwind().await;
+    let mut response = answered.unwrap_or_else(|panic| panicked(&info, &*panic));
+    let body = !response.body().is_end_stream();
+    guard.put(response.headers_mut(), body);
+    Ok(response)
+}
+
+/// Whether a request names one host at most, as a name or address with perhaps a port (RFC 9110 §7.2): what else stands there
+/// another reader could take for a path or a user.
+///
+/// # Errors
+/// What is wrong, in words.
+pub(super) fn check_hosts(headers: &HeaderMap) -> Result<(), &'static str> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let fine = hosts.next().is_none_or(|host| is_host(host.as_bytes()));
+    if hosts.next().is_some() {
+        return Err("a request has exactly one Host");
+    }
+    if fine { Ok(()) } else { Err("the Host is not a name or an address with a port") }
+}
+
+/// RFC 3986 §3.2.2 and §3.2.3, without a user; empty where the target has no host.
+fn is_host(host: &[u8]) -> bool {
+    let (name, rest) = match host {
+        [b'[', six @ ..] => {
+            let Some(end) = six.iter().position(|byte| *byte == b']') else { return false };
+            let (six, rest) = six.split_at(end);
+            let literal = six.iter().all(|byte| byte.is_ascii_alphanumeric() || b":.".contains(byte));
+            (literal && !six.is_empty(), rest.get(1..).unwrap_or_default())
+        }
+        _ => {
+            let end = host.iter().position(|byte| *byte == b':').unwrap_or(host.len());
+            let (name, rest) = host.split_at(end);
+            let named = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte);
+            (name.iter().all(named), rest)
+        }
+    };
+    let port =
+        rest.is_empty() || (rest.first() == Some(&b':') && rest.iter().skip(1).all(u8::is_ascii_digit));
+    name && port
 }
 
 /// The answer of a handler that has none.

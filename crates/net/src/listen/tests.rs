@@ -107,6 +107,36 @@ async fn over_the_budget_is_closed_at_once_and_the_place_comes_back() {
     soon(fourth.read_exact(&mut back)).await.unwrap();
 }
 
+// Finding: S10, H0.3
+#[tokio::test]
+async fn one_peer_takes_only_its_share_of_the_places() {
+    let tasks = Tasks::new();
+    let server = testing::open(testing::door(vec![echo_sniffer()], &tasks));
+    server.connections.set_max(10, 2);
+    let first = server.plain().await;
+    let _second = server.plain().await;
+    until(|| server.connections.len() == 2).await;
+    let mut third = server.plain().await;
+    assert!(!matches!(soon(third.read(&mut [0; 8])).await, Ok(1..)));
+    let metrics = server.metrics();
+    assert_eq!(metrics.refused_peer.load(Ordering::Relaxed), 1);
+    assert_eq!(metrics.refused.load(Ordering::Relaxed), 1);
+    drop(first);
+    until(|| server.connections.len() == 1).await;
+    let local = server.address;
+    assert!(
+        server.connections.admit("127.0.0.2:1".parse().unwrap(), local).is_ok(),
+        "another peer has its own"
+    );
+    let _fourth = server.plain().await;
+    until(|| server.connections.len() == 2).await;
+    // A changed limit holds from the next connection on.
+    server.connections.set_max(10, 3);
+    let mut fifth = server.plain().await;
+    fifth.write_all(b"@x").await.unwrap();
+    soon(fifth.read_exact(&mut [0; 2])).await.unwrap();
+}
+
 #[tokio::test]
 async fn the_only_protocol_may_speak_first() {
     let tasks = Tasks::new();

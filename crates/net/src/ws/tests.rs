@@ -33,7 +33,7 @@ fn server() -> Server {
                         match socket.recv().await {
                             None => return,
                             Some(Ok(message)) => socket.send(message).await.unwrap(),
-                            Some(Err(fault)) => return socket.close(1009, fault.detail()).await,
+                            Some(Err(fault)) => return socket.close(1008, fault.detail()).await,
                         }
                     }
                 });
@@ -173,4 +173,23 @@ async fn refuses_what_is_no_upgrade() {
         let got = raw(&server, format!("GET /ws HTTP/1.1\r\nHost: x\r\n{headers}\r\n").as_bytes()).await;
         assert!(got.starts_with("HTTP/1.1 400 "), "{headers}{got}");
     }
+}
+
+// Finding: S10
+#[tokio::test]
+async fn what_breaks_the_protocol_is_told_by_its_own_code() {
+    let server = server();
+    let check = async |frame: &[u8], expected: u16| {
+        let (mut socket, _) = client(&server, "/ws", "").await;
+        soon(socket.next()).await.unwrap().unwrap();
+        socket.get_mut().write_all(frame).await.unwrap();
+        let Some(Ok(Raw::Close(Some(goodbye)))) = soon(socket.next()).await else { panic!("no goodbye") };
+        assert_eq!(u16::from(goodbye.code), expected, "{frame:x?}");
+    };
+    // Masked with zeros: text that is not UTF-8, a reserved bit, an unknown opcode, a fragmented ping.
+    check(&[0x81, 0x82, 0, 0, 0, 0, 0xff, 0xfe], 1007).await;
+    check(&[0xc1, 0x81, 0, 0, 0, 0, b'a'], 1002).await;
+    check(&[0x83, 0x80, 0, 0, 0, 0], 1002).await;
+    check(&[0x09, 0x80, 0, 0, 0, 0], 1002).await;
+    check(&[0x82, 0xfe, 0xff, 0xff, 0, 0, 0, 0], 1009).await;
 }

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+/// The largest configuration file.
+const FILE_BYTES_MAX: u64 = 16 << 20;
 /// The prefix of environment variables that override scalars: `TRUNKLINE__LIMITS__MESSAGE_BYTES=2000000`.
 const ENV_PREFIX: &str = "TRUNKLINE__";
 /// The sections that the hub takes as one.
@@ -110,7 +112,7 @@ pub enum LogFormat {
 
 /// Reads a file, with what the environment overrides.
 pub fn load(file: &Path) -> Result<Document, Box<Problem>> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
+    let text = net::files::read_text(file, FILE_BYTES_MAX).map_err(|error| {
         let mut problem = Problem::whole(file, format!("cannot be read: {error}"));
         if error.kind() == std::io::ErrorKind::NotFound {
             problem.hint = Some(format!(

@@ -118,6 +118,19 @@ impl Server {
         panic!("no event {message:?}; seen: {seen:#?}");
     }
 
+    /// All log events up to the one with this message.
+    pub(crate) fn until(&self, message: &str) -> Vec<Value> {
+        let mut seen = Vec::new();
+        loop {
+            let event = self.lines.recv_timeout(Duration::from_secs(20)).unwrap();
+            let last = event["message"].as_str().is_some_and(|text| text.contains(message));
+            seen.push(event);
+            if last {
+                return seen;
+            }
+        }
+    }
+
     pub(crate) fn config(&self) -> PathBuf {
         self.folder.path().join("trunkline.yaml")
     }

@@ -147,3 +147,111 @@ fn a_name_of_any_length_costs_little_and_is_not_sent_back() {
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     }
 }
+
+// Finding: S5
+#[test]
+fn what_a_publisher_calls_a_page_is_none_of_ours() {
+    let server = Server::start(ACCESS);
+    let key = format!("Bearer {}", crate::harness::KEY);
+    let authorization = ("authorization", key.as_str());
+    for (kind, shown) in [
+        (Some("text/html"), false),
+        (Some("image/svg+xml"), false),
+        (Some("application/json"), true),
+        (Some("text/plain"), true),
+        (None, false),
+    ] {
+        let mut headers = vec![authorization];
+        headers.extend(kind.map(|kind| ("content-type", kind)));
+        let published =
+            server.http("POST", "/api/topics/evil/page?retain=true", &headers, "<script>alert(1)</script>");
+        assert_eq!(published.status, 201, "{}", published.body);
+        let page = server.http("GET", "/api/topics/evil/page", &[authorization], "");
+        assert_eq!(page.header("content-type"), Some(kind.unwrap_or("application/octet-stream")));
+        assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+        assert!(page.header("content-security-policy").unwrap().starts_with("sandbox"), "{kind:?}");
+        assert_eq!(page.header("content-disposition").is_none(), shown, "{kind:?}");
+        assert_eq!(page.header("cache-control"), Some("no-store"));
+    }
+    for path in [
+        "/admin/queues",
+        "/metrics",
+        "/healthz",
+        "/faults/TL0001",
+        "/v1/models",
+        "/nothing",
+        "/api/openapi.json",
+    ] {
+        let answer = server.http("GET", path, &[authorization], "");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert!(answer.header("content-security-policy").unwrap().starts_with("sandbox"), "{path}");
+    }
+    let page = server.http("GET", "/", &[], "");
+    assert!(!page.header("content-security-policy").unwrap().contains("sandbox"));
+}
+
+// Finding: S7
+#[test]
+fn what_the_server_writes_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let server = Server::start(&format!("{ACCESS}queues: {{orders: {{}}}}\n"));
+    server.cli(&["publish", "queue/orders", "secret"]);
+    let mut open = vec![server.folder.path().join("data")];
+    let mut seen = 0;
+    while let Some(path) = open.pop() {
+        let metadata = std::fs::metadata(&path).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o077, 0, "{}", path.display());
+        seen += 1;
+        if metadata.is_dir() {
+            open.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+    }
+    assert!(seen > 4, "{seen}");
+}
+
+// Finding: S8, N-B6
+#[test]
+fn whoever_knocks_fills_no_log() {
+    let server = Server::start(ACCESS);
+    let address = server.url.trim_start_matches("http://").to_owned();
+    let knock = |bytes: &[u8]| {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(&address).unwrap();
+        stream.write_all(bytes).unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap_or_default();
+    };
+    for _ in 0..100 {
+        knock(b"get /x?access_token=CANARY HTTP/1.1\r\n\r\n");
+    }
+    for _ in 0..100 {
+        // MQTT 3.1.1 with user `u` and password `wrong`, then one of a level that nobody speaks.
+        knock(b"\x10\x17\x00\x04MQTT\x04\xc2\x00\x3c\x00\x01a\x00\x01u\x00\x05wrong");
+        knock(b"\x10\x0d\x00\x04MQTT\x09\x02\x00\x3c\x00\x01a");
+    }
+    server.signal("TERM");
+    let lines = server.until("stopped");
+    let about = |word: &str| lines.iter().filter(|line| line.to_string().contains(word)).count();
+    assert!((1..=3).contains(&about("no protocol of this port")), "{lines:#?}");
+    assert!(
+        !lines
+            .iter()
+            .any(|line| line.to_string().contains("CANARY") || line.to_string().contains("access_token"))
+    );
+    // The first three one by one and the sum, each once: `not let in` is the only word for it.
+    assert_eq!(about("not let in"), 4, "{lines:#?}");
+    assert!(about("CONNECT refused") <= 3, "{lines:#?}");
+}
+
+// Finding: S10
+#[test]
+fn a_credential_is_shown_once_and_where_it_belongs() {
+    let server = Server::start(ACCESS);
+    let key = format!("Bearer {}", crate::harness::KEY);
+    let once = [("authorization", key.as_str())];
+    assert_eq!(server.http("GET", "/admin/queues", &once, "").status, 200);
+    assert_eq!(server.http("GET", "/admin/queues", &[once[0], once[0]], "").status, 401);
+    let query = format!("/admin/config/reload?access_token={}", crate::harness::KEY);
+    assert_eq!(server.http("POST", &query, &[], "").status, 401);
+    assert_eq!(server.http("GET", "/healthz", &[("host", "a b/c@d")], "").status, 400);
+}

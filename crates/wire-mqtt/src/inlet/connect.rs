@@ -79,7 +79,10 @@ pub(super) async fn serve(shared: Arc<Shared>, mut conn: net::Conn, keyless: Key
             Box::pin(connection.run(connack, place, will)).await;
         }
         Err(Refusal { v5, v3, fault }) => {
-            tracing::info!(peer = %conn.peer(), %fault, "CONNECT refused");
+            // Who is not let in is told by the hub.
+            if !matches!(fault.code(), Code::Unauthenticated | Code::Forbidden) && conn.info().tells() {
+                tracing::info!(peer = %conn.peer(), %fault, "CONNECT refused");
+            }
             let out = refusing(version, v3, v5, &fault);
             goodbye(conn, &out).await;
         }
@@ -126,7 +129,9 @@ async fn refuse_bytes(shared: &Shared, conn: net::Conn, unreadable: Unreadable) 
     let Unreadable { error, level } = unreadable;
     let fault = reason::fault_of(&error);
     shared.hub.counters().fault(&fault);
-    tracing::info!(peer = %conn.peer(), level, %fault, "CONNECT refused");
+    if conn.info().tells() {
+        tracing::info!(peer = %conn.peer(), level, %fault, "CONNECT refused");
+    }
     match (error, level) {
         (Error::Version(level), _) if level < 5 => goodbye(conn, &[0x20, 2, 0, 1]).await,
         (Error::Version(_), _) => goodbye(conn, &[0x20, 3, 0, 0x84, 0]).await,

@@ -8,10 +8,11 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::{HeaderMap, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, StatusCode, Version, header};
 use tokio::io::AsyncWrite;
 
 use super::chunked::{CHUNK_END, LAST, put_size};
+use crate::http::guard::Guard;
 
 /// From this size on a piece is worth a vector of its own in the write.
 const LARGE: usize = 8 << 10;
@@ -61,7 +62,7 @@ impl Out {
         self.large.is_empty() && self.after.is_empty() && self.small.len() < GATHER
     }
 
-    /// The head of an answer. `date` is the time now.
+    /// The head of an answer. `date` is the time now; `guard` gives it what it lacks, unless it is a switch of protocols.
     pub(super) fn head(
         &mut self,
         status: StatusCode,
@@ -69,9 +70,10 @@ impl Out {
         length: Length,
         connection: Connection,
         date: Duration,
+        guard: Option<&Guard>,
     ) {
         let out = &mut self.small;
-        out.reserve(256 + headers.len() * 48);
+        out.reserve(384 + headers.len() * 48);
         out.put_slice(b"HTTP/1.1 ");
         out.put_slice(status.as_str().as_bytes());
         out.put_u8(b' ');
@@ -83,11 +85,12 @@ impl Out {
                 || *name == header::TRANSFER_ENCODING
                 || (*name == header::CONNECTION && connection != Connection::Usual);
             if !ours {
-                out.put_slice(name.as_str().as_bytes());
-                out.put_slice(b": ");
-                out.put_slice(value.as_bytes());
-                out.put_slice(b"\r\n");
+                put_field(out, name, value.as_bytes());
             }
+        }
+        if let Some(guard) = guard {
+            let body = !matches!(length, Length::None | Length::Exact(0));
+            guard.each(headers, body, |name, value| put_field(out, name, value.as_bytes()));
         }
         match length {
             Length::None | Length::Close => {}
@@ -171,6 +174,13 @@ impl Out {
         written -= large;
         self.after = self.after.get(written..).unwrap_or_default();
     }
+}
+
+fn put_field(out: &mut BytesMut, name: &HeaderName, value: &[u8]) {
+    out.put_slice(name.as_str().as_bytes());
+    out.put_slice(b": ");
+    out.put_slice(value);
+    out.put_slice(b"\r\n");
 }
 
 fn decimal(out: &mut BytesMut, number: u64) {

@@ -94,6 +94,11 @@ impl Decoder {
         }
     }
 
+    /// How many bytes the chunk under way still has, as far as its size is known.
+    pub(crate) fn left(&self) -> u64 {
+        if self.state == State::Data { self.left } else { 0 }
+    }
+
     fn step(&mut self, byte: u8) -> Result<(), &'static str> {
         self.state = match (self.state, byte) {
             (State::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {

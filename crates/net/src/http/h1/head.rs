@@ -9,6 +9,7 @@ use message::{Code, Fault};
 use smallvec::SmallVec;
 
 use super::fields::{Place, span, tokens};
+use crate::http::serve::check_hosts;
 use crate::http::{Body, Request, Settings};
 
 /// How many headers fit without an allocation.
@@ -139,9 +140,10 @@ fn build(bytes: &Bytes, found: Found) -> Result<Head, Refusal> {
     if said.chunked && said.length.is_some() {
         return Err(bad("both Content-Length and Transfer-Encoding"));
     }
-    if said.hosts > 1 || (said.hosts == 0 && !found.old) {
+    if said.hosts == 0 && !found.old {
         return Err(bad("a request has exactly one Host"));
     }
+    check_hosts(&headers).map_err(bad)?;
     let connect = found.method == Method::CONNECT;
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = target(bytes.slice(found.target.0..found.target.1), connect)?;

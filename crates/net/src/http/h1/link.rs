@@ -16,6 +16,7 @@ use super::chunked::{Decoder, Piece};
 use super::head::Framing;
 use super::slot::{Arriving, Room, Slot};
 use crate::conn::Conn;
+use crate::http::body::too_large;
 
 /// Room for a head and a small body.
 const READ_FIRST: usize = 4 << 10;
@@ -207,6 +208,10 @@ impl Link {
                 }
                 Ok(Some(Piece::More) | None) => {}
             }
+            // A chunk that is larger than what its reader takes is not waited for.
+            if let Some(most) = inbound.slot.is_over(inbound.coding.announced()) {
+                return self.break_off(too_large(most), cx);
+            }
             // What a client is owed comes before what is asked of it.
             if !self.out.is_empty()
                 && let Poll::Ready(Err(error)) = self.poll_flush(cx)
@@ -247,6 +252,16 @@ impl Link {
             Ok(0) | Err(_) => Poll::Ready(Moved::Gone),
             // The next request has come early; it waits.
             Ok(_) => Poll::Pending,
+        }
+    }
+}
+
+impl Coding {
+    /// How many bytes a chunk has announced that did not come yet. What a length announces, the reader knows.
+    fn announced(&self) -> u64 {
+        match self {
+            Coding::Length(_) => 0,
+            Coding::Chunked(decoder) => decoder.left(),
         }
     }
 }

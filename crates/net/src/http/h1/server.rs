@@ -27,6 +27,7 @@ use super::head::{self, Head, Refusal};
 use super::link::{Link, Moved};
 use super::{Switch, Switching};
 use crate::conn::Conn;
+use crate::http::guard::Guard;
 use crate::http::problem::problem_as;
 use crate::http::serve::{name_host, panicked};
 use crate::http::{Answering, Body, Response, Routes, Settings};
@@ -58,6 +59,7 @@ struct Server {
     settings: Arc<Settings>,
     info: Arc<ConnInfo>,
     metrics: Option<Arc<Metrics>>,
+    guard: Guard,
     tasks: Tasks,
     drained: Pin<Box<WaitForCancellationFutureOwned>>,
     /// How much of the input was found to be no whole head.
@@ -90,6 +92,7 @@ pub(crate) async fn serve(
     let info = Arc::clone(conn.info());
     let mut server = Server {
         link: Link::new(conn, Duration::from_millis(settings.body_ms)),
+        guard: Guard::new(&settings, &info),
         routes,
         settings,
         metrics: info.metrics(),
@@ -214,7 +217,7 @@ impl Server {
         if let Some(switch) = asked.switch
             && (status == StatusCode::SWITCHING_PROTOCOLS || (asked.connect && status.is_success()))
         {
-            self.link.out.head(status, &headers, Length::None, Connection::Usual, date);
+            self.link.out.head(status, &headers, Length::None, Connection::Usual, date, None);
             poll_fn(|cx| self.link.poll_flush(cx)).await?;
             return Ok(Then::Switch(switch));
         }
@@ -232,7 +235,7 @@ impl Server {
             true if asked.version < Version::HTTP_11 => Connection::Keep,
             true => Connection::Usual,
         };
-        self.link.out.head(status, &headers, length, connection, date);
+        self.link.out.head(status, &headers, length, connection, date, Some(&self.guard));
         let mut sending = Sending::new(length);
         let bodiless = asked.head_only || length == Length::None || status == StatusCode::NOT_MODIFIED;
         if bodiless {
@@ -308,7 +311,9 @@ impl Server {
         let (parts, body) = problem_as(refusal.status, &refusal.fault).into_parts();
         let bytes = body.at_hand().unwrap_or_default();
         let length = Length::Exact(bytes.len() as u64);
-        self.link.out.head(parts.status, &parts.headers, length, Connection::Close, self.info.date());
+        let date = self.info.date();
+        let guard = Some(&self.guard);
+        self.link.out.head(parts.status, &parts.headers, length, Connection::Close, date, guard);
         self.link.out.piece(bytes, false);
         poll_fn(|cx| self.link.poll_flush(cx)).await?;
         self.info.linger();

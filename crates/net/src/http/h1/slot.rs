@@ -16,6 +16,9 @@ struct Inner {
     piece: Option<Result<Bytes, Fault>>,
     /// Whether somebody has asked for a piece at all: until then nothing is read, and no 100 is sent.
     wanted: bool,
+    /// How many bytes the reader takes at most, when it has said so, and how many were put in.
+    most: Option<u64>,
+    taken: u64,
     /// Nothing comes after `piece`.
     ended: bool,
     /// The body was dropped: nobody will take anything any more.
@@ -66,10 +69,17 @@ impl Slot {
         self.0.lock().left
     }
 
+    /// How many bytes the reader takes at most, when `more` bytes would be over that.
+    pub(super) fn is_over(&self, more: u64) -> Option<u64> {
+        let inner = self.0.lock();
+        inner.most.filter(|most| inner.taken.saturating_add(more) > *most)
+    }
+
     /// Hands over a piece. A reader in the task of `cx` is not woken: the caller polls it.
     pub(super) fn put(&self, piece: Result<Bytes, Fault>, cx: &Context<'_>) {
         let mut inner = self.0.lock();
         inner.ended |= piece.is_err();
+        inner.taken += piece.as_ref().map_or(0, |bytes| bytes.len() as u64);
         inner.piece = Some(piece);
         wake(inner, cx);
     }
@@ -142,6 +152,11 @@ impl Arriving {
             connection.wake();
         }
         ready
+    }
+
+    /// Says how many bytes are taken at most: what is announced beyond that need not be waited for.
+    pub(crate) fn bound(&self, most: u64) {
+        self.inner.lock().most = Some(most);
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {

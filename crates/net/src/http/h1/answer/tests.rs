@@ -50,14 +50,14 @@ async fn a_head_says_framing_connection_and_date_once() {
     }
     let mut out = Out::default();
     let date = Duration::from_secs(784_111_777);
-    out.head(StatusCode::NOT_FOUND, &headers, Length::Exact(10_200), Connection::Close, date);
+    out.head(StatusCode::NOT_FOUND, &headers, Length::Exact(10_200), Connection::Close, date, None);
     let text = String::from_utf8(written(&mut out, 7).await).unwrap();
     assert_eq!(
         text,
         "HTTP/1.1 404 Not Found\r\na: b\r\ncontent-length: 10200\r\nconnection: close\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n"
     );
     headers.insert("date", HeaderValue::from_static("handlers"));
-    out.head(StatusCode::SWITCHING_PROTOCOLS, &headers, Length::None, Connection::Usual, date);
+    out.head(StatusCode::SWITCHING_PROTOCOLS, &headers, Length::None, Connection::Usual, date, None);
     let text = String::from_utf8(written(&mut out, 1000).await).unwrap();
     assert_eq!(text, "HTTP/1.1 101 Switching Protocols\r\nconnection: x\r\na: b\r\ndate: handlers\r\n\r\n");
 }

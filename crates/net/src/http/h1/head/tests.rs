@@ -177,3 +177,27 @@ proptest! {
         }
     }
 }
+
+// Finding: S10
+#[test]
+fn a_host_is_a_name_or_an_address_with_a_port() {
+    for host in [
+        "",
+        "a",
+        "a.b-c_d:80",
+        "127.0.0.1:7400",
+        "[::1]",
+        "[::1]:7400",
+        "a:",
+        "xn--bcher-kva.example",
+        "a%20b",
+    ] {
+        whole(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    }
+    for host in [
+        "a b", "a b/c@d", "u@h", "a/b", "a:x", "a:1:2", "[::1", "[]", "[::1]x", "[a@b]", "a?b", "a#b",
+        "a\\b", "a\tb",
+    ] {
+        refused(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"), 400, "Host");
+    }
+}

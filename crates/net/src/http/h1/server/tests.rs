@@ -303,3 +303,43 @@ proptest! {
         });
     }
 }
+
+// Finding: S10
+#[tokio::test]
+async fn a_chunk_that_is_larger_than_the_limit_is_not_waited_for() {
+    let server = testing::serve(routes());
+    for size in
+        ["ffffffffffffffff\r\n", "7fffffffffffffff\r\nabc", "1e8481\r\n", "5\r\nhello\r\n1e8480\r\nab"]
+    {
+        let mut stream = server.plain().await;
+        let head = "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+        stream.write_all(format!("{head}{size}").as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        soon(stream.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(std::str::from_utf8(&answer), Ok("HTTP/1.1 413"), "{size:?}");
+    }
+}
+
+// Finding: S5
+#[tokio::test]
+async fn every_answer_says_that_it_is_no_page_of_ours() {
+    let server = testing::serve(routes());
+    for request in [
+        "GET /short HTTP/1.1",
+        "GET /nothing HTTP/1.1",
+        "GET /none HTTP/1.1",
+        "GET / HTTP/3.0",
+        "PUT /short HTTP/1.1",
+    ] {
+        let got = raw(&server, format!("{request}\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await;
+        for line in [
+            "x-content-type-options: nosniff",
+            "content-security-policy: sandbox;",
+            "cache-control: no-store",
+        ] {
+            assert!(got.contains(line), "{request}: {got}");
+        }
+        assert_eq!(got.contains("content-type: "), !request.contains("nothing"), "{request}: {got}");
+        assert!(!got.contains("strict-transport-security"), "{got}");
+    }
+}
