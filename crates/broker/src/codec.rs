@@ -36,44 +36,65 @@ pub(crate) fn encode(now: Moment, envelope: &Envelope) -> Bytes {
     out.into()
 }
 
-/// Appends the envelope to `out`.
+/// Appends the envelope to `out`. It is taken apart by name, so that the compiler asks where a new field goes.
 pub(crate) fn encode_into(out: &mut Vec<u8>, now: Moment, envelope: &Envelope) {
+    let Envelope {
+        id,
+        address: to,
+        time,
+        key,
+        headers,
+        content_type,
+        body,
+        principal,
+        tenant,
+        source,
+        event_type,
+        trace,
+        reply_to,
+        deadline,
+        priority,
+        attempt,
+        // A queue keeps it beside the envelope; nobody else asks for it.
+        fingerprint: _,
+        // A flag.
+        retain: _,
+    } = envelope;
     out.push(VERSION);
     out.extend_from_slice(&flags(envelope).to_le_bytes());
-    match envelope.id.bits() {
+    match id.bits() {
         Some(bits) => out.extend_from_slice(&bits.to_le_bytes()),
-        None => text(out, &envelope.id.to_string()),
+        None => text(out, &id.to_string()),
     }
-    address(out, &envelope.address);
-    number(out, envelope.time.as_millis());
-    out.push(envelope.priority);
-    number(out, u64::from(envelope.attempt));
-    text(out, &envelope.principal);
-    text(out, &envelope.tenant);
-    let optional = [&envelope.key, &envelope.content_type, &envelope.source, &envelope.event_type];
-    for value in optional.into_iter().flatten() {
+    address(out, to);
+    number(out, time.as_millis());
+    out.push(*priority);
+    number(out, u64::from(*attempt));
+    text(out, principal);
+    text(out, tenant);
+    for value in [key, content_type, source, event_type].into_iter().flatten() {
         text(out, value);
     }
-    if let Some(trace) = &envelope.trace {
-        out.extend_from_slice(&trace.trace_id.to_le_bytes());
-        out.extend_from_slice(&trace.span_id.to_le_bytes());
-        if let Some(state) = &trace.state {
+    if let Some(Trace { trace_id, span_id, sampled: _, state }) = trace {
+        out.extend_from_slice(&trace_id.to_le_bytes());
+        out.extend_from_slice(&span_id.to_le_bytes());
+        if let Some(state) = state {
             text(out, state);
         }
     }
-    if let Some(reply) = &envelope.reply_to {
+    if let Some(reply) = reply_to {
         address(out, reply);
     }
-    if let Some(deadline) = envelope.deadline {
+    if let Some(deadline) = deadline {
         number(out, deadline.time.as_millis());
         number(out, u64::try_from(deadline.left(now).as_millis()).unwrap_or(u64::MAX));
     }
-    number(out, envelope.headers.len() as u64);
-    for (name, value) in envelope.headers.iter() {
+    number(out, headers.len() as u64);
+    for (name, value) in headers.iter() {
         text(out, name);
         text(out, value);
     }
-    out.extend_from_slice(&envelope.body);
+    out.extend_from_slice(body);
 }
 
 fn flags(envelope: &Envelope) -> u16 {

@@ -82,6 +82,7 @@ export function facts(pairs) {
 
 /** A message in whole: what it is, its headers, its body. */
 export function envelope(message) {
+  if (!message) return h("p", null, "This message cannot be read: it is damaged, or was written by a newer version.");
   const body = message.body_base64 !== undefined ? message.body_base64 : pretty(message.body ?? "");
   const media = message.content_type ?? "no content type";
   const what = message.body_base64 !== undefined ? `${media}, not text: in Base64` : media;

@@ -116,7 +116,7 @@ async fn peek(asked: &Asked) -> Result<Value, Fault> {
         };
         json!({
             "number": peeked.number, "state": state, "until": since, "deliveries": peeked.deliveries,
-            "envelope": envelope(&peeked.envelope),
+            "envelope": peeked.envelope.as_deref().map(envelope),
         })
     };
     let next = found.last().filter(|_| found.len() == max).map(|last| last.number);
@@ -143,9 +143,10 @@ fn letter(letter: &DeadLetter) -> Value {
         })
         .collect();
     json!({
-        "number": letter.number, "id": letter.envelope.id.to_string(), "reason": letter.reason.id(),
+        "number": letter.number, "id": letter.envelope.as_ref().map(|envelope| envelope.id.to_string()), "reason": letter.reason.id(),
         "title": letter.reason.entry().title, "detail": &*letter.text, "died": letter.died.to_string(),
-        "deliveries": letter.deliveries, "attempts": attempts, "envelope": envelope(&letter.envelope),
+        "deliveries": letter.deliveries, "attempts": attempts,
+        "envelope": letter.envelope.as_deref().map(envelope),
     })
 }
 

@@ -100,7 +100,10 @@ impl World {
     /// The bodies that wait in a queue; they stay.
     pub(crate) async fn waiting(&self, queue: &str) -> Vec<String> {
         let peeked = self.hub.broker().peek(&address(queue), None, 100).await.unwrap();
-        peeked.iter().map(|peeked| String::from_utf8(peeked.envelope.body.to_vec()).unwrap()).collect()
+        peeked
+            .iter()
+            .map(|peeked| String::from_utf8(peeked.envelope.as_ref().unwrap().body.to_vec()).unwrap())
+            .collect()
     }
 
     pub(crate) async fn stats(&self, queue: &str) -> broker::QueueStats {

@@ -44,7 +44,10 @@ pub(crate) fn fold(
         for (offset, bytes) in &records {
             match record::read(bytes, now) {
                 Some(record) => step(&mut index, now, (*offset, bytes.len()), record, options),
-                None => tracing::warn!(offset, "record of a queue is unreadable"),
+                None => tracing::error!(
+                    offset,
+                    "a record of a queue is of a form that this version does not know"
+                ),
             }
         }
     }

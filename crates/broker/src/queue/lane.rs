@@ -289,8 +289,11 @@ impl Lane {
         let mut envelope = envelope;
         Ok(rows
             .into_iter()
-            .filter_map(|(number, at, state, deliveries)| {
-                Some(Peeked { number, envelope: Arc::new(envelope(at)?), state, deliveries })
+            .map(|(number, at, state, deliveries)| Peeked {
+                number,
+                envelope: envelope(at).map(Arc::new),
+                state,
+                deliveries,
             })
             .collect())
     }
@@ -307,17 +310,17 @@ impl Lane {
         let mut found = bodies::read(&*self.log, rows.iter().map(|row| row.1.at).collect())?;
         Ok(rows
             .into_iter()
-            .filter_map(|(number, dead)| {
-                let envelope = record::read_envelope(&found.remove(&dead.at)?, now)?;
-                Some(DeadLetter {
+            .map(|(number, dead)| {
+                let bytes = found.remove(&dead.at);
+                DeadLetter {
                     number,
-                    envelope: Arc::new(envelope),
+                    envelope: bytes.and_then(|bytes| record::read_envelope(&bytes, now)).map(Arc::new),
                     reason: dead.died.code,
                     text: dead.died.text,
                     died: dead.died.time,
                     deliveries: dead.deliveries,
                     attempts: dead.history,
-                })
+                }
             })
             .collect())
     }

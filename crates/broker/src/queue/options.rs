@@ -92,44 +92,68 @@ impl QueueOptions {
     /// As bytes for the table: the fields as numbers in the order of their declaration. New ones come at the end.
     pub(crate) fn encode(&self) -> Bytes {
         let wide = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
+        let QueueOptions {
+            messages_max,
+            bytes_max,
+            deliveries_max,
+            hold_ms,
+            hold_ms_max,
+            retry_ms,
+            retry_ms_max,
+            ordered,
+            prioritized,
+            expired,
+            dedupe_ms,
+            dedupe_max,
+            dead_max,
+        } = self;
         let mut out = Vec::new();
         for value in [
-            self.messages_max,
-            self.bytes_max,
-            u64::from(self.deliveries_max),
-            self.hold_ms,
-            self.hold_ms_max,
-            self.retry_ms,
-            self.retry_ms_max,
-            u64::from(self.ordered),
-            u64::from(self.prioritized),
-            u64::from(self.expired == Expired::Drop),
-            self.dedupe_ms,
-            wide(self.dedupe_max),
-            wide(self.dead_max),
+            *messages_max,
+            *bytes_max,
+            u64::from(*deliveries_max),
+            *hold_ms,
+            *hold_ms_max,
+            *retry_ms,
+            *retry_ms_max,
+            u64::from(*ordered),
+            u64::from(*prioritized),
+            u64::from(*expired == Expired::Drop),
+            *dedupe_ms,
+            wide(*dedupe_max),
+            wide(*dead_max),
         ] {
             codec::number(&mut out, value);
         }
         out.into()
     }
 
-    /// Reads what [`QueueOptions::encode`] made.
+    /// Reads what [`QueueOptions::encode`] made, here or in an earlier version, which knew fewer fields.
     pub(crate) fn decode(bytes: &Bytes) -> Option<QueueOptions> {
         let reader = &mut Reader::new(bytes);
+        let usual = QueueOptions::default();
+        let mut next = |usual: u64| if reader.is_empty() { Some(usual) } else { reader.number() };
+        let wide = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
         Some(QueueOptions {
-            messages_max: reader.number()?,
-            bytes_max: reader.number()?,
-            deliveries_max: reader.small()?,
-            hold_ms: reader.number()?,
-            hold_ms_max: reader.number()?,
-            retry_ms: reader.number()?,
-            retry_ms_max: reader.number()?,
-            ordered: reader.number()? != 0,
-            prioritized: reader.number()? != 0,
-            expired: if reader.number()? != 0 { Expired::Drop } else { Expired::DeadLetter },
-            dedupe_ms: reader.number()?,
-            dedupe_max: usize::try_from(reader.number()?).ok()?,
-            dead_max: usize::try_from(reader.number()?).ok()?,
+            messages_max: next(usual.messages_max)?,
+            bytes_max: next(usual.bytes_max)?,
+            deliveries_max: u32::try_from(next(u64::from(usual.deliveries_max))?).ok()?,
+            hold_ms: next(usual.hold_ms)?,
+            hold_ms_max: next(usual.hold_ms_max)?,
+            retry_ms: next(usual.retry_ms)?,
+            retry_ms_max: next(usual.retry_ms_max)?,
+            ordered: next(u64::from(usual.ordered))? != 0,
+            prioritized: next(u64::from(usual.prioritized))? != 0,
+            expired: match next(u64::from(usual.expired == Expired::Drop))? {
+                0 => Expired::DeadLetter,
+                _ => Expired::Drop,
+            },
+            dedupe_ms: next(usual.dedupe_ms)?,
+            dedupe_max: usize::try_from(next(wide(usual.dedupe_max))?).ok()?,
+            dead_max: usize::try_from(next(wide(usual.dead_max))?).ok()?,
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,16 +57,16 @@ impl Meta {
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        number(out, self.entered.as_millis());
-        number(out, self.deadline.map_or(0, |deadline| deadline.time.as_millis()));
+        let Meta { entered, deadline, priority, key, fingerprint } = self;
+        number(out, entered.as_millis());
+        number(out, deadline.map_or(0, |deadline| deadline.time.as_millis()));
         let has = |there: bool, flag: u8| if there { flag } else { 0 };
-        let (key, fingerprint) =
-            (has(self.key != 0, HAS_KEY), has(self.fingerprint.is_some(), HAS_FINGERPRINT));
-        out.push(self.priority | VERSION_2 | key | fingerprint);
-        if self.key != 0 {
-            out.extend_from_slice(&self.key.to_le_bytes());
+        let flags = has(*key != 0, HAS_KEY) | has(fingerprint.is_some(), HAS_FINGERPRINT);
+        out.push(priority | VERSION_2 | flags);
+        if *key != 0 {
+            out.extend_from_slice(&key.to_le_bytes());
         }
-        if let Some(fingerprint) = self.fingerprint {
+        if let Some(fingerprint) = fingerprint {
             out.extend_from_slice(&fingerprint.to_bytes());
         }
     }
@@ -189,18 +189,19 @@ pub(crate) fn moved(carried: &Carried, payload: &[u8]) -> Bytes {
 }
 
 pub(crate) fn write_carried(out: &mut Vec<u8>, carried: &Carried) {
-    number(out, carried.number);
-    number(out, u64::from(carried.leases));
-    number(out, u64::from(carried.deliveries));
-    number(out, carried.pause.map_or(0, |pause| pause.from.later(pause.wait).as_millis()));
-    out.push(u8::from(carried.died.is_some()) | u8::from(carried.pause.is_some()) << 1);
-    if let Some(pause) = carried.pause {
+    let Carried { number: own, leases, deliveries, pause, died, history } = carried;
+    number(out, *own);
+    number(out, u64::from(*leases));
+    number(out, u64::from(*deliveries));
+    number(out, pause.map_or(0, |pause| pause.from.later(pause.wait).as_millis()));
+    out.push(u8::from(died.is_some()) | u8::from(pause.is_some()) << 1);
+    if let Some(pause) = pause {
         number(out, pause.from.as_millis());
     }
-    if let Some(died) = &carried.died {
+    if let Some(died) = died {
         write_died(out, died);
     }
-    write_history(out, &carried.history);
+    write_history(out, history);
 }
 
 pub(crate) fn read_carried(reader: &mut Reader<'_>) -> Option<Carried> {

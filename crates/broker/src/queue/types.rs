@@ -160,8 +160,8 @@ pub struct Attempt {
 pub struct DeadLetter {
     /// Its number in the queue, by which it is replayed or dropped.
     pub number: Number,
-    /// The original.
-    pub envelope: Arc<Envelope>,
+    /// The original; absent when this program cannot read it, because it is damaged or of a newer version.
+    pub envelope: Option<Arc<Envelope>>,
     /// Why it was given up.
     pub reason: Code,
     /// The same in words.
@@ -190,8 +190,8 @@ pub enum Selection {
 pub struct Peeked {
     /// Its number.
     pub number: Number,
-    /// The message.
-    pub envelope: Arc<Envelope>,
+    /// The message; absent when this program cannot read it, because it is damaged or of a newer version.
+    pub envelope: Option<Arc<Envelope>>,
     /// What it is waiting for.
     pub state: State,
     /// How often it was delivered.

@@ -10,6 +10,7 @@
 )]
 
 mod command_line;
+mod damage;
 mod demo;
 mod harness;
 mod lifecycle;

@@ -130,7 +130,10 @@ pub(crate) fn peeked(out: &mut Vec<u8>, peeked: &Peeked) {
         object.time("until", until);
     }
     object.number("deliveries", peeked.deliveries.into());
-    message(&mut object, &peeked.envelope);
+    match &peeked.envelope {
+        Some(envelope) => message(&mut object, envelope),
+        None => drop(object.flag("unreadable", true)),
+    }
     object.close();
 }
 
