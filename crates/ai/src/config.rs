@@ -30,14 +30,18 @@ pub struct Config {
     /// costs nothing: for trying out and for tests. Default true.
     pub echo: bool,
     /// The largest request body that is passed on while it arrives: files, audio, images, and JSON over
-    /// `limits.message_bytes`, whose `model` must then stand within the first `limits.message_bytes`. A larger one is
-    /// refused with TL0003. Default 512MiB, what OpenAI takes for one file.
+    /// `limits.message_bytes`. A larger one is refused with TL0003. Default 512MiB, what OpenAI takes for one file.
     pub body_bytes: ByteCount,
-    /// How much of a form (`multipart/form-data`, as audio and images are sent) over `limits.message_bytes` is held in
-    /// memory until its part `model` has come, without which it is not known where to send it. A form in which it
-    /// comes later is refused with TL0003. Default 32MiB, so that a file as large as OpenAI transcribes (25 MB) may
-    /// stand before it.
+    /// How much of a body in JSON over `limits.message_bytes` is held until its `model` has come, without which it is not
+    /// known where to send it: many clients write it behind the messages. It is held in a file without a name in the data
+    /// folder, not in memory. A body in which it comes later is refused with TL0003. Default 64MiB.
+    pub json_bytes: ByteCount,
+    /// The same for a form (`multipart/form-data`, as audio and images are sent) and its part `model`. Default 32MiB, so
+    /// that a file as large as OpenAI transcribes (25 MB) may stand before it.
     pub form_bytes: ByteCount,
+    /// How much all bodies together may hold on disk until their model has come; then the next is refused with TL0022.
+    /// Default 1GiB.
+    pub spool_bytes: ByteCount,
 }
 
 impl Default for Config {
@@ -48,7 +52,9 @@ impl Default for Config {
             default_provider: None,
             echo: true,
             body_bytes: ByteCount(512 << 20),
+            json_bytes: ByteCount(64 << 20),
             form_bytes: ByteCount(32 << 20),
+            spool_bytes: ByteCount(1 << 30),
         }
     }
 }

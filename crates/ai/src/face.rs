@@ -7,6 +7,7 @@ mod realtime;
 
 use crate::forward::{Noted, allow_providers};
 use crate::gateway::Gateway;
+use crate::held::Held;
 use crate::paths::{Asks, strip_version, without_query};
 use crate::refusal::{self, Hint};
 use crate::roster;
@@ -119,31 +120,34 @@ async fn forward(
     body: Body,
 ) -> Result<Response, Refused> {
     let table = gateway.table();
-    let whole = gateway.hub().limits().message_bytes;
     let (media, mut guard) = asks::look(&parts, asks)?;
-    let intake = match media {
-        Media::Other => Intake::Arriving(Bytes::new(), body),
-        Media::Json | Media::Form => {
-            let form = usize::try_from(table.config.form_bytes.0).unwrap_or(usize::MAX);
-            intake::read(body, Room { whole, form }, &mut guard).await?
+    let held = match media {
+        Media::Other => None,
+        Media::Json => Some((table.config.json_bytes.0, "models.json_bytes")),
+        Media::Form => Some((table.config.form_bytes.0, "models.form_bytes")),
+    };
+    let intake = match held {
+        None => Intake::Large(Held::Memory(Bytes::new()), Some(body)),
+        Some(held) => {
+            let whole = gateway.hub().limits().message_bytes;
+            let room = Room { whole, held, spool: table.config.spool_bytes.0, disk: gateway.room() };
+            intake::read(body, room, &mut guard).await?
         }
     };
     let head = guard.head();
     let (model, address) = match &head.model {
         Some(name) => choose(&table, name)?,
-        None => without(&table, &parts, asks, media, &guard, (!intake.is_whole()).then_some(whole))?,
+        None => without(&table, &parts, asks, media, &guard)?,
     };
     if head.model.is_some() && asks == Asks::No {
         allow_providers(session, &model)
             .map_err(|(address, fault)| Refused::Here(address.to_string().into(), fault.into()))?;
     }
     let (bytes, arriving, noted) = match intake {
-        Intake::Whole(bytes) => {
-            (bytes, None, Noted { head, prefix: Bytes::new(), model: Arc::clone(&model) })
-        }
-        Intake::Arriving(prefix, body) => {
-            let body = intake::guarded(body, guard, prefix.len() as u64, table.config.body_bytes.0)?;
-            (Bytes::new(), Some(body), Noted { head, prefix, model: Arc::clone(&model) })
+        Intake::Whole(bytes) => (bytes, None, Noted { head, held: None, model: Arc::clone(&model) }),
+        Intake::Large(held, rest) => {
+            let rest = intake::guarded(rest, guard, held.len(), table.config.body_bytes.0)?;
+            (Bytes::new(), rest, Noted { head, held: Some(held), model: Arc::clone(&model) })
         }
     };
     let mut envelope = session.envelope(address, bytes);
@@ -228,20 +232,14 @@ fn choose(table: &Table, name: &str) -> Result<(Arc<Model>, Address), Refused> {
     Ok((model, address))
 }
 
-/// The way and the address for a request that names none: the default provider's, if it can be meant. `whole` is the
-/// room for a body that did not fit in.
+/// The way and the address for a request that names none: the default provider's, if it can be meant.
 fn without(
     table: &Table,
     parts: &Parts,
     asks: Asks,
     media: Media,
     guard: &Guard,
-    whole: Option<usize>,
 ) -> Result<(Arc<Model>, Address), Refused> {
-    if let Some(room) = whole.filter(|_| media == Media::Json) {
-        let what = format!("\"model\" does not stand within the first {room} bytes of a body that is larger");
-        return Err(Fault::new(Code::TooLarge, what).into());
-    }
     let (method, path) = (&parts.method, parts.uri.path());
     let default = table.default_entry();
     let must = asks == Asks::Must && media != Media::Other;
@@ -269,5 +267,7 @@ fn trace(headers: &HeaderMap) -> Option<Trace> {
     Trace::parse(text("traceparent")?, text("tracestate"))
 }
 
+#[cfg(test)]
+mod large_tests;
 #[cfg(test)]
 mod tests;

@@ -14,12 +14,12 @@ pub(crate) use verdict::{Health, Next, Verdict, instead, named, named_body, of_f
 use crate::config::ProviderKind;
 use crate::echo;
 use crate::gateway::Gateway;
+use crate::held::Held;
 use crate::meter::{Bill, Meter, metered};
 use crate::paths::{Asks, strip_version, without_query};
 use crate::private::public;
 use crate::scan::Head;
 use crate::table::{Deployment, Model, Named, Provider};
-use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, header};
 use hub::{Reply, Request, Session};
@@ -43,8 +43,8 @@ pub(crate) struct Noted {
     /// The way that was found for the address.
     pub(crate) model: Arc<Model>,
     pub(crate) head: Head,
-    /// The first bytes of a body that is still arriving.
-    pub(crate) prefix: Bytes,
+    /// What is here of a body that is larger than an envelope's.
+    pub(crate) held: Option<Held>,
 }
 
 /// A request on its way upstream.
@@ -57,8 +57,9 @@ struct Errand {
     rest: String,
     headers: HeaderMap,
     head: Head,
-    prefix: Bytes,
-    /// A body that is still arriving; it can be sent once only.
+    /// What is here of a body that is larger than an envelope's.
+    held: Option<Held>,
+    /// The rest of a body that is still arriving; it can be sent once only.
     arriving: Option<Body>,
     /// Whether the address names a model and not a provider as a whole.
     named: bool,
@@ -115,7 +116,7 @@ impl Errand {
                 // The address was admitted; whatever the body names, it is this model that is asked.
                 own_name = named.then(|| Named::new(envelope.address.name()));
                 let model = gateway.table().find(envelope.address.name())?;
-                Noted { model, head: Head::read(&envelope.body)?, prefix: Bytes::new() }
+                Noted { model, head: Head::read(&envelope.body)?, held: None }
             }
         };
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
@@ -137,7 +138,7 @@ impl Errand {
             headers,
             model: noted.model,
             head: noted.head,
-            prefix: noted.prefix,
+            held: noted.held,
             arriving: body,
             named,
             is_model,
@@ -262,14 +263,10 @@ impl Errand {
     }
 
     async fn ask_echo(&mut self, gateway: &Gateway) -> Result<Response, Fault> {
-        let body = match self.arriving.take() {
-            Some(body) => {
-                edit::chain(std::mem::take(&mut self.prefix), body)
-                    .collect(gateway.hub().limits().reply_bytes)
-                    .await?
-            }
-            None => self.envelope.body.clone(),
-        };
+        let most = usize::try_from(gateway.table().config.json_bytes.0).unwrap_or(usize::MAX);
+        let most = most.max(gateway.hub().limits().reply_bytes);
+        let rest = self.arriving.take();
+        let body = self.body(rest, None, false, &mut HeaderMap::new()).collect(most).await?;
         let ask = echo::Ask {
             method: &self.method,
             path: self.path(),
@@ -279,6 +276,28 @@ impl Errand {
             now: self.envelope.time,
         };
         echo::answer(gateway.memory(), ask).await
+    }
+
+    /// The request's body with its changes, and behind what is here the rest of it.
+    fn body(
+        &self,
+        rest: Option<Body>,
+        model: Option<&Named>,
+        ask_usage: bool,
+        headers: &mut HeaderMap,
+    ) -> Body {
+        let here = match &self.held {
+            Some(Held::Disk(spool)) => {
+                return edit::spooled(spool, &self.head, model, ask_usage, headers, rest);
+            }
+            Some(Held::Memory(bytes)) => bytes,
+            None => &self.envelope.body,
+        };
+        let here = edit::whole(here, &self.head, model, ask_usage, headers);
+        match rest {
+            Some(rest) => edit::chain(here, rest),
+            None => Body::full(here),
+        }
     }
 
     async fn ask_upstream(
@@ -293,13 +312,8 @@ impl Errand {
         heads::address(&mut headers, provider, self.envelope.trace.as_ref(), gateway.hub().dice());
         let ask_usage = provider.ask_usage && self.path() == "/chat/completions";
         let model = to.model.as_ref().or(self.own_name.as_ref());
-        let body = match self.arriving.take() {
-            None => Body::full(edit::whole(&self.envelope.body, &self.head, model, ask_usage, &mut headers)),
-            Some(body) => {
-                let prefix = edit::whole(&self.prefix, &self.head, model, ask_usage, &mut headers);
-                edit::chain(prefix, body)
-            }
-        };
+        let rest = self.arriving.take();
+        let body = self.body(rest, model, ask_usage, &mut headers);
         let mut request = http::Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = provider.uri(&self.rest)?;

@@ -4,6 +4,7 @@
 use crate::config::Config;
 use crate::echo;
 use crate::forward;
+use crate::held::Room;
 use crate::status::{self, ModelStatus, ProviderStatus};
 use crate::table::Table;
 use access::Outside;
@@ -12,6 +13,7 @@ use futures_util::future::BoxFuture;
 use hub::{Handler, Hub, Reply, Request, Session};
 use message::{Address, Fault, Kind, Misfit, Time};
 use serde_json::Value;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The model gateway.
@@ -19,6 +21,7 @@ pub struct Gateway {
     hub: Hub,
     table: ArcSwap<Table>,
     memory: echo::Memory,
+    room: Arc<Room>,
     started: Time,
 }
 
@@ -33,6 +36,7 @@ impl Gateway {
             hub: hub.clone(),
             table: ArcSwap::from_pointee(table),
             memory: echo::Memory::default(),
+            room: Arc::default(),
             started: hub.clock().now(),
         });
         hub.serve(Kind::Model, Arc::new(Answerer(Arc::clone(&gateway))));
@@ -58,6 +62,12 @@ impl Gateway {
         Ok(())
     }
 
+    /// Says in which folder large bodies are held until it is known where they go. Without it, the machine's folder for
+    /// temporary files.
+    pub fn hold_in(&self, folder: PathBuf) {
+        self.room.set_folder(folder);
+    }
+
     /// Every model that clients may name, and how it is doing.
     pub fn models(&self) -> Vec<ModelStatus> {
         status::models(&self.table())
@@ -78,6 +88,10 @@ impl Gateway {
 
     pub(crate) fn memory(&self) -> &echo::Memory {
         &self.memory
+    }
+
+    pub(crate) fn room(&self) -> &Arc<Room> {
+        &self.room
     }
 
     pub(crate) fn started(&self) -> Time {

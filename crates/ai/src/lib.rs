@@ -9,6 +9,7 @@ mod forward;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod gateway;
+mod held;
 mod meter;
 mod paths;
 mod percent;

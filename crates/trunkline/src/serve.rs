@@ -91,6 +91,9 @@ pub async fn start(document: &Document, settings: Settings, file: Option<&Path>)
     let mcp = mcp::Gateway::start(&hub, settings.mcp.clone()).map_err(|misfit| point(misfit.at("mcp")))?;
     let models =
         ai::Gateway::start(&hub, settings.models.clone()).map_err(|misfit| point(misfit.at("models")))?;
+    if let Some(folder) = on_disk(&program) {
+        models.hold_in(folder);
+    }
     hub.apply(settings.hub.clone()).await.map_err(point)?;
 
     let mut routes = Routes::new();

@@ -1,90 +1,107 @@
 //! Taking a body in: whole when it is small, else its beginning and the rest as it arrives, counted and watched.
-//! Nothing is written to disk.
+//! What is long and does not say where it goes waits on disk, not in memory.
 
+use crate::held::{self, Held, Spool};
 use crate::scan::{Guard, NO_JSON};
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
 use http_body::{Frame, SizeHint};
 use message::{Code, Fault};
 use net::http::Body;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// A request's body as far as it is here.
 pub(super) enum Intake {
-    /// All of it.
+    /// All of it, and small.
     Whole(Bytes),
-    /// Its beginning, and what is still arriving.
-    Arriving(Bytes, Body),
-}
-
-impl Intake {
-    pub(super) fn is_whole(&self) -> bool {
-        matches!(self, Intake::Whole(_))
-    }
+    /// Its beginning, and what is still arriving, if anything.
+    Large(Held, Option<Body>),
 }
 
 /// How much of a body is held while its model is looked for.
-#[derive(Clone, Copy)]
-pub(super) struct Room {
-    /// A body of at most so many bytes is taken whole.
+pub(super) struct Room<'a> {
+    /// A body of at most so many bytes is taken whole, in memory.
     pub(super) whole: usize,
-    /// A form is held up to so many bytes until its model has come.
-    pub(super) form: usize,
+    /// Of a larger one so much is held until its model has come, with the name of the setting.
+    pub(super) held: (u64, &'static str),
+    /// How much all larger ones may hold together.
+    pub(super) spool: u64,
+    pub(super) disk: &'a Arc<held::Room>,
 }
 
 /// Reads a body until its end, or until there is no room or no need for more. `guard` sees what is here.
 ///
 /// # Errors
-/// What the body or the guard says; [`Code::TooLarge`] for a form whose model has not come by then.
-pub(super) async fn read(body: Body, room: Room, guard: &mut Guard) -> Result<Intake, Fault> {
+/// What the body or the guard says; [`Code::TooLarge`] for one whose model has not come by then, and what
+/// [`Spool::push`] says.
+pub(super) async fn read(body: Body, room: Room<'_>, guard: &mut Guard) -> Result<Intake, Fault> {
     let mut body = match body.at_hand() {
-        Ok(bytes) => return whole(bytes, room, guard),
+        Ok(bytes) => return whole(bytes, &room, guard),
         Err(body) => body,
     };
-    let Some(first) = body.next().await.transpose()? else { return whole(Bytes::new(), room, guard) };
+    let Some(first) = body.next().await.transpose()? else { return whole(Bytes::new(), &room, guard) };
     if http_body::Body::is_end_stream(&body) {
-        return whole(first, room, guard);
+        return whole(first, &room, guard);
     }
     let announced = usize::try_from(http_body::Body::size_hint(&body).lower()).unwrap_or(room.whole);
     let mut seen = BytesMut::with_capacity(first.len() + announced.min(room.whole));
     seen.extend_from_slice(&first);
-    let mut looked = 0;
-    loop {
-        if seen.len() > room.whole {
-            guard.feed(seen.get(looked..).unwrap_or_default())?;
-            looked = seen.len();
-            if !guard.is_form() || guard.has_form_model() {
-                return Ok(Intake::Arriving(seen.freeze(), body));
+    while seen.len() <= room.whole {
+        match body.next().await.transpose()? {
+            Some(bytes) => seen.extend_from_slice(&bytes),
+            None => {
+                guard.feed(&seen)?;
+                guard.end()?;
+                return Ok(Intake::Whole(seen.freeze()));
             }
-            if seen.len() > room.form {
+        }
+    }
+    guard.feed(&seen)?;
+    if guard.awaits_model() {
+        return Box::pin(hold(seen, body, room, guard)).await;
+    }
+    Ok(Intake::Large(Held::Memory(seen.freeze()), Some(body)))
+}
+
+/// Holds a body on disk until its model has come or it ends. Of one that is here whole nothing is left to arrive, so that it
+/// can be sent more than once.
+async fn hold(seen: BytesMut, mut body: Body, room: Room<'_>, guard: &mut Guard) -> Result<Intake, Fault> {
+    let mut spool = Spool::begin(room.disk).await?;
+    spool.push(&seen, room.spool).await?;
+    let (most, setting) = room.held;
+    let mut count = seen.len() as u64;
+    drop(seen);
+    loop {
+        let next = if guard.awaits_model() {
+            if count > most {
                 let what = format!(
-                    "no part \"model\" stands within the first {} bytes of the form (models.form_bytes); put it before the files",
-                    room.form
+                    "no \"model\" stands within the first {most} bytes of the body ({setting}); write it before what is long"
                 );
                 return Err(Fault::new(Code::TooLarge, what));
             }
-        }
-        match body.next().await.transpose()? {
-            Some(bytes) => seen.extend_from_slice(&bytes),
-            None => break,
-        }
+            body.next().await
+        } else {
+            let at_hand = if count <= most { body.next().now_or_never() } else { None };
+            match at_hand {
+                Some(next) => next,
+                None => return Ok(Intake::Large(spool.done().await?, Some(body))),
+            }
+        };
+        let Some(bytes) = next.transpose()? else { break };
+        guard.feed(&bytes)?;
+        count += bytes.len() as u64;
+        spool.push(&bytes, room.spool).await?;
     }
-    guard.feed(seen.get(looked..).unwrap_or_default())?;
     guard.end()?;
-    Ok(sorted(seen.freeze(), room))
+    Ok(Intake::Large(spool.done().await?, None))
 }
 
-fn whole(bytes: Bytes, room: Room, guard: &mut Guard) -> Result<Intake, Fault> {
-    guard.feed(&bytes).map_err(|fault| in_words(fault, &bytes))?;
-    if bytes.len() <= room.whole {
-        guard.end().map_err(|fault| in_words(fault, &bytes))?;
-    }
-    Ok(sorted(bytes, room))
-}
-
-/// A body that is here, but larger than what is sent twice if need be, counts as one that arrives.
-fn sorted(bytes: Bytes, room: Room) -> Intake {
-    if bytes.len() <= room.whole { Intake::Whole(bytes) } else { Intake::Arriving(bytes, Body::empty()) }
+fn whole(bytes: Bytes, room: &Room<'_>, guard: &mut Guard) -> Result<Intake, Fault> {
+    guard.feed(&bytes).and_then(|()| guard.end()).map_err(|fault| in_words(fault, &bytes))?;
+    let small = bytes.len() <= room.whole;
+    Ok(if small { Intake::Whole(bytes) } else { Intake::Large(Held::Memory(bytes), None) })
 }
 
 /// With line and column and what was expected there, as a parser says it that reads the whole.
@@ -102,14 +119,22 @@ fn in_words(fault: Fault, bytes: &[u8]) -> Fault {
 ///
 /// # Errors
 /// [`Code::TooLarge`] when it is announced as larger than that; the body itself fails with it otherwise.
-pub(super) fn guarded(body: Body, guard: Guard, before: u64, limit: u64) -> Result<Body, Fault> {
-    if before.saturating_add(http_body::Body::size_hint(&body).lower()) > limit {
+pub(super) fn guarded(
+    rest: Option<Body>,
+    guard: Guard,
+    before: u64,
+    limit: u64,
+) -> Result<Option<Body>, Fault> {
+    let announced = rest.as_ref().map_or(0, |rest| http_body::Body::size_hint(rest).lower());
+    if before.saturating_add(announced) > limit {
         return Err(too_large(limit));
     }
-    if http_body::Body::is_end_stream(&body) {
-        return Ok(body);
-    }
-    Ok(Body::boxed(Guarded { body, guard, count: before, limit }))
+    Ok(rest.map(|body| {
+        if http_body::Body::is_end_stream(&body) {
+            return body;
+        }
+        Body::boxed(Guarded { body, guard, count: before, limit })
+    }))
 }
 
 fn too_large(limit: u64) -> Fault {

@@ -28,6 +28,8 @@ pub(crate) struct Head {
     pub(crate) usage_asked: bool,
     /// Where the value of `stream_options` stands, when there is one.
     pub(crate) options: Option<Range<usize>>,
+    /// Whether that is `null`.
+    pub(crate) options_null: bool,
     /// Behind the opening brace, when it is an object.
     pub(crate) inside: Option<usize>,
     /// How many bytes of text for the model it holds.
@@ -123,14 +125,13 @@ impl Guard {
         }
     }
 
-    /// Whether the model of a form is known, so that the rest need not be waited for.
-    pub(crate) fn has_form_model(&self) -> bool {
-        matches!(&self.0, Kind::Form(form) if form.has_model())
-    }
-
-    /// Whether it looks at a form.
-    pub(crate) fn is_form(&self) -> bool {
-        matches!(self.0, Kind::Form(_))
+    /// Whether it looks for a model that has not come, so that it is not known where the body goes.
+    pub(crate) fn awaits_model(&self) -> bool {
+        match &self.0 {
+            Kind::Form(form) => !form.has_model(),
+            Kind::Json(json) => json.eye.head.model.is_none(),
+            Kind::Off => false,
+        }
     }
 
     /// Whether the body has a `model` that is no text.
@@ -285,6 +286,7 @@ impl Sink for Eye {
                     #[serde(default)]
                     include_usage: Option<bool>,
                 }
+                self.head.options_null = value == b"null";
                 // serde takes an array for a struct as well.
                 let object = value.first() == Some(&b'{');
                 let options = serde_json::from_slice::<Options>(value).ok().filter(|_| object);
