@@ -66,7 +66,7 @@ fn upstream(status: &mcp::UpstreamStatus) -> Value {
         "name": &*status.name, "transport": status.transport, "target": status.target, "state": status.state, "eras": eras,
         "server": status.server, "tools": status.tools, "prompts": status.prompts, "resources": status.resources,
         "error": status.last_error, "since": status.since.to_string(), "in_flight": status.in_flight,
-        "breaker": status.breaker,
+        "breaker": status.breaker, "processes": status.processes, "unattributed": status.unattributed,
     })
 }
 

@@ -249,6 +249,8 @@ pub(crate) static WORDS: &[Words] = &[
             "since",
             "in_flight",
             "breaker",
+            "processes",
+            "unattributed",
         ]),
     ),
     get(

@@ -130,9 +130,31 @@ pub struct Upstream {
     pub message: ByteCount,
     /// The most calls under way at once; a further one waits its turn within its deadline. Default 64.
     pub in_flight: usize,
+    /// Whose calls one process of the `command` serves. Default `all`.
+    pub share: Share,
+    /// With `share: principal`, the most such processes at once; then the one that is idle longest is ended for a further
+    /// one, and when none is idle, the call is refused with TL0022. Default 16.
+    pub processes: usize,
+    /// How long a principal's process is kept that nobody uses; what it remembers ends with it. Default `10m`.
+    pub process_idle: Span,
+    /// How long a shared process may go on with a call that was given up (cancelled or timed out). As long as it does, what it
+    /// asks or logs outside of calls is passed on to nobody, because it could be meant for somebody else; beyond this time
+    /// the next such message has the process replaced, and calls under way end in the old one. Default `10s`.
+    pub answer_grace: Span,
     /// When failures of the connection in a row make calls fail at once with TL0016. Answers that are errors of the
     /// tool's own are no failures.
     pub breaker: BreakerConfig,
+}
+
+/// Whose calls one process of a stdio server serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Share {
+    /// Everybody's. What it asks is passed on only while it works for one principal.
+    All,
+    /// One principal's: each gets a process of its own at its first call. One more serves all, from which lists are read and
+    /// resources are followed.
+    Principal,
 }
 
 impl Default for Upstream {
@@ -150,6 +172,10 @@ impl Default for Upstream {
             connect: Span::secs(10),
             message: ByteCount(16 << 20),
             in_flight: 64,
+            share: Share::All,
+            processes: 16,
+            process_idle: Span::secs(600),
+            answer_grace: Span::secs(10),
             breaker: BreakerConfig::default(),
         }
     }
@@ -214,8 +240,11 @@ fn check_upstream(name: &str, upstream: &Upstream) -> Result<(), String> {
     if !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)) {
         return Err(format!("the prefix {prefix:?} may hold letters, digits, `_`, `-` and `.` only"));
     }
-    if upstream.in_flight == 0 {
-        return Err("`in_flight` must be at least 1".into());
+    if upstream.in_flight == 0 || upstream.processes == 0 {
+        return Err("`in_flight` and `processes` must be at least 1".into());
+    }
+    if upstream.url.is_some() && upstream.share == Share::Principal {
+        return Err("`share` is for a `command`; at a `url` each principal has sessions of its own".into());
     }
     Ok(())
 }

@@ -49,7 +49,7 @@ async fn answer(gateway: &Arc<Inner>, session: &Session, mut request: Request) -
         None => {
             check_arguments(envelope, gateway.hub.limits().depth)?;
             let mut exchange = Exchange::plain(method_of(kind));
-            exchange.principal = session.principal().name.clone();
+            exchange.party = session.principal().into();
             Arc::new(exchange)
         }
     };

@@ -75,6 +75,25 @@ pub(crate) enum Tasking {
     Of { theirs: String, ours: String },
 }
 
+/// On whose behalf something is done: a principal and its tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Party {
+    pub(crate) principal: Arc<str>,
+    pub(crate) tenant: Arc<str>,
+}
+
+impl Default for Party {
+    fn default() -> Party {
+        Party { principal: "".into(), tenant: "".into() }
+    }
+}
+
+impl From<&message::Principal> for Party {
+    fn from(principal: &message::Principal) -> Party {
+        Party { principal: principal.name.clone(), tenant: principal.tenant.clone() }
+    }
+}
+
 /// What is known of a question beside its envelope.
 pub(crate) struct Exchange {
     /// Which era the client speaks.
@@ -96,7 +115,7 @@ pub(crate) struct Exchange {
     /// The client's name and version, as it gave them.
     pub(crate) client_info: Option<Arc<str>>,
     /// Who asks: sessions at upstreams are shared by nobody else.
-    pub(crate) principal: Arc<str>,
+    pub(crate) party: Party,
     /// The client's session, in the eras that have them.
     pub(crate) session: Option<Arc<Session>>,
     events: Option<mpsc::Sender<Event>>,
@@ -128,7 +147,7 @@ impl Exchange {
             tasking: Tasking::Never,
             capabilities: "{}".into(),
             client_info: None,
-            principal: "".into(),
+            party: Party::default(),
             session: None,
             events: None,
             failure: Mutex::new(None),
@@ -192,12 +211,10 @@ impl Exchange {
         answer
     }
 
-    /// A stateless client names its level in the request, or wants no logs; a session's is set at the upstream.
+    /// A stateless client names its level in the request, or wants no logs. A session's is set at the upstream too, but where
+    /// several share one, another may have set another.
     fn wants_logs(&self, message: &[u8]) -> bool {
-        if self.client == Era::Legacy {
-            return true;
-        }
-        let Some(least) = self.level() else { return false };
+        let Some(least) = self.level() else { return self.client == Era::Legacy };
         let fields = Fields::parse_bytes(message).unwrap_or_default();
         let level = Fields::of(fields.get("params")).unwrap_or_default().string("level").unwrap_or_default();
         severity(&level) >= severity(&least)

@@ -2,21 +2,22 @@
 //! call. The ways themselves are `link/web.rs` (Streamable HTTP) and `link/child.rs` (stdio).
 
 mod answers;
+mod attribution;
 mod child;
 mod lines;
 mod web;
 
+pub(crate) use attribution::{Attribution, Whose};
 pub(crate) use child::{Child, Program};
 pub(crate) use web::{Seat, Web, session_lost};
 
-use crate::exchange::{Answer, Exchange, Tasking};
+use crate::exchange::{Answer, Exchange, Party};
 use crate::rpc;
 use crate::session::Session;
 use crate::tasks::Notes;
 use bytes::Bytes;
 use message::{Fault, Trace};
-use parking_lot::Mutex;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One request to an upstream.
@@ -114,61 +115,6 @@ impl Failure {
 /// The result in JSON.
 pub(crate) type Outcome = Result<String, Failure>;
 
-/// Which calls are under way on a connection that several share.
-///
-/// Sessions of the earlier revisions do not say to which call a log message or a question belongs when it does not stand in
-/// that call's own stream. It is the only call's, or nobody's: guessing could show one client another's question.
-#[derive(Default)]
-pub(crate) struct Attribution(Mutex<Vec<Weak<Exchange>>>);
-
-impl Attribution {
-    /// Notes a call until the guard is dropped.
-    pub(crate) fn enter(self: &Arc<Self>, exchange: &Arc<Exchange>) -> Attributed {
-        self.0.lock().push(Arc::downgrade(exchange));
-        Attributed { of: self.clone(), exchange: Arc::downgrade(exchange) }
-    }
-
-    /// Whether no call is under way.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.lock().is_empty()
-    }
-
-    /// The call under way that waits for that task.
-    pub(crate) fn about(&self, task: &str) -> Option<Arc<Exchange>> {
-        let is_about =
-            |call: &Arc<Exchange>| matches!(&call.tasking, Tasking::Of { theirs, .. } if theirs == task);
-        self.0.lock().iter().filter_map(Weak::upgrade).find(is_about)
-    }
-
-    /// The only call under way; of several of one principal, the only one whose client is not being asked already.
-    pub(crate) fn sole(&self) -> Option<Arc<Exchange>> {
-        let calls: Vec<Arc<Exchange>> = self.0.lock().iter().filter_map(Weak::upgrade).collect();
-        let first = calls.first()?;
-        if calls.len() == 1 {
-            return Some(first.clone());
-        }
-        let mut free = calls.iter().filter(|call| !call.is_asking());
-        match (free.next(), free.next()) {
-            (Some(only), None) if calls.iter().all(|call| call.principal == first.principal) => {
-                Some(only.clone())
-            }
-            _ => None,
-        }
-    }
-}
-
-/// Ends the note when it is dropped.
-pub(crate) struct Attributed {
-    of: Arc<Attribution>,
-    exchange: Weak<Exchange>,
-}
-
-impl Drop for Attributed {
-    fn drop(&mut self) {
-        self.of.0.lock().retain(|have| !have.ptr_eq(&self.exchange));
-    }
-}
-
 /// What a standing stream (an upstream's GET stream, a child's output) says beside answers.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Standing {
@@ -220,6 +166,31 @@ pub(crate) enum Asked {
     Session(Arc<Session>, Option<String>),
     /// Nobody can be told.
     Nobody,
+    /// It cannot be said who is meant.
+    Unclear,
+}
+
+/// Whose a connection to an upstream is.
+pub(crate) enum Audience {
+    /// This session's alone.
+    Of(Arc<Session>),
+    /// This principal's alone.
+    For(Party),
+    /// Everybody's.
+    Shared,
+}
+
+impl Audience {
+    /// Whether what is said on it may be meant for that session.
+    pub(crate) fn may_mean(&self, session: &Session) -> bool {
+        match self {
+            Audience::Of(owner) => owner.id == session.id,
+            Audience::For(party) => {
+                *party.principal == *session.principal && *party.tenant == *session.tenant
+            }
+            Audience::Shared => true,
+        }
+    }
 }
 
 impl Asked {
@@ -230,18 +201,21 @@ impl Asked {
         upstream: &Arc<str>,
         running: &Attribution,
         (method, params): (&str, Option<&str>),
-        owner: Option<Arc<Session>>,
+        audience: &Audience,
     ) -> Asked {
         if let Some(task) = crate::tasks::asked_for(params) {
             let session = |(session, params)| Asked::Session(session, Some(params));
             return match running.about(&task) {
                 Some(exchange) => Asked::Call(exchange),
-                None => notes.asked(upstream, params).map_or(Asked::Nobody, session),
+                None => notes.asked(upstream, params, audience).map_or(Asked::Nobody, session),
             };
         }
-        match (running.sole(), owner) {
-            (Some(exchange), _) if crate::exchange::capability_for(method).is_some() => Asked::Call(exchange),
-            (_, Some(session)) => Asked::Session(session, None),
+        match (running.sole(), audience) {
+            (Whose::Call(exchange), _) if crate::exchange::capability_for(method).is_some() => {
+                Asked::Call(exchange)
+            }
+            (_, Audience::Of(session)) => Asked::Session(session.clone(), None),
+            (Whose::Unclear, _) => Asked::Unclear,
             _ => Asked::Nobody,
         }
     }
@@ -253,7 +227,7 @@ impl Asked {
             Asked::Call(exchange) => exchange.ask(method, params).await,
             Asked::Session(session, theirs) => session.ask(method, theirs.as_deref().or(params)).await,
             Asked::Nobody if method == "roots/list" => Ok(r#"{"roots":[]}"#.into()),
-            Asked::Nobody => {
+            Asked::Nobody | Asked::Unclear => {
                 let why = format!(
                     "{method}: it cannot be said which client is meant, as not exactly one call is under way"
                 );

@@ -27,7 +27,7 @@ const TASKS: usize = 256;
 const STREAMS: usize = 32;
 
 /// A task of an upstream: its name and its id.
-type TaskKey = (Arc<str>, String);
+pub(crate) type TaskKey = (Arc<str>, String);
 
 /// One session. Its id is 192 bits of chance in base64url, all visible ASCII.
 pub(crate) struct Session {

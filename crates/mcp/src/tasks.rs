@@ -3,8 +3,9 @@
 
 use crate::exchange::{Era, Exchange, Tasking};
 use crate::json::{Fields, Object};
+use crate::link::Audience;
 use crate::rpc::{self, Message};
-use crate::session::Session;
+use crate::session::{Session, TaskKey};
 use crate::ticket::{Owner, Tickets};
 use bytes::Bytes;
 use message::{Address, Code, Fault};
@@ -135,7 +136,7 @@ pub(crate) fn asked_for(params: Option<&str>) -> Option<String> {
 /// Which session made which task at which upstream, so that what the upstream says of it by itself finds its way. Each
 /// session remembers its latest 256 tasks; of older ones a client hears only when it asks.
 #[derive(Default)]
-pub(crate) struct Notes(Mutex<HashMap<(Arc<str>, String), Noted>>);
+pub(crate) struct Notes(Mutex<HashMap<TaskKey, Vec<Noted>>>);
 
 struct Noted {
     ours: String,
@@ -146,33 +147,48 @@ impl Notes {
     fn note(&self, upstream: &Arc<str>, theirs: String, ours: String, session: &Arc<Session>) {
         let key = (upstream.clone(), theirs);
         let forgotten = session.remember_task(key.clone(), ours.clone());
-        let mut all = self.0.lock();
         if let Some(forgotten) = forgotten {
-            all.remove(&forgotten);
+            self.drop_of(session, &forgotten);
         }
-        all.insert(key, Noted { ours, session: Arc::downgrade(session) });
+        let mut all = self.0.lock();
+        // Where each client has a session or a process of its own there, two tasks may have one id.
+        let noted = all.entry(key).or_default();
+        noted.retain(|note| note.session.upgrade().is_some_and(|other| other.id != session.id));
+        noted.push(Noted { ours, session: Arc::downgrade(session) });
+    }
+
+    fn drop_of(&self, session: &Session, key: &TaskKey) {
+        let mut all = self.0.lock();
+        let Some(noted) = all.get_mut(key) else { return };
+        noted.retain(|note| note.session.upgrade().is_some_and(|other| other.id != session.id));
+        if noted.is_empty() {
+            all.remove(key);
+        }
     }
 
     /// Forgets the tasks of a session that ends.
     pub(crate) fn forget(&self, session: &Session) {
-        let tasks = session.take_tasks();
-        let mut all = self.0.lock();
-        for (key, _) in tasks {
-            all.remove(&key);
+        for (key, _) in session.take_tasks() {
+            self.drop_of(session, &key);
         }
     }
 
-    /// Whose a task is, and what they know it as.
-    fn find(&self, upstream: &Arc<str>, theirs: &str) -> Option<(Arc<Session>, String)> {
+    /// Whose a task is of which that connection speaks, and what they know it as; nobody's when several could be meant.
+    fn find(&self, upstream: &Arc<str>, theirs: &str, audience: &Audience) -> Option<(Arc<Session>, String)> {
         let all = self.0.lock();
         let noted = all.get(&(upstream.clone(), theirs.to_owned()))?;
-        Some((noted.session.upgrade()?, noted.ours.clone()))
+        let session = |note: &Noted| Some((note.session.upgrade()?, note.ours.clone()));
+        let mut meant = noted.iter().filter_map(session).filter(|(session, _)| audience.may_mean(session));
+        match (meant.next(), meant.next()) {
+            (Some(only), None) => Some(only),
+            _ => None,
+        }
     }
 
     /// Tells the session that made it how a task stands now.
-    pub(crate) fn status(&self, upstream: &Arc<str>, params: Option<&str>) {
+    pub(crate) fn status(&self, upstream: &Arc<str>, params: Option<&str>, audience: &Audience) {
         let told = named(params).and_then(|theirs| {
-            let (session, ours) = self.find(upstream, &theirs)?;
+            let (session, ours) = self.find(upstream, &theirs, audience)?;
             session.post(rpc::notification(STATUS, Some(&related(params?, &theirs, &ours)?)));
             Some(())
         });
@@ -182,9 +198,14 @@ impl Notes {
     }
 
     /// The session to which a question belongs that names a task, and the question's parameters with our id.
-    pub(crate) fn asked(&self, upstream: &Arc<str>, params: Option<&str>) -> Option<(Arc<Session>, String)> {
+    pub(crate) fn asked(
+        &self,
+        upstream: &Arc<str>,
+        params: Option<&str>,
+        audience: &Audience,
+    ) -> Option<(Arc<Session>, String)> {
         let theirs = asked_for(params)?;
-        let (session, ours) = self.find(upstream, &theirs)?;
+        let (session, ours) = self.find(upstream, &theirs, audience)?;
         Some((session, related(params?, &theirs, &ours)?))
     }
 }

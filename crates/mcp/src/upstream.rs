@@ -1,6 +1,7 @@
 //! One upstream server: found out, kept connected, listed, and called, whichever era it speaks and however it is reached.
 //! What clients are shown of it is the catalogue's; who may call it the hub's.
 
+mod apart;
 mod keep;
 mod watch;
 mod way;
@@ -21,7 +22,7 @@ use message::{Clock, Code, Dice, Fault, Misfit, Time};
 use net::{CancellationToken, Tasks};
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch::Sender as Phases;
@@ -56,6 +57,10 @@ pub struct UpstreamStatus {
     pub in_flight: usize,
     /// `closed`, `open` or `half-open`.
     pub breaker: &'static str,
+    /// Processes that work for one principal each.
+    pub processes: usize,
+    /// Questions and notifications of it that could not be attributed to one client, and were passed on to nobody.
+    pub unattributed: u64,
 }
 
 /// One upstream.
@@ -75,6 +80,8 @@ pub(crate) struct Upstream {
     /// Cancelled when the first attempt to connect has ended, one way or the other.
     pub(crate) tried: CancellationToken,
     seats: Mutex<HashMap<String, Arc<OnceCell<Arc<Seat>>>>>,
+    apart: apart::Apart,
+    unclear: Arc<AtomicU64>,
     watched: Mutex<HashMap<Topic, watch::Watched>>,
     nudge: Notify,
     pub(crate) stop: CancellationToken,
@@ -108,6 +115,7 @@ impl Upstream {
     ) -> Result<Upstream, Misfit> {
         let notes = gateway.upgrade().map(|gateway| gateway.notes.clone()).unwrap_or_default();
         let most = usize::try_from(config.message.0).unwrap_or(usize::MAX);
+        let unclear = Arc::new(AtomicU64::new(0));
         let reach = match (&config.url, &config.command) {
             (Some(url), _) => Reach::Web(Arc::new(Web {
                 name: name.into(),
@@ -136,6 +144,8 @@ impl Upstream {
                     timeout: config.timeout.0,
                     connect: config.connect.0,
                     most,
+                    grace: config.answer_grace.0,
+                    unclear: unclear.clone(),
                 };
                 Reach::Child { program, running: Mutex::new(None) }
             }
@@ -164,6 +174,8 @@ impl Upstream {
             phase: Phases::new(Phase::Starting),
             tried: CancellationToken::new(),
             seats: Mutex::default(),
+            apart: apart::Apart::default(),
+            unclear,
             watched: Mutex::default(),
             nudge: Notify::new(),
             stop: CancellationToken::new(),
@@ -247,12 +259,15 @@ impl Upstream {
             since: state.since,
             in_flight: self.config.in_flight.saturating_sub(self.places.available_permits()),
             breaker: self.breaker.look().0.as_str(),
+            processes: self.apart(),
+            unattributed: self.unclear.load(Ordering::Relaxed),
         }
     }
 
     /// Ends it: sessions are closed, a child is stopped.
     pub(crate) fn end(&self) {
         self.stop.cancel();
+        self.end_apart();
         for cell in self.seats.lock().drain().map(|(_, cell)| cell) {
             if let Some(seat) = cell.get() {
                 seat.gone.cancel();

@@ -53,7 +53,7 @@ pub(crate) fn prepare(
     exchange.capabilities = asker.capabilities;
     exchange.client_info = asker.client_info;
     exchange.session = asker.session;
-    exchange.principal = visit.session.principal().name.clone();
+    exchange.party = visit.session.principal().into();
     exchange.meta = fields.get("_meta").map(str::to_owned);
     let (address, item) = match method {
         "tools/call" => named(visit, Kind::Tool, fields)?,

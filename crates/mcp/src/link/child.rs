@@ -1,12 +1,14 @@
 //! An upstream on the standard streams of a child process, in both eras: one message a line, everything on one channel.
-//! When to start it again is the upstream's to decide. It shares one process among all clients.
+//! When to start it again, and whose calls it gets, is the upstream's to decide.
 
 use super::lines::{self, Line, Lines};
 use super::{
-    ALL_CAPABILITIES, Asked, Attribution, Call, Ear, Failure, OURSELVES, Outcome, Standing, response,
-    standing,
+    ALL_CAPABILITIES, Asked, Attribution, Audience, Call, Ear, Failure, OURSELVES, Outcome, Standing, Whose,
+    response, standing,
 };
-use crate::exchange::{Exchange, META_CAPABILITIES, META_CLIENT, META_SUBSCRIPTION, META_VERSION, MODERN};
+use crate::exchange::{
+    Exchange, META_CAPABILITIES, META_CLIENT, META_SUBSCRIPTION, META_VERSION, MODERN, Party,
+};
 use crate::json::{Fields, Object};
 use crate::rpc::{self, Message};
 use crate::tasks::{self, Notes};
@@ -46,6 +48,10 @@ pub(crate) struct Program {
     pub(crate) connect: Duration,
     /// The largest message.
     pub(crate) most: usize,
+    /// How long it may work on a call that was given up before it is replaced, if it asks in between what cannot be attributed.
+    pub(crate) grace: Duration,
+    /// What it said that could not be attributed to one client, and was not passed on.
+    pub(crate) unclear: Arc<AtomicU64>,
 }
 
 /// One running child.
@@ -57,13 +63,20 @@ pub(crate) struct Child {
     tasks: Tasks,
     input: mpsc::Sender<String>,
     pending: Mutex<HashMap<u64, Pending>>,
-    running: Arc<Attribution>,
+    pub(crate) running: Attribution,
+    grace: Duration,
+    unclear: Arc<AtomicU64>,
+    audience: Audience,
     questions: Arc<Semaphore>,
     /// Listening requests that are not acknowledged yet.
     opening: Mutex<HashMap<u64, oneshot::Sender<()>>>,
     next: AtomicU64,
     modern: std::sync::atomic::AtomicBool,
     level: Mutex<Option<String>>,
+    /// Cancelled when it is to be replaced: it works on calls that nobody waits for, so that what it says is nobody's for sure.
+    pub(crate) spent: CancellationToken,
+    /// Cancelled when it was replaced and shall end with its last call.
+    last: CancellationToken,
     /// Cancelled when it has ended.
     pub(crate) ended: CancellationToken,
     /// Cancelled to end it.
@@ -84,6 +97,7 @@ impl Child {
         program: &Program,
         tasks: &Tasks,
         ear: Ear,
+        whose: Option<Party>,
     ) -> Result<Arc<Child>, Fault> {
         let mut command = Command::new(&program.command);
         command.args(&program.args).env_clear().envs(&program.env);
@@ -119,12 +133,17 @@ impl Child {
             tasks: tasks.clone(),
             input,
             pending: Mutex::new(HashMap::new()),
-            running: Arc::default(),
+            running: Attribution::default(),
+            grace: program.grace,
+            unclear: program.unclear.clone(),
+            audience: whose.map_or(Audience::Shared, Audience::For),
             questions: Arc::new(Semaphore::new(QUESTIONS)),
             opening: Mutex::default(),
             next: AtomicU64::new(1),
             modern: false.into(),
             level: Mutex::new(None),
+            spent: CancellationToken::new(),
+            last: CancellationToken::new(),
             ended: CancellationToken::new(),
             stop: CancellationToken::new(),
         });
@@ -162,6 +181,9 @@ impl Child {
             let meta = modern.then(own_meta);
             return self.ask(call.method, &call.params(meta.as_deref(), modern), None, self.connect).await;
         };
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.running.enter(id, exchange);
+        let waiting = Waiting { child: self.clone(), id, sent: false };
         if let (false, Some(level)) = (modern, exchange.level())
             && self.level.lock().replace(level.clone()).as_ref() != Some(&level)
         {
@@ -170,25 +192,14 @@ impl Child {
                 tracing::debug!(upstream = %self.name, error = failure.text(), "the log level was not taken");
             }
         }
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
         let token = exchange.progress_token().map(|_| id.to_string());
         let meta = if modern {
             Some(exchange.meta_modern(call.trace, token.as_deref()))
         } else {
             exchange.meta_legacy(call.trace, token.as_deref())
         };
-        let noted = self.running.enter(exchange);
-        let outcome = self
-            .ask_as(
-                id,
-                call.method,
-                &call.params(meta.as_deref(), modern),
-                Some(exchange),
-                call.wait(self.timeout),
-            )
-            .await;
-        drop(noted);
-        outcome
+        let params = call.params(meta.as_deref(), modern);
+        self.ask_as(waiting, call.method, &params, Some(exchange), call.wait(self.timeout)).await
     }
 
     async fn ask(
@@ -199,22 +210,24 @@ impl Child {
         wait: Duration,
     ) -> Outcome {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.ask_as(id, method, params, exchange, wait).await
+        let waiting = Waiting { child: self.clone(), id, sent: false };
+        self.ask_as(waiting, method, params, exchange, wait).await
     }
 
     async fn ask_as(
         self: &Arc<Self>,
-        id: u64,
+        mut waiting: Waiting,
         method: &str,
         params: &str,
         exchange: Option<&Arc<Exchange>>,
         wait: Duration,
     ) -> Outcome {
+        let id = waiting.id;
         let (answer, mut answered) = oneshot::channel();
         let token = exchange.and_then(|exchange| exchange.progress_token());
         self.pending.lock().insert(id, Pending { answer, exchange: exchange.cloned(), token });
-        let waiting = Waiting { child: self.clone(), id };
         self.tell(rpc::request(&id.to_string(), method, Some(params))).await?;
+        waiting.sent = true;
         loop {
             tokio::select! {
                 answer = tokio::time::timeout(wait, &mut answered) => match answer {
@@ -251,6 +264,29 @@ impl Child {
         self.stop.cancel();
     }
 
+    /// Ends it as soon as nobody waits for any of its calls; it gets no new ones.
+    pub(crate) fn retire(&self) {
+        self.last.cancel();
+        self.rest();
+    }
+
+    fn rest(&self) {
+        if self.last.is_cancelled() && self.running.is_idle() {
+            self.stop();
+        }
+    }
+
+    /// Counts what is passed on to nobody. Once a call that was given up keeps the child from being understood for longer than
+    /// its grace, the child is to be replaced.
+    fn note_unclear(&self, method: &str) {
+        self.unclear.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(upstream = %self.name, method, "it cannot be said which client is meant, so nobody is told");
+        if self.running.has_waited(self.grace) && !self.spent.is_cancelled() {
+            tracing::warn!(upstream = %self.name, "its program works on calls that were given up, and is replaced");
+            self.spent.cancel();
+        }
+    }
+
     async fn read(self: Arc<Self>, stdout: ChildStdout, most: usize, ear: Ear) {
         let mut lines = Lines::new(stdout, most);
         loop {
@@ -281,35 +317,43 @@ impl Child {
     /// Ends the call that a line answers which cannot be used; the others go on.
     fn fail(&self, id: Option<u64>, fault: &Fault) {
         tracing::warn!(upstream = %self.name, call = id, error = %fault, "a line of its output is passed over");
-        let pending = id.and_then(|id| self.pending.lock().remove(&id));
+        let Some(id) = id else { return };
+        let pending = self.pending.lock().remove(&id);
+        self.running.leave(id);
         if let Some(pending) = pending {
             drop(pending.answer.send(Err(fault.clone().into())));
         }
+        self.rest();
     }
 
     fn hear(self: &Arc<Self>, line: &str, ear: &Ear) {
         match Message::parse(line.as_bytes()) {
             Ok(Message::Response { id, outcome }) => {
-                let pending = id.parse().ok().and_then(|id: u64| self.pending.lock().remove(&id));
+                let Ok(id) = id.parse::<u64>() else { return };
+                let pending = self.pending.lock().remove(&id);
+                self.running.leave(id);
                 if let Some(pending) = pending {
                     // Nobody waits any more when the call was given up meanwhile.
                     drop(pending.answer.send(
                         outcome.map(str::to_owned).map_err(|error| Failure::Rpc(rpc::Error::read(error))),
                     ));
                 }
+                self.rest();
             }
             Ok(Message::Notification { method, params }) if method == "notifications/progress" => {
                 self.progress(params)
             }
             Ok(Message::Notification { method, params }) if method == tasks::STATUS => {
-                self.notes.status(&self.name, params)
+                self.notes.status(&self.name, params, &self.audience)
             }
             Ok(Message::Notification { method, params }) => match standing(&method, params) {
-                Standing::Other => {
-                    if let Some(exchange) = self.running.sole() {
+                Standing::Other => match self.running.sole() {
+                    Whose::Call(exchange) => {
                         exchange.notify(&method, Bytes::copy_from_slice(line.as_bytes()));
                     }
-                }
+                    Whose::Unclear => self.note_unclear(&method),
+                    Whose::Nobody => {}
+                },
                 Standing::Opened { .. } => self.opened(params),
                 change => ear(change),
             },
@@ -376,7 +420,10 @@ impl Child {
             tracing::warn!(upstream = %self.name, "it asks more than {QUESTIONS} questions at once");
             return;
         };
-        let asked = Asked::whom(&self.notes, &self.name, &self.running, (method, params), None);
+        let asked = Asked::whom(&self.notes, &self.name, &self.running, (method, params), &self.audience);
+        if matches!(asked, Asked::Unclear) {
+            self.note_unclear(method);
+        }
         let (child, id, method) = (self.clone(), id.to_owned(), method.to_owned());
         let params = params.map(str::to_owned);
         self.tasks.spawn("mcp answer", async move {
@@ -451,11 +498,20 @@ fn signal(group: Option<u32>, signal: rustix::process::Signal) {
 struct Waiting {
     child: Arc<Child>,
     id: u64,
+    /// Whether the child may have got it.
+    sent: bool,
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if self.child.pending.lock().remove(&self.id).is_none() {
+        let waited = self.child.pending.lock().remove(&self.id).is_some();
+        if !self.sent {
+            self.child.running.leave(self.id);
+        } else if waited && !self.child.running.give_up(self.id) {
+            self.child.spent.cancel();
+        }
+        self.child.rest();
+        if !waited || !self.sent {
             return;
         }
         let params = Object::new()

@@ -2,7 +2,9 @@
 //! standing streams. Which era is spoken, and when to try again, is the upstream's to decide.
 
 use super::answers::{Stream, is_stream, own, read_whole, refusal, silent, within};
-use super::{Asked, Attribution, Call, Ear, Failure, OURSELVES, Outcome, Standing, response, standing};
+use super::{
+    Asked, Attribution, Audience, Call, Ear, Failure, OURSELVES, Outcome, Standing, Whose, response, standing,
+};
 use crate::exchange::{Answer, Exchange, META_CAPABILITIES, META_CLIENT, META_VERSION, MODERN};
 use crate::json::{Fields, Object};
 use crate::rpc::{self, Message};
@@ -101,7 +103,7 @@ impl Web {
         trace_header(&mut headers, call)?;
         let wait = if exchange.is_some() { self.timeout } else { self.connect };
         let wait = call.wait(wait);
-        let noted = exchange.map(|exchange| seat.running.enter(exchange));
+        let noted = exchange.map(|exchange| Noted::new(seat, &id, exchange));
         let mut cancel = Cancel { web: self.clone(), seat: seat.clone(), id: Some(id.clone()) };
         let answer = self.send(Method::POST, headers, body, wait).await?;
         let outcome = if answer.status() == http::StatusCode::NOT_FOUND && seat.id.is_some() {
@@ -231,25 +233,25 @@ impl Web {
     }
 
     fn hear(self: &Arc<Self>, seat: &Arc<Seat>, ear: Option<&Ear>, frame: Frame) {
-        let owner = seat.owner.as_ref().and_then(Weak::upgrade);
+        let audience = seat.owner.as_ref().and_then(Weak::upgrade).map_or(Audience::Shared, Audience::Of);
         match Message::parse(frame.data.as_bytes()) {
             Ok(Message::Notification { method, params }) if method == tasks::STATUS => {
-                self.notes.status(&self.name, params)
+                self.notes.status(&self.name, params, &audience)
             }
             Ok(Message::Notification { method, params }) => match (standing(&method, params), ear) {
                 (Standing::Other, _) => {
                     let message = Bytes::copy_from_slice(frame.data.as_bytes());
-                    match (seat.running.sole(), owner) {
-                        (Some(exchange), _) => exchange.notify(&method, message),
-                        (None, Some(session)) => session.post(message),
-                        (None, None) => {}
+                    match (seat.running.sole(), audience) {
+                        (Whose::Call(exchange), _) => exchange.notify(&method, message),
+                        (_, Audience::Of(session)) => session.post(message),
+                        _ => {}
                     }
                 }
                 (change, Some(ear)) => ear(change),
                 (_, None) => {}
             },
             Ok(Message::Request { id, method, params }) => {
-                let asked = Asked::whom(&self.notes, &self.name, &seat.running, (&method, params), owner);
+                let asked = Asked::whom(&self.notes, &self.name, &seat.running, (&method, params), &audience);
                 let (web, seat) = (self.clone(), seat.clone());
                 let (id, method, params) = (id.to_owned(), method.into_owned(), params.map(str::to_owned));
                 self.tasks.spawn("mcp answer", async move {
@@ -378,6 +380,24 @@ impl Web {
         // Silence is watched where it is known what is waited for.
         let options = net::Options { deadline: Some(wait), silence: None, whole: None, repeat: false };
         self.client.request(request, options).await
+    }
+}
+
+/// A call as it stands in its session's attribution until this is dropped: whose stream is cut cannot be asked any more, and
+/// nobody else has calls in that session.
+struct Noted(Arc<Seat>, u64);
+
+impl Noted {
+    fn new(seat: &Arc<Seat>, id: &str, exchange: &Arc<Exchange>) -> Noted {
+        let number = id.parse().unwrap_or_default();
+        seat.running.enter(number, exchange);
+        Noted(seat.clone(), number)
+    }
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        self.0.running.leave(self.1);
     }
 }
 

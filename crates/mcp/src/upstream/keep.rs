@@ -109,9 +109,9 @@ impl Upstream {
         let welcome = match &self.reach {
             Reach::Web(_) => self.greet_web().await?,
             Reach::Child { program, running } => {
-                let child = Child::start(&self.name, program, &self.tasks, ear.clone())?;
+                let child = Child::start(&self.name, program, &self.tasks, ear.clone(), None)?;
                 if let Some(old) = running.lock().replace(child.clone()) {
-                    old.stop();
+                    old.retire();
                 }
                 let greeted = child.greet().await.inspect_err(|_| child.stop())?;
                 let mut state = self.state.lock();
@@ -304,7 +304,10 @@ impl Upstream {
                         child.listen(&filter).await?;
                         ear(Standing::Opened { accepted: filter });
                     }
-                    child.ended.cancelled().await;
+                    tokio::select! {
+                        () = child.ended.cancelled() => {}
+                        () = child.spent.cancelled() => {}
+                    }
                 }
                 return Ok(());
             }

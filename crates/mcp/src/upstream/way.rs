@@ -2,7 +2,7 @@
 //! The bytes of arguments and results are kept wherever both sides speak one era.
 
 use super::{Reach, Upstream};
-use crate::exchange::{Era, Exchange, Tasking};
+use crate::exchange::{Era, Exchange, Party, Tasking};
 use crate::json::{Fields, Object, quote, splice};
 use crate::link::{Call, Child, Failure, Outcome, Seat, Web};
 use crate::rpc;
@@ -72,9 +72,7 @@ impl Upstream {
         let web = match &self.reach {
             Reach::Web(web) => web.clone(),
             Reach::Child { .. } => {
-                let child =
-                    self.child().ok_or_else(|| Fault::new(Code::UpstreamDown, "its program does not run"))?;
-                return Ok(Way::Child(child));
+                return Ok(Way::Child(self.child_for(exchange).await?));
             }
         };
         let (modern, legacy) = {
@@ -214,8 +212,9 @@ impl Upstream {
     pub(crate) fn sweep(&self, now: Moment) {
         let idle =
             |seat: &Arc<Seat>| now.since(Moment::from_micros(seat.used.load(Ordering::Relaxed))) > SEAT_IDLE;
+        self.sweep_apart();
         self.seats.lock().retain(|key, cell| match cell.get() {
-            Some(seat) if key.starts_with("p:") && idle(seat) && seat.running.is_empty() => {
+            Some(seat) if key.starts_with("p:") && idle(seat) && seat.running.is_idle() => {
                 seat.gone.cancel();
                 false
             }
@@ -227,7 +226,10 @@ impl Upstream {
 fn key(exchange: &Exchange) -> String {
     match &exchange.session {
         Some(session) => session_key(session),
-        None => format!("p:{}:{}", quote(&exchange.principal), exchange.capabilities),
+        None => {
+            let Party { principal, tenant } = &exchange.party;
+            format!("p:{}:{}:{}", quote(tenant), quote(principal), exchange.capabilities)
+        }
     }
 }
 

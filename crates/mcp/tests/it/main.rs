@@ -12,6 +12,8 @@ mod hostile;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod shared;
+#[cfg(test)]
 mod streams;
 #[cfg(test)]
 mod tasks;
