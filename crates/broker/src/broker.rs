@@ -9,8 +9,8 @@ use crate::topics::{
     KeptMailbox, Mailbox, MailboxOptions, Published, RetainedLimits, SubscribeOptions, Topics,
 };
 use crate::{
-    Booking, DeadLetter, Delivery, Enqueued, Lease, Message, Number, Peeked, QueueOptions, QueueStats, Rate,
-    Selection, Settled, Settlement, Token,
+    Booking, Bounds, DeadLetter, Delivery, Enqueued, Lease, Message, Number, Peeked, QueueOptions,
+    QueueStats, Rate, Selection, Settled, Settlement, Taken, Token,
 };
 use foldhash::HashMap;
 use message::{Address, Clock, Code, Dice, Envelope, Fault, Kind, Pattern};
@@ -289,9 +289,15 @@ impl Broker {
         self.topics.keeper.get(self.clock.moment(), address)
     }
 
-    /// The last values of all topics that `pattern` matches, by name, at most `max`.
-    pub fn retained_matching(&self, pattern: &Pattern, max: usize) -> Vec<Arc<Message>> {
-        self.topics.retained(self.clock.moment(), pattern, max)
+    /// The last values of the topics that `pattern` matches, by name, from behind the topic `after` on; and the topic after
+    /// which there may be more. A page may be empty and not the last: it looks at so many topics at a time.
+    pub fn retained_matching(
+        &self,
+        pattern: &Pattern,
+        after: Option<&str>,
+        max: impl Into<Bounds>,
+    ) -> (Vec<Arc<Message>>, Option<Arc<str>>) {
+        self.topics.retained(self.clock.moment(), pattern, after, max.into())
     }
 
     /// How many retained values there are, and their bytes.
@@ -390,10 +396,15 @@ impl Broker {
         self.lane(address)?.book(envelope)
     }
 
-    /// Leases up to `lease.max` messages, waiting for the first if asked to. Dropping the future gives back what
+    /// Leases up to `lease.max`, waiting for the first if asked to. Dropping the future gives back what
     /// it was about to return.
     pub async fn lease(&self, address: &Address, lease: Lease) -> Result<Vec<Delivery>, Fault> {
         self.lane(address)?.lease(lease).await
+    }
+
+    /// As [`Broker::lease`], with bodies that are read when they are asked for.
+    pub async fn take(&self, address: &Address, lease: Lease) -> Result<Taken, Fault> {
+        self.lane(address)?.take(lease).await
     }
 
     /// Settles a delivery; the outcome is on disk when this returns, except for extending and releasing.
@@ -413,9 +424,9 @@ impl Broker {
         &self,
         address: &Address,
         after: Option<Number>,
-        max: usize,
+        max: impl Into<Bounds>,
     ) -> Result<Vec<Peeked>, Fault> {
-        self.lane(address)?.peek(after, max).await
+        self.lane(address)?.peek(after, max.into()).await
     }
 
     /// Dead letters after number `after`, up to `max`.
@@ -423,9 +434,9 @@ impl Broker {
         &self,
         address: &Address,
         after: Option<Number>,
-        max: usize,
+        max: impl Into<Bounds>,
     ) -> Result<Vec<DeadLetter>, Fault> {
-        self.lane(address)?.dead(after, max).await
+        self.lane(address)?.dead(after, max.into()).await
     }
 
     /// Puts dead letters back at the end of the queue, with their history and a fresh count of deliveries.
@@ -497,8 +508,13 @@ impl Broker {
     }
 
     /// Up to `max` records from there on.
-    pub fn read(&self, address: &Address, from: StartAt, max: usize) -> Result<Vec<StreamRecord>, Fault> {
-        self.stream(address)?.read(from, max)
+    pub fn read(
+        &self,
+        address: &Address,
+        from: StartAt,
+        max: impl Into<Bounds>,
+    ) -> Result<Vec<StreamRecord>, Fault> {
+        self.stream(address)?.read(from, max.into())
     }
 
     /// A reader that goes on from there and waits at the end for more.

@@ -10,6 +10,7 @@
 //! ```
 #![warn(missing_docs)]
 
+mod bounds;
 mod broker;
 mod codec;
 mod queue;
@@ -19,10 +20,11 @@ mod shelf;
 mod stream;
 mod topics;
 
+pub use bounds::Bounds;
 pub use broker::{Broker, QueueRow, Settings, StreamRow};
 pub use queue::{
     Attempt, Booking, DeadLetter, Delivery, Enqueued, Expired, Lease, Number, Peeked, QueueOptions,
-    QueueStats, Selection, Settled, Settlement, State, Token,
+    QueueStats, Selection, Settled, Settlement, State, Taken, Token,
 };
 pub use rates::Rate;
 pub use shared::{ENCODED_SLOTS, Message, QOS_HEADER};

@@ -18,6 +18,7 @@ mod machine;
 mod options;
 mod record;
 mod snapshot;
+mod taken;
 mod types;
 mod worker;
 
@@ -27,6 +28,7 @@ mod simulation;
 pub use lane::Booking;
 pub(crate) use lane::{Lane, OPTIONS_PREFIX, Opening};
 pub use options::{Expired, QueueOptions};
+pub use taken::Taken;
 pub use types::{
     Attempt, DeadLetter, Delivery, Enqueued, Lease, Number, Peeked, QueueStats, Selection, Settled,
     Settlement, State, Token,

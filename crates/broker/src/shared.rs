@@ -39,6 +39,19 @@ impl Message {
         Arc::new(Message { envelope, origin, weight, fleeting, encoded: Default::default() })
     }
 
+    /// The same message, with no encodings kept beside it.
+    pub(crate) fn bare(&self) -> Arc<Message> {
+        let Message { envelope, origin, weight, fleeting, .. } = self;
+        let (origin, weight, fleeting) = (*origin, *weight, *fleeting);
+        Arc::new(Message {
+            envelope: Arc::clone(envelope),
+            origin,
+            weight,
+            fleeting,
+            encoded: Default::default(),
+        })
+    }
+
     /// The envelope, shared.
     pub fn envelope(&self) -> &Arc<Envelope> {
         &self.envelope

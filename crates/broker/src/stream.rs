@@ -1,10 +1,11 @@
 //! Streams: the store's log itself, plus a sparse index of times and bytes for reading from a moment and for retention.
 //! No consumer state: who read how far is kept by the reader.
 
+use crate::Bounds;
 use crate::codec::{self, Reader};
 use crate::rates::Counters;
 use bytes::Bytes;
-use message::{Address, Clock, Envelope, Fault, Moment, Now, Time};
+use message::{Address, Clock, Code, Envelope, Fault, Moment, Now, Time};
 use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -244,7 +245,14 @@ impl Stream {
         Ok(match from {
             StartAt::Earliest => self.log.head(),
             StartAt::Latest => self.log.tail(),
-            StartAt::Offset(offset) => offset.max(self.log.head()),
+            StartAt::Offset(offset) => {
+                let (head, tail) = (self.log.head(), self.log.tail());
+                if offset > tail {
+                    let what = format!("there is no offset {offset}: the stream has {head} to {tail}");
+                    return Err(Fault::new(Code::BadRequest, what));
+                }
+                offset
+            }
             StartAt::Time(time) => self.offset_at(time)?,
         })
     }
@@ -269,17 +277,24 @@ impl Stream {
         }
     }
 
-    pub(crate) fn read(&self, from: StartAt, max: usize) -> Result<Vec<StreamRecord>, Fault> {
+    pub(crate) fn read(&self, from: StartAt, max: Bounds) -> Result<Vec<StreamRecord>, Fault> {
         let mut at = self.offset_of(from)?;
-        self.read_at(&mut at, max)
+        self.read_at(&mut at, &mut 0, max)
     }
 
-    /// Reads from `at` and moves it behind what was read. Records that nobody can decode are passed over.
-    fn read_at(&self, at: &mut u64, max: usize) -> Result<Vec<StreamRecord>, Fault> {
+    /// Reads from `at` and moves it behind what was read; offsets without a record, and records that nobody can decode, are
+    /// passed over and counted.
+    fn read_at(&self, at: &mut u64, dropped: &mut u64, max: Bounds) -> Result<Vec<StreamRecord>, Fault> {
         let now = self.clock.both();
         loop {
-            let records = self.log.read(*at, max.clamp(1, 10_000), READ_BYTES_MAX)?;
-            let Some((newest, _)) = records.last() else { return Ok(Vec::new()) };
+            let records = self.log.read(*at, max.messages.clamp(1, Bounds::MESSAGES_MAX), max.bytes)?;
+            let Some((newest, _)) = records.last() else {
+                let head = self.log.head();
+                *dropped += head.saturating_sub(*at);
+                *at = head.max(*at);
+                return Ok(Vec::new());
+            };
+            let passed = newest + 1 - *at;
             *at = newest + 1;
             let mut list = Vec::with_capacity(records.len());
             for (offset, record) in &records {
@@ -288,6 +303,7 @@ impl Stream {
                     None => tracing::warn!(stream = %self.name, offset, "record is unreadable"),
                 }
             }
+            *dropped += passed.saturating_sub(list.len() as u64);
             if !list.is_empty() {
                 self.counters.count_out(list.len() as u64);
                 return Ok(list);
@@ -349,6 +365,7 @@ fn decode(offset: u64, record: &Bytes, now: Now) -> Option<StreamRecord> {
 pub struct Follower {
     stream: Arc<Stream>,
     at: u64,
+    dropped: u64,
 }
 
 impl Drop for Follower {
@@ -361,7 +378,7 @@ impl Follower {
     pub(crate) fn new(stream: Arc<Stream>, from: StartAt) -> Result<Follower, Fault> {
         let at = stream.offset_of(from)?;
         stream.followers.fetch_add(1, Ordering::Relaxed);
-        Ok(Follower { stream, at })
+        Ok(Follower { stream, at, dropped: 0 })
     }
 
     /// The offset that comes next.
@@ -369,23 +386,38 @@ impl Follower {
         self.at
     }
 
-    /// The next records, up to `max`; waits at most `wait` for the first. Empty when the time is up. Cancel safe.
-    pub async fn next(&mut self, max: usize, wait: Duration) -> Result<Vec<StreamRecord>, Fault> {
-        let stream = Arc::clone(&self.stream);
+    /// How many records were gone before they could be read.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// The next records that are there now, up to `max`.
+    pub fn now(&mut self, max: impl Into<Bounds>) -> Result<Vec<StreamRecord>, Fault> {
+        self.stream.read_at(&mut self.at, &mut self.dropped, max.into())
+    }
+
+    /// Waits until there is a next record, at most for `wait`. Cancel safe.
+    pub async fn ready(&mut self, wait: Duration) {
         let some = async {
             loop {
-                let grown = stream.grown.notified();
+                let grown = self.stream.grown.notified();
                 tokio::pin!(grown);
                 // Enabled before the look, so that an append in between is not missed.
                 grown.as_mut().enable();
-                let records = stream.read_at(&mut self.at, max)?;
-                if !records.is_empty() {
-                    return Ok(records);
+                if self.stream.log.tail() > self.at {
+                    return;
                 }
                 grown.await;
             }
         };
-        tokio::time::timeout(wait, some).await.unwrap_or(Ok(Vec::new()))
+        // That the time is up is no fault: then there is nothing.
+        tokio::time::timeout(wait, some).await.unwrap_or_default();
+    }
+
+    /// The next records, up to `max`; waits at most `wait` for the first. Empty when the time is up. Cancel safe.
+    pub async fn next(&mut self, max: impl Into<Bounds>, wait: Duration) -> Result<Vec<StreamRecord>, Fault> {
+        self.ready(wait).await;
+        self.now(max)
     }
 }
 

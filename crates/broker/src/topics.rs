@@ -6,6 +6,7 @@ mod mailbox;
 mod published;
 mod retained;
 mod trie;
+mod walk;
 
 pub use inbox::{Delivered, MailboxOptions, Overflow};
 pub(crate) use inbox::{Drops, Inbox, Offer};
@@ -16,7 +17,7 @@ pub use trie::{Retained, SubscribeOptions};
 
 use crate::rates::{Counters, Rates};
 use crate::shelf::{KeptFilter, Seat, Shelf, Stored};
-use crate::{Message, RetainedValue};
+use crate::{Bounds, Message, RetainedValue};
 use foldhash::{HashMap, HashMapExt};
 use message::{Address, Code, Fault, Kind, Moment, Pattern};
 use parking_lot::{Mutex, RwLock};
@@ -27,6 +28,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use trie::{Entry, Share, Trie};
+use walk::Walk;
 
 const CACHE_SHARDS: usize = 16;
 /// Names whose matches are remembered per shard; a full shard is emptied, for a match costs about a microsecond.
@@ -158,15 +160,15 @@ impl Topics {
             Retained::Never => false,
         };
         // MQTT 5 §4.8.2: a shared subscription gets no retained values.
-        if wanted && options.group.is_none() {
-            let values = self.keeper.matching(now, pattern, usize::MAX);
-            if !values.is_empty() {
-                let tag = options.tag;
-                mailbox.inbox.fill(values.into_iter().map(|message| {
-                    let lasting = options.rank > 0 && !message.is_fleeting();
-                    Delivered { message, tag, retained: true, lasting, kept: None }
-                }));
-            }
+        if wanted && options.group.is_none() && self.keeper.has(now, pattern) {
+            mailbox.inbox.walk(Walk {
+                keeper: Arc::clone(&self.keeper),
+                pattern: pattern.clone(),
+                tag: options.tag,
+                lasting: options.rank > 0,
+                since: now,
+                after: None,
+            });
         }
         Ok(new)
     }
@@ -175,6 +177,9 @@ impl Topics {
     pub(crate) fn unsubscribe(&self, mailbox: &Mailbox, pattern: &Pattern, group: Option<&str>) -> bool {
         let key = (Arc::from(pattern.filter()), group.map(Arc::from));
         mailbox.filters.lock().remove(&key);
+        if group.is_none() {
+            mailbox.inbox.unwalk(pattern);
+        }
         self.change(|trie| trie.remove(pattern.filter(), mailbox.inbox.id, group))
     }
 
@@ -305,8 +310,15 @@ impl Topics {
         self.trie.read().len()
     }
 
-    pub(crate) fn retained(&self, now: Moment, pattern: &Pattern, max: usize) -> Vec<RetainedValue> {
-        self.keeper.matching(now, pattern, max)
+    pub(crate) fn retained(
+        &self,
+        now: Moment,
+        pattern: &Pattern,
+        after: Option<&str>,
+        max: Bounds,
+    ) -> (Vec<RetainedValue>, Option<Arc<str>>) {
+        let page = self.keeper.page(now, pattern, after, max);
+        (page.values, page.next)
     }
 }
 

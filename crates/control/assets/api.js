@@ -64,9 +64,19 @@ export async function remove(path, signal) {
   return (await request("DELETE", path, { signal })).json();
 }
 
-/** The `items` of a list. */
+/** The most rows that a view shows of one list. */
+const ROWS_MAX = 10_000;
+
+/** The `items` of a list, over as many pages as it takes; of a path that says `max`, that page. */
 export async function list(path, signal) {
-  return (await get(path, signal)).items;
+  const rows = [];
+  let after = "";
+  for (;;) {
+    const page = await get(path + after, signal);
+    rows.push(...page.items);
+    if (path.includes("max=") || rows.length >= ROWS_MAX || (page.next ?? null) === null) return rows;
+    after = `${path.includes("?") ? "&" : "?"}after=${encodeURIComponent(page.next)}`;
+  }
 }
 
 /** The path of one queue, whatever is in its name. */

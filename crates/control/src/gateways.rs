@@ -1,16 +1,19 @@
 //! Tools, MCP upstreams and models: what agents and applications see, and trying a tool by hand.
 
 use crate::listing::{usd, visible};
+use crate::pages::{Page, paged};
 use crate::{Asked, State, endpoint, items, member};
 use message::{Address, Fault, Kind, Verb};
 use net::http::{Method, Routes};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 pub(crate) fn mount(state: &Arc<State>, routes: &mut Routes) {
     endpoint(state, routes, Method::GET, "/admin/upstreams", Verb::Inspect, |asked| async move {
-        Ok(items(asked.state.console.mcp.upstreams().iter().map(upstream).collect()))
+        let all = asked.state.console.mcp.upstreams();
+        paged(&asked, &all, |status| status.name.to_string(), |status| upstream(status))
     });
     endpoint(state, routes, Method::GET, "/admin/tools", Verb::Inspect, |asked| async move {
         tools(&asked).await
@@ -33,31 +36,39 @@ pub(crate) fn mount(state: &Arc<State>, routes: &mut Routes) {
     });
 }
 
-/// How often an address was called, how often that failed, and the mean time in milliseconds.
-fn called(asked: &Asked, address: &Address) -> (u64, u64, f64) {
-    let calls = asked.hub().counters().calls();
-    let Some((_, counts)) = calls.iter().find(|(known, _)| known == address) else { return (0, 0, 0.0) };
-    let count = counts.calls.load(Ordering::Relaxed);
-    let micros = counts.took_us.load(Ordering::Relaxed).checked_div(count).unwrap_or(0);
-    (
-        count,
-        counts.failed.load(Ordering::Relaxed),
-        f64::from(u32::try_from(micros).unwrap_or(u32::MAX)) / 1000.0,
-    )
+/// How often each address was called, how often that failed, and the mean time in milliseconds.
+struct Called(HashMap<Address, Arc<hub::CallCounts>>);
+
+impl Called {
+    fn read(asked: &Asked) -> Called {
+        Called(asked.hub().counters().calls().into_iter().collect())
+    }
+
+    fn of(&self, address: &Address) -> (u64, u64, f64) {
+        let Some(counts) = self.0.get(address) else { return (0, 0, 0.0) };
+        let count = counts.calls.load(Ordering::Relaxed);
+        let micros = counts.took_us.load(Ordering::Relaxed).checked_div(count).unwrap_or(0);
+        (
+            count,
+            counts.failed.load(Ordering::Relaxed),
+            f64::from(u32::try_from(micros).unwrap_or(u32::MAX)) / 1000.0,
+        )
+    }
 }
 
-async fn tools(asked: &Asked) -> Result<Value, Fault> {
-    let mut list = Vec::new();
-    for tool in asked.state.console.mcp.list_tools(&asked.session).await {
-        let (calls, failed, mean) = called(asked, &tool.address);
+async fn tools(asked: &Asked) -> Result<Page, Fault> {
+    let tools = asked.state.console.mcp.list_tools(&asked.session).await;
+    let called = Called::read(asked);
+    let row = |tool: &mcp::Tool| {
+        let (calls, failed, mean) = called.of(&tool.address);
         let described: Value = serde_json::from_str(&tool.description).unwrap_or_default();
-        list.push(json!({
+        json!({
             "name": tool.name, "address": tool.address.to_string(), "upstream": &*tool.upstream,
             "description": member(&described, "description"), "input_schema": member(&described, "inputSchema"),
             "calls": calls, "failed": failed, "avg_ms": mean,
-        }));
-    }
-    Ok(items(list))
+        })
+    };
+    paged(asked, tools, |tool| tool.name.clone(), row)
 }
 
 fn upstream(status: &mcp::UpstreamStatus) -> Value {
@@ -90,6 +101,7 @@ async fn call(mut asked: Asked) -> Result<Value, Fault> {
 }
 
 fn models(asked: &Asked) -> Result<Value, Fault> {
+    let called = Called::read(asked);
     let sums = asked.hub().ledger().sums();
     let mut list = Vec::new();
     for model in asked.state.console.models.models() {
@@ -97,7 +109,7 @@ fn models(asked: &Asked) -> Result<Value, Fault> {
         if !visible(asked, &address) {
             continue;
         }
-        let (calls, failed, mean) = called(asked, &address);
+        let (calls, failed, mean) = called.of(&address);
         // Deployments are shared between aliases; what was used under this name is in the ledger.
         let of = |part: fn(&access::Sum) -> u64| {
             let mine = sums.iter().filter(|(_, name, _)| **name == *model.alias);

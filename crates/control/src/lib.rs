@@ -9,6 +9,7 @@ pub mod machine;
 mod metrics;
 mod openapi;
 mod overview;
+mod pages;
 mod queues;
 mod rehearsal;
 mod sampler;
@@ -18,7 +19,7 @@ use futures_util::future::BoxFuture;
 use hub::{Hub, Protocol, Session};
 use message::{Address, Fault, Kind, Verb};
 use net::Connections;
-use net::http::{Call, Method, Response, Routes, StatusCode, handler, json, problem};
+use net::http::{Call, Method, Routes, handler};
 use parking_lot::Mutex;
 use sampler::Sampler;
 use serde_json::Value;
@@ -129,7 +130,7 @@ pub(crate) fn admin(name: &str) -> Result<Address, Fault> {
 
 /// Adds an endpoint that answers in JSON to whoever may do `verb` on `admin/NAME`, where NAME is the first word
 /// behind `/admin/`. Endpoints about one thing check its own address as well.
-pub(crate) fn endpoint<F, A>(
+pub(crate) fn endpoint<F, A, R>(
     state: &Arc<State>,
     routes: &mut Routes,
     method: Method,
@@ -138,17 +139,22 @@ pub(crate) fn endpoint<F, A>(
     answer: F,
 ) where
     F: Fn(Asked) -> A + Clone + Send + Sync + 'static,
-    A: Future<Output = Result<Value, Fault>> + Send + 'static,
+    A: Future<Output = Result<R, Fault>> + Send + 'static,
+    R: pages::Shown + Send,
 {
     let name: String = path.trim_start_matches("/admin/").split('/').next().unwrap_or("").to_owned();
     let of_handler = Arc::clone(state);
+    // A change is made although there may be no room for its answer yet, and some take long.
+    let first = R::WHOLE && method == Method::GET;
     let serve = handler(move |call: Call| {
         let (state, name, answer) = (Arc::clone(&of_handler), name.clone(), answer.clone());
         async move {
-            match asked(state, call, verb, &name) {
-                Ok(asked) => answered(answer(asked).await),
-                Err(fault) => problem(&fault),
-            }
+            let asked = asked(state, call, verb, &name)?;
+            let conn = Arc::clone(&asked.call.conn);
+            let share = if first { Some(conn.share().await?) } else { None };
+            let result = answer(asked).await?;
+            let share = if R::WHOLE && share.is_none() { Some(conn.share().await?) } else { share };
+            Ok::<_, Fault>(result.show(share))
         }
     });
     note(state, &method, path, Some(verb));
@@ -193,13 +199,6 @@ fn own_page(call: &Call) -> Result<(), Fault> {
         ));
     }
     Ok(())
-}
-
-fn answered(result: Result<Value, Fault>) -> Response {
-    match result {
-        Ok(value) => json(StatusCode::OK, &value),
-        Err(fault) => problem(&fault),
-    }
 }
 
 /// A member of a JSON object; null when it is not there.

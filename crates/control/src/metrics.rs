@@ -4,7 +4,7 @@
 use crate::overview::process;
 use crate::{State, admin, open_endpoint};
 use message::{Fault, Verb};
-use net::http::{Call, Routes, StatusCode, handler, problem, respond};
+use net::http::{Call, Routes, StatusCode, handler, held, respond};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -55,6 +55,8 @@ pub enum Metric {
     ConnectionsRefused,
     /// Of those, the ones whose peer had its share.
     ConnectionsRefusedPeer,
+    /// Connections closed because they left their answer unread while others waited for memory.
+    ConnectionsEvicted,
     /// Limits.
     Limit,
     /// How much of each limit is used.
@@ -97,7 +99,7 @@ pub enum Metric {
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Metric; 41] = [
+    pub const ALL: [Metric; 42] = [
         Metric::Published,
         Metric::PublishedBytes,
         Metric::Calls,
@@ -120,6 +122,7 @@ impl Metric {
         Metric::ConnectionsLimit,
         Metric::ConnectionsRefused,
         Metric::ConnectionsRefusedPeer,
+        Metric::ConnectionsEvicted,
         Metric::Limit,
         Metric::LimitUsed,
         Metric::RouteMessages,
@@ -207,6 +210,11 @@ impl Metric {
                 "counter",
                 "Of those, connections over the limit of one peer.",
             ),
+            Metric::ConnectionsEvicted => (
+                "trunkline_connections_evicted_total",
+                "counter",
+                "Connections closed because they left their answer unread while others waited for memory.",
+            ),
             Metric::Limit => ("trunkline_limit", "gauge", "A limit, by its name and of what it is one."),
             Metric::LimitUsed => ("trunkline_limit_used", "gauge", "How much of the same limit is used."),
             Metric::RouteMessages => {
@@ -265,10 +273,10 @@ pub(crate) fn mount(state: &Arc<State>, routes: &mut Routes) {
         handler(move |call: Call| {
             let state = Arc::clone(&of_handler);
             async move {
-                match page(&state, &call).await {
-                    Ok(text) => respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
-                    Err(fault) => problem(&fault),
-                }
+                let share = call.conn.share().await?;
+                let text = page(&state, &call).await?;
+                let page = respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text);
+                Ok::<_, Fault>(held(share, page))
             }
         }),
     );
@@ -303,7 +311,11 @@ async fn page(state: &State, call: &Call) -> Result<String, Fault> {
 /// Every limit with how much of it is used, the machine's own included.
 async fn gauges(state: &State) -> Vec<hub::Gauge> {
     let console = &state.console;
-    let mut all = vec![hub::Gauge::new("connections", console.connections.len(), console.connections.max())];
+    let answers = console.connections.answers();
+    let mut all = vec![
+        hub::Gauge::new("connections", console.connections.len(), console.connections.max()),
+        hub::Gauge::new("answers_bytes", answers.used, answers.most),
+    ];
     all.extend(crate::machine::gauges(console.data.as_deref()));
     all.extend(console.hub.gauges().await);
     all
@@ -348,6 +360,7 @@ fn plain(page: &mut Page, metric: Metric, state: &State) {
         Metric::ConnectionsLimit => connections.max() as u64,
         Metric::ConnectionsRefused => load(&connections.metrics().refused),
         Metric::ConnectionsRefusedPeer => load(&connections.metrics().refused_peer),
+        Metric::ConnectionsEvicted => connections.answers().evicted,
         Metric::StoreBytes => health.bytes,
         Metric::StoreCommits => health.commits,
         Metric::StoreRecords => health.records,

@@ -63,6 +63,10 @@ impl Words {
 }
 
 const MAX: (&str, &str) = ("max", "how many at most");
+const BYTES: (&str, &str) = ("bytes", "about how many bytes at most; 4 MiB unless said otherwise");
+/// Of lists that are sorted by name.
+const PAGED: &[(&str, &str)] =
+    &[("after", "behind the entry that `next` named"), ("max", "how many at most, up to 1,000"), BYTES];
 const AFTER: (&str, &str) = ("after", "behind the entry with this number");
 const WHICH: &[(&str, &str)] =
     &[("numbers", "these, by number"), ("oldest", "so many of the oldest"), ("all", "true for all")];
@@ -122,22 +126,27 @@ pub(crate) static WORDS: &[Words] = &[
         "address",
         "of this address: `in` and `out`; without it `published`, `called` and `faults`",
     )]),
-    get("/admin/addresses", "Addresses that were used, with rates", List(&["address", "in", "out"]))
-        .asks(&[("kind", "of this kind only"), ("history", "with so many seconds of what came in")]),
-    get("/admin/queues", "Queues and how they are doing", List(QUEUE)),
+    get("/admin/addresses", "Addresses that were used, with rates", List(&["address", "in", "out"])).asks(&[
+        ("kind", "of this kind only"),
+        ("history", "with so many seconds of what came in"),
+        ("after", "behind the entry that `next` named"),
+        ("max", "how many at most, up to 1,000"),
+        BYTES,
+    ]),
+    get("/admin/queues", "Queues and how they are doing", List(QUEUE)).asks(PAGED),
     get("/admin/queues/{name}", "One queue", Object(QUEUE)),
     get(
         "/admin/queues/{name}/messages",
         "What waits in a queue; it stays there",
         List(&["number", "state", "until", "deliveries", "envelope"]),
     )
-    .asks(&[AFTER, MAX]),
+    .asks(&[AFTER, MAX, BYTES]),
     get(
         "/admin/queues/{name}/dead",
         "Dead letters with their attempts",
         List(&["number", "id", "reason", "title", "detail", "died", "deliveries", "attempts", "envelope"]),
     )
-    .asks(&[AFTER, MAX]),
+    .asks(&[AFTER, MAX, BYTES]),
     post("/admin/queues/{name}/replay", "Put dead letters back", WHICH, Object(&["replayed"])),
     post("/admin/queues/{name}/dead/drop", "Drop dead letters", WHICH, Object(&["dropped"])),
     post("/admin/queues/{name}/purge", "Drop everything that waits", &[], Object(&["purged"])),
@@ -158,14 +167,20 @@ pub(crate) static WORDS: &[Words] = &[
             "rate_in",
             "rate_out",
         ]),
-    ),
-    get("/admin/topics", "Retained values", List(&["id", "address", "time", "body"]))
-        .asks(&[("filter", "topics that match this filter"), MAX]),
+    )
+    .asks(PAGED),
+    get("/admin/topics", "Retained values", List(&["id", "address", "time", "body"])).asks(&[
+        ("filter", "topics that match this filter"),
+        ("after", "behind the topic that `next` named"),
+        MAX,
+        BYTES,
+    ]),
     get(
         "/admin/connections",
         "Open connections",
         List(&["id", "peer", "local", "protocol", "principal", "since", "bytes_in", "bytes_out", "tls"]),
-    ),
+    )
+    .asks(PAGED),
     Words {
         method: "delete",
         path: "/admin/connections/{id}",
@@ -178,7 +193,8 @@ pub(crate) static WORDS: &[Words] = &[
         "/admin/routes",
         "Routes and what they did",
         List(&["name", "from", "to", "steps", "taken", "filtered", "failed", "delivered"]),
-    ),
+    )
+    .asks(PAGED),
     post(
         "/admin/routes/{name}/test",
         "Try a route on a message: what each step makes of it and where it would go; nothing is stored, sent or counted",
@@ -197,24 +213,28 @@ pub(crate) static WORDS: &[Words] = &[
         "/admin/outlets",
         "Foreign servers that are delivered to",
         List(&["name", "address", "kind", "target", "breaker", "failures", "opened", "delivered", "failed"]),
-    ),
+    )
+    .asks(PAGED),
     get(
         "/admin/protocols",
         "Protocols that are spoken",
         List(&["name", "title", "manual", "port", "open", "accepted"]),
-    ),
-    get("/admin/keys", "Holders of keys and what they may do", List(&["name", "tenant", "roles", "allow"])),
+    )
+    .asks(PAGED),
+    get("/admin/keys", "Holders of keys and what they may do", List(&["name", "tenant", "roles", "allow"]))
+        .asks(PAGED),
     get(
         "/admin/usage",
         "What each principal used of each model",
         List(&["principal", "model", "calls", "failed", "input_tokens", "output_tokens", "cost_usd"]),
-    ),
+    )
+    .asks(PAGED),
     get(
         "/admin/audit",
         "The audit trail, oldest first; `next` is where to read on",
         List(&["v", "time", "principal", "protocol", "verb", "address", "outcome", "took_us", "offset"]),
     )
-    .asks(&[("from", "from this offset on; without it the newest"), MAX]),
+    .asks(&[("from", "from this offset on; without it the newest"), MAX, BYTES]),
     get(
         "/admin/faults",
         "What failed or was refused, newest first",
@@ -252,12 +272,14 @@ pub(crate) static WORDS: &[Words] = &[
             "processes",
             "unattributed",
         ]),
-    ),
+    )
+    .asks(PAGED),
     get(
         "/admin/tools",
         "Tools that whoever asks may call",
         List(&["name", "address", "upstream", "description", "input_schema", "calls", "failed", "avg_ms"]),
-    ),
+    )
+    .asks(PAGED),
     post(
         "/admin/tools/{name}/call",
         "Call a tool; the answer is its result",

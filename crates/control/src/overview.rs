@@ -1,7 +1,8 @@
 //! The overview, health and readiness: whether the program is well, at a glance.
 
-use crate::{Asked, State, endpoint, items, open_endpoint, put};
-use message::{Code, Fault, Verb};
+use crate::pages::{Page, paged};
+use crate::{Asked, State, endpoint, open_endpoint, put};
+use message::{Address, Code, Fault, Verb};
 use net::http::{Call, Method, Routes, StatusCode, handler, json};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -136,39 +137,41 @@ fn series(asked: &Asked) -> Result<Value, Fault> {
 
 /// Every address that was used, with its rates; for `history=N` also the last N seconds of what came in.
 /// What is called (tools, models) counts its calls as what came in.
-fn addresses(asked: &Asked) -> Result<Value, Fault> {
+fn addresses(asked: &Asked) -> Result<Page, Fault> {
     let kind = asked.call.query("kind");
     let history = asked.number("history", 0, 300)?;
-    let mut rows: Vec<(message::Address, u64, u64)> = Vec::new();
-    let mut list: Vec<Value> = Vec::new();
-    for rate in asked.hub().broker().rates() {
-        match rate.address {
-            Some(address) => rows.push((address, rate.messages_in, rate.messages_out)),
-            // The sum of those that found no place of their own.
-            None => list.push(json!({ "address": null, "in": rate.messages_in, "out": rate.messages_out })),
+    let mut rows: Vec<(Option<Address>, u64, u64)> = Vec::new();
+    let rates = asked.hub().broker().rates().into_iter();
+    rows.extend(rates.map(|rate| (rate.address, rate.messages_in, rate.messages_out)));
+    let calls = asked.hub().counters().calls().into_iter();
+    rows.extend(calls.map(|(address, counts)| (Some(address), counts.calls.load(Ordering::Relaxed), 0)));
+    rows.retain(|(address, ..)| match address {
+        Some(address) => {
+            let wanted = kind.as_deref().is_none_or(|kind| kind == address.kind().as_str());
+            wanted && asked.session.may(Verb::Inspect, address)
         }
-    }
-    let calls = asked.hub().counters().calls();
-    rows.extend(
-        calls.into_iter().map(|(address, counts)| (address, counts.calls.load(Ordering::Relaxed), 0)),
-    );
-    for (address, total_in, total_out) in rows {
-        let wanted = kind.as_deref().is_none_or(|kind| kind == address.kind().as_str());
-        if !wanted || !asked.session.may(Verb::Inspect, &address) {
-            continue;
-        }
-        let (came, went) = asked.state.sampler.rate(&address);
+        // The sum of those that found no place of their own.
+        None => true,
+    });
+    let row = |(address, total_in, total_out): &(Option<Address>, u64, u64)| {
+        let Some(address) = address else {
+            return json!({ "address": null, "in": total_in, "out": total_out });
+        };
+        let (came, went) = asked.state.sampler.rate(address);
         let mut row = json!({
             "address": address.to_string(), "in": total_in, "out": total_out, "rate_in": came, "rate_out": went,
         });
         if history > 0 {
-            let (came, _) = asked.state.sampler.series(&address);
+            let (came, _) = asked.state.sampler.series(address);
             let recent = came.get(came.len().saturating_sub(history)..).unwrap_or_default();
             put(&mut row, "history", recent);
         }
-        list.push(row);
-    }
-    Ok(items(list))
+        row
+    };
+    let key = |(address, ..): &(Option<Address>, u64, u64)| {
+        address.as_ref().map_or_else(String::new, ToString::to_string)
+    };
+    paged(asked, rows, key, row)
 }
 
 /// Resident memory in bytes and CPU time in milliseconds of this process; zeros where `/proc` is not.

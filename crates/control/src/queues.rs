@@ -1,17 +1,19 @@
 //! Queues: how they are doing, what is in them, their dead letters, putting those back.
 
 use crate::overview::millis;
-use crate::{Asked, State, bad, endpoint, items, member, put};
+use crate::pages::{Page, bounds, end, paged, write_row};
+use crate::{Asked, State, bad, endpoint, member, put};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use broker::{DeadLetter, QueueStats, Selection};
-use message::{Address, Envelope, Fault, Kind, Time, Verb};
-use net::http::{Method, Routes};
+use broker::{Bounds, Broker, DeadLetter, Peeked, QueueStats, Selection};
+use hub::pages::{self, List};
+use message::{Address, Envelope, Fault, Kind, Verb};
+use net::http::{Method, Response, Routes};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// How many messages one request lists at most.
-const LISTED_MAX: usize = 1_000;
+/// What stands before the first row of a page.
+const OPEN: &str = "{\"items\":[";
 
 pub(crate) fn mount(state: &Arc<State>, routes: &mut Routes) {
     let get = Method::GET;
@@ -81,10 +83,10 @@ fn queue(asked: &Asked, verb: Verb) -> Result<Address, Fault> {
     Ok(address)
 }
 
-async fn list(asked: &Asked) -> Result<Value, Fault> {
+async fn list(asked: &Asked) -> Result<Page, Fault> {
     let rows = asked.hub().broker().queues().await;
     let mine = rows.iter().filter(|row| asked.session.may(Verb::Inspect, &row.address));
-    Ok(items(mine.map(|found| row(asked, &found.address, &found.stats)).collect()))
+    paged(asked, mine, |row| row.address.name().to_owned(), |found| row(asked, &found.address, &found.stats))
 }
 
 fn row(asked: &Asked, address: &Address, stats: &QueueStats) -> Value {
@@ -102,33 +104,82 @@ fn row(asked: &Asked, address: &Address, stats: &QueueStats) -> Value {
     })
 }
 
-async fn peek(asked: &Asked) -> Result<Value, Fault> {
+async fn peek(asked: &Asked) -> Result<Response, Fault> {
     let queue = queue(asked, Verb::Inspect)?;
-    let (after, max) = page(asked)?;
-    let found = asked.hub().broker().peek(&queue, after, max).await?;
-    let until = |time: Time| time.to_string();
-    let row = |peeked: &broker::Peeked| {
-        let (state, since) = match peeked.state {
-            broker::State::Ready => ("ready", None),
-            broker::State::Leased(time) => ("leased", Some(until(time))),
-            broker::State::Delayed(time) => ("delayed", Some(until(time))),
-            broker::State::Blocked => ("blocked", None),
-        };
-        json!({
-            "number": peeked.number, "state": state, "until": since, "deliveries": peeked.deliveries,
-            "envelope": peeked.envelope.as_deref().map(envelope),
-        })
-    };
-    let next = found.last().filter(|_| found.len() == max).map(|last| last.number);
-    Ok(json!({ "items": found.iter().map(row).collect::<Vec<_>>(), "next": next }))
+    let (after, bounds) = page(asked)?;
+    let list = Waiting { broker: Arc::clone(asked.hub().broker()), queue, after };
+    pages::page(&asked.call.conn, "application/json", OPEN, list, bounds).await
 }
 
-async fn dead(asked: &Asked) -> Result<Value, Fault> {
+async fn dead(asked: &Asked) -> Result<Response, Fault> {
     let queue = queue(asked, Verb::Inspect)?;
-    let (after, max) = page(asked)?;
-    let found = asked.hub().broker().dead(&queue, after, max).await?;
-    let next = found.last().filter(|_| found.len() == max).map(|last| last.number);
-    Ok(json!({ "items": found.iter().map(letter).collect::<Vec<_>>(), "next": next }))
+    let (after, bounds) = page(asked)?;
+    let list = Dead(Waiting { broker: Arc::clone(asked.hub().broker()), queue, after });
+    pages::page(&asked.call.conn, "application/json", OPEN, list, bounds).await
+}
+
+/// The messages of a queue, oldest first.
+struct Waiting {
+    broker: Arc<Broker>,
+    queue: Address,
+    after: Option<u64>,
+}
+
+impl List for Waiting {
+    type Element = Peeked;
+
+    async fn fetch(&mut self, max: Bounds) -> Result<Vec<Peeked>, Fault> {
+        self.broker.peek(&self.queue, self.after, max).await
+    }
+
+    fn weigh(peeked: &Peeked) -> usize {
+        peeked.envelope.as_ref().map_or(0, |envelope| envelope.weight())
+    }
+
+    fn write(&mut self, peeked: &Peeked, out: &mut Vec<u8>) {
+        self.after = Some(peeked.number);
+        let (state, until) = match peeked.state {
+            broker::State::Ready => ("ready", None),
+            broker::State::Leased(time) => ("leased", Some(time.to_string())),
+            broker::State::Delayed(time) => ("delayed", Some(time.to_string())),
+            broker::State::Blocked => ("blocked", None),
+        };
+        let row = json!({
+            "number": peeked.number, "state": state, "until": until, "deliveries": peeked.deliveries,
+            "envelope": peeked.envelope.as_deref().map(envelope),
+        });
+        write_row(out, &row);
+    }
+
+    fn close(&mut self, more: bool, out: &mut Vec<u8>) -> Result<(), Fault> {
+        end(out, self.after.filter(|_| more), &[]);
+        Ok(())
+    }
+}
+
+/// Its dead letters.
+struct Dead(Waiting);
+
+impl List for Dead {
+    type Element = DeadLetter;
+
+    async fn fetch(&mut self, max: Bounds) -> Result<Vec<DeadLetter>, Fault> {
+        self.0.broker.dead(&self.0.queue, self.0.after, max).await
+    }
+
+    fn weigh(letter: &DeadLetter) -> usize {
+        let attempts: usize = letter.attempts.iter().map(|attempt| 100 + attempt.text.len()).sum();
+        letter.envelope.as_ref().map_or(0, |envelope| envelope.weight()) + attempts
+    }
+
+    fn write(&mut self, dead: &DeadLetter, out: &mut Vec<u8>) {
+        self.0.after = Some(dead.number);
+        write_row(out, &letter(dead));
+    }
+
+    fn close(&mut self, more: bool, out: &mut Vec<u8>) -> Result<(), Fault> {
+        self.0.close(more, out)
+    }
 }
 
 fn letter(letter: &DeadLetter) -> Value {
@@ -167,12 +218,12 @@ pub(crate) fn envelope(envelope: &Envelope) -> Value {
     out
 }
 
-fn page(asked: &Asked) -> Result<(Option<u64>, usize), Fault> {
+fn page(asked: &Asked) -> Result<(Option<u64>, Bounds), Fault> {
     let after = match asked.call.query("after") {
         Some(text) => Some(text.parse().map_err(|_| bad(format!("after={text} is no number")))?),
         None => None,
     };
-    Ok((after, asked.number("max", 50, LISTED_MAX)?))
+    Ok((after, bounds(asked, 50)?))
 }
 
 fn selection(body: &Value) -> Result<Selection, Fault> {

@@ -375,3 +375,45 @@ async fn a_route_is_tried_and_nothing_happens() {
         );
     }
 }
+
+// Finding: B3
+#[tokio::test]
+async fn every_list_comes_in_pages() {
+    let server = start().await;
+    for place in 0..30 {
+        let session = server.session();
+        let address = Address::new(Kind::Topic, &format!("plant/{place:02}")).unwrap();
+        let mut envelope = session.envelope(address, vec![b'x'; 1_000]);
+        envelope.retain = true;
+        session.publish(envelope).await.unwrap();
+        put(&server, Kind::Queue, "orders", "waits").await;
+    }
+    for _ in 0..10 {
+        kill(&server, "dead").await;
+    }
+    for (path, key) in [
+        ("addresses", "address"),
+        ("topics?filter=plant/%23", "address"),
+        ("queues/orders/messages", "number"),
+        ("queues/orders/dead", "number"),
+    ] {
+        let mark = if path.contains('?') { '&' } else { '?' };
+        let all = server.get(&format!("/admin/{path}{mark}max=1000")).await.json();
+        let all = all["items"].as_array().unwrap();
+        assert!(all.len() > 6, "{path}");
+        let (mut seen, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = server.get(&format!("/admin/{path}{mark}max=7{after}")).await.json();
+            seen.extend(page["items"].as_array().unwrap().iter().map(|row| row[key].clone()));
+            assert!(page["items"].as_array().unwrap().len() <= 7, "{path}");
+            match &page["next"] {
+                Value::Null => break,
+                Value::String(next) => after = format!("&after={}", next.replace('/', "%2F")),
+                next => after = format!("&after={next}"),
+            }
+        }
+        assert_eq!(seen, all.iter().map(|row| row[key].clone()).collect::<Vec<_>>(), "{path}");
+        let few = server.get(&format!("/admin/{path}{mark}bytes=1")).await.json();
+        assert_eq!(few["items"].as_array().unwrap().len(), 1, "{path}");
+    }
+}

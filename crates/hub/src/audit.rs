@@ -4,6 +4,7 @@
 
 use crate::hub::Hub;
 use access::{Outcome, Record};
+use broker::Bounds;
 use bytes::Bytes;
 use message::{Fault, Id, Time};
 use serde::{Serialize, Serializer};
@@ -209,9 +210,10 @@ fn text(record: &Record) -> Bytes {
     serde_json::to_vec(&Line::of(record)).unwrap_or_default().into()
 }
 
-/// Up to `max` lines of the trail on disk, the newest last, from the offset `from` on.
-pub fn read(hub: &Hub, from: u64, max: usize) -> Result<Vec<(u64, Bytes)>, Fault> {
-    let read = hub.engine().log(LOG).and_then(|log| log.read(from, max, 4 << 20));
+/// Lines of the trail on disk up to `max`, the newest last, from the offset `from` on.
+pub fn read(hub: &Hub, from: u64, max: impl Into<Bounds>) -> Result<Vec<(u64, Bytes)>, Fault> {
+    let max = max.into();
+    let read = hub.engine().log(LOG).and_then(|log| log.read(from, max.messages, max.bytes));
     read.map_err(|error| Fault::new(message::Code::StoreUnavailable, error.to_string()))
 }
 

@@ -12,6 +12,7 @@ mod handler;
 mod http_auth;
 mod hub;
 mod outlets;
+pub mod pages;
 mod plan;
 mod protocol;
 mod pump;

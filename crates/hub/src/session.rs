@@ -5,7 +5,7 @@ use crate::hub::Hub;
 use crate::plan::Compiled;
 use crate::{Reply, Request};
 use access::{Identity, Outcome, Record};
-use broker::{Delivery, Lease, Mailbox, Message, Settled, Settlement, SubscribeOptions, Token};
+use broker::{Delivery, Lease, Mailbox, Message, Settled, Settlement, SubscribeOptions, Taken, Token};
 use message::{Address, Code, Envelope, Fault, Kind, Moment, Pattern, Principal, Receipt, Time, Verb};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -211,6 +211,16 @@ impl Session {
         let allowed = self.allow(Verb::Consume, queue);
         let result = match allowed {
             Ok(()) => self.hub.broker().lease(queue, lease).await.map_err(|fault| self.hinted(queue, fault)),
+            Err(fault) => Err(fault),
+        };
+        self.note(Verb::Consume, queue, result)
+    }
+
+    /// As [`Session::lease`], with bodies that are read when they are asked for.
+    pub async fn take(&self, queue: &Address, lease: Lease) -> Result<Taken, Fault> {
+        let allowed = self.allow(Verb::Consume, queue);
+        let result = match allowed {
+            Ok(()) => self.hub.broker().take(queue, lease).await.map_err(|fault| self.hinted(queue, fault)),
             Err(fault) => Err(fault),
         };
         self.note(Verb::Consume, queue, result)

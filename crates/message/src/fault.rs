@@ -168,6 +168,8 @@ catalogue! {
     UnsupportedVersion = "TL0037", "unsupported version", Client, Never;
     /// The connection said nothing for too long.
     IdleTimeout = "TL0038", "idle timeout", Client, Later;
+    /// Answers take all the memory that they may.
+    Overloaded = "TL0039", "overloaded", Here, Later;
 }
 
 impl Code {

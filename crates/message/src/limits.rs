@@ -40,6 +40,12 @@ pub struct Limits {
     /// The largest answer of an upstream that is held in memory, in bytes; a larger one fails with TL0003.
     /// Streams are passed on piecewise and not bounded by it. Default 16 MiB.
     pub reply_bytes: usize,
+    /// The most bytes that answers to clients may take in memory together, while they are made and until they are read;
+    /// one connection may take a sixteenth of it. A request that finds no room waits up to 10 s, and connections that
+    /// have left theirs unread for 5 s are closed to make some; then TL0039. Lists come in pieces of about 64 KiB, or of
+    /// one message, each made when the one before is read, so a client that does not read takes one. It takes effect at
+    /// the next start. Default 64 MiB.
+    pub answers_bytes: usize,
 }
 
 impl Default for Limits {
@@ -56,6 +62,7 @@ impl Default for Limits {
             fan_out: 64,
             request_ms: 60_000,
             reply_bytes: 16 << 20,
+            answers_bytes: 64 << 20,
         }
     }
 }

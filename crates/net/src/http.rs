@@ -7,6 +7,7 @@ mod guard;
 pub(crate) mod h1;
 mod problem;
 mod routes;
+mod rows;
 mod serve;
 
 pub use body::{Body, Sender};
@@ -15,6 +16,7 @@ pub use guard::strip_of_origin;
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 pub use problem::{problem, status_of};
 pub use routes::{Answer, Handler, Routes, handler};
+pub use rows::{Rows, held, rows};
 pub use serve::{Settings, serve, sniff};
 
 /// A request with our body.

@@ -2,6 +2,7 @@
 //! It knows no message, no queue and no policy of access; what is spoken over a connection belongs to the wings.
 #![warn(missing_docs)]
 
+mod budget;
 mod client;
 mod conn;
 mod cores;
@@ -19,6 +20,7 @@ mod testing;
 pub mod tls;
 pub mod ws;
 
+pub use budget::{Answers, PIECE_BYTES, Share};
 pub use client::{Cidr, Client, Egress, Options, Settings, Upgraded, strip_hop_by_hop};
 pub use conn::{Conn, Peeked};
 pub use listen::{Door, Listener, Serve, Sniff, Sniffer};

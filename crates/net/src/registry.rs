@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use foldhash::HashMap;
 use futures_util::task::AtomicWaker;
-use message::{Clock, Time};
+use message::{Clock, Fault, Limits, Time};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::budget::{Answers, Budget, Pool, Share};
 use crate::telling::{Telling, network};
 use crate::tls::TlsInfo;
 
@@ -74,6 +75,8 @@ pub struct ConnInfo {
     linger: AtomicBool,
     read_waker: AtomicWaker,
     write_waker: AtomicWaker,
+    /// What it holds of the memory of answers.
+    answers: std::sync::OnceLock<Box<Pool>>,
     connections: Option<Connections>,
 }
 
@@ -94,6 +97,7 @@ impl ConnInfo {
             linger: AtomicBool::new(false),
             read_waker: AtomicWaker::new(),
             write_waker: AtomicWaker::new(),
+            answers: std::sync::OnceLock::new(),
             connections: None,
         }
     }
@@ -152,6 +156,19 @@ impl ConnInfo {
         self.closed.store(true, Ordering::Release);
         self.read_waker.wake();
         self.write_waker.wake();
+    }
+
+    /// A share of the memory of answers, for one piece of an answer to this connection: take it before the piece is made.
+    ///
+    /// # Errors
+    /// `Overloaded` when others leave theirs unread and there is none within ten seconds.
+    pub async fn share(self: &Arc<Self>) -> Result<Share, Fault> {
+        Share::take(self, self.connections.as_ref().map(|connections| Arc::clone(&connections.0.answers)))
+            .await
+    }
+
+    pub(crate) fn answers(&self, budget: &Budget) -> &Pool {
+        self.answers.get_or_init(|| Box::new(budget.part()))
     }
 
     /// What the admin API shows.
@@ -251,6 +268,7 @@ struct Inner {
     peer_max: AtomicUsize,
     clock: Clock,
     metrics: Arc<Metrics>,
+    answers: Arc<Budget>,
 }
 
 #[derive(Debug, Default)]
@@ -274,17 +292,24 @@ pub(crate) enum Full {
 pub(crate) struct Place(Arc<ConnInfo>);
 
 impl Connections {
-    /// An empty list with places for `max` connections at a time (`Limits::connections`).
+    /// An empty list with places for `max` connections at a time (`Limits::connections`), whose answers may take as much
+    /// memory as is usual.
     pub fn new(max: usize, clock: Clock, metrics: Arc<Metrics>) -> Connections {
+        Connections::bounded(&Limits { connections: max, ..Limits::default() }, clock, metrics)
+    }
+
+    /// As many connections as the limits say, whose answers may take as much memory together as they say.
+    pub fn bounded(limits: &Limits, clock: Clock, metrics: Arc<Metrics>) -> Connections {
         Connections(Arc::new(Inner {
             open: Mutex::default(),
             telling: Mutex::default(),
             protocols: Mutex::default(),
             next: AtomicU64::new(1),
-            max: AtomicUsize::new(max),
-            peer_max: AtomicUsize::new(max),
+            max: AtomicUsize::new(limits.connections),
+            peer_max: AtomicUsize::new(limits.connections),
             clock,
             metrics,
+            answers: Arc::new(Budget::new(limits.answers_bytes)),
         }))
     }
 
@@ -336,6 +361,11 @@ impl Connections {
     /// How many may be open.
     pub fn max(&self) -> usize {
         self.0.max.load(Ordering::Relaxed)
+    }
+
+    /// How the memory of answers is used.
+    pub fn answers(&self) -> Answers {
+        self.0.answers.usage()
     }
 
     /// Tells connection `id` to close; false when there is none.

@@ -82,7 +82,7 @@ pub async fn start(document: &Document, settings: Settings, file: Option<&Path>)
     let parts = open_parts(&program, &metrics).await?;
     let engine = Arc::clone(&parts.engine);
     let limits = &settings.hub.limits;
-    let connections = Connections::new(limits.connections, parts.clock.clone(), metrics);
+    let connections = Connections::bounded(limits, parts.clock.clone(), metrics);
     connections.set_max(limits.connections, limits.peer_connections);
     let point = |misfit: Misfit| anyhow!("{}", document.locate(&misfit));
     let hub = Hub::new(parts).map_err(point)?;

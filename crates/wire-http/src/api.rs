@@ -221,10 +221,10 @@ fn consumer(session: &Session) -> Arc<str> {
 }
 
 /// The bytes of an event in JSON, made once for all who follow.
-fn encoded(message: &broker::Message) -> Bytes {
+fn encoded(delivered: &broker::Delivered) -> Bytes {
     /// `wire-http`'s place among the encodings that a message keeps.
     const SLOT: usize = 2;
-    message.encoded(SLOT, |envelope| {
+    delivered.encoded(SLOT, |envelope| {
         let mut out = Vec::new();
         crate::cloudevents::write_structured(envelope, &mut out);
         out.into()

@@ -100,6 +100,13 @@ pub(crate) fn whole<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result
     digits.parse().map_err(|_| D::Error::custom(format!("{written} is no whole number")))
 }
 
+/// The same, when it is there.
+pub(crate) fn maybe_whole<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<u64>, D::Error> {
+    whole(deserializer).map(Some)
+}
+
 /// Puts the nearest known member into serde's words for an unknown one, which list all of them in backquotes.
 pub(crate) fn explain(error: &str) -> String {
     let mut quoted = error.split('`').skip(1).step_by(2);

@@ -25,6 +25,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) hub: Hub,
     pub(crate) client: Client,
+    pub(crate) connections: Connections,
 }
 
 /// Nothing here takes this long unless it hangs.
@@ -60,7 +61,8 @@ pub(crate) async fn start_with(more: Value) -> Server {
     let metrics = Arc::new(Metrics::default());
     let egress = net::Settings { egress: Egress::trusting(), ..net::Settings::default() };
     let client = Client::new(egress, &tasks, clock.clone(), Arc::clone(&metrics)).unwrap();
-    let connections = Connections::new(1000, clock.clone(), metrics);
+    let limits = serde_json::from_value(config["limits"].clone()).unwrap();
+    let connections = Connections::bounded(&limits, clock.clone(), metrics);
     let outlet_kinds = vec![&crate::OUTLET];
     // The clients of a test outlive the program that they talk to.
     let egress = net::Settings { egress: Egress::trusting(), ..net::Settings::default() };
@@ -90,8 +92,9 @@ pub(crate) async fn start_with(more: Value) -> Server {
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local();
     let sniffers = vec![Sniffer { name: "http", sniff: net::http::sniff, serve }];
+    let kept = connections.clone();
     listener.serve(Door { sniffers, tls: None, first_bytes: Duration::from_secs(10), connections, tasks });
-    Server { address, hub, client: outside }
+    Server { address, hub, client: outside, connections: kept }
 }
 
 pub(crate) async fn start() -> Server {

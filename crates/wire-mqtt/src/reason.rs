@@ -38,7 +38,7 @@ pub(crate) fn of(code: Code) -> Reason {
         Code::TooManySubscriptions => reason(0x97, 3, 0x97, 0x97, 0x97),
         Code::UnknownAddress | Code::UnknownTool | Code::UnknownModel => reason(0x90, 5, 0x90, 0x8f, 0x90),
         Code::BadAddress => reason(0x90, 5, 0x90, 0x8f, 0x90),
-        Code::TooManyConnections => reason(0x89, 3, 0x97, 0x97, 0x97),
+        Code::TooManyConnections | Code::Overloaded => reason(0x89, 3, 0x97, 0x97, 0x97),
         Code::Draining => reason(0x88, 3, 0x83, 0x83, 0x8b),
         Code::StoreUnavailable | Code::UpstreamDown | Code::BreakerOpen => reason(0x88, 3, 0x83, 0x83, 0x83),
         Code::UnknownProtocol | Code::UnsupportedVersion => reason(0x84, 1, 0x83, 0x83, 0x82),

@@ -79,6 +79,11 @@ impl Entry {
         }
     }
 
+    /// The bytes of its record.
+    pub(crate) fn size(&self) -> usize {
+        usize::try_from(self.size).unwrap_or(usize::MAX)
+    }
+
     pub(crate) fn remember(&mut self, attempt: Attempt) {
         let history = self.history.get_or_insert_default();
         if history.len() >= HISTORY_MAX {
@@ -108,6 +113,11 @@ impl Entry {
 }
 
 impl Dead {
+    /// The bytes of its record, and of what is told of it.
+    pub(crate) fn size(&self) -> usize {
+        usize::try_from(self.size).unwrap_or(usize::MAX).saturating_add(self.history.len() * 256)
+    }
+
     pub(crate) fn new(entry: Entry, died: Died) -> Dead {
         Dead {
             at: entry.at,
@@ -263,8 +273,10 @@ impl Index {
     }
 
     /// The message that is leased next.
-    pub(crate) fn first_ready(&self) -> Option<Number> {
-        self.ready.first().map(|(_, number)| *number)
+    /// The message that is leased next, and the bytes of its record.
+    pub(crate) fn first_ready(&self) -> Option<(Number, usize)> {
+        let (_, number) = self.ready.first()?;
+        Some((*number, self.entries.get(number).map_or(0, Entry::size)))
     }
 
     pub(crate) fn ready_count(&self) -> u64 {

@@ -4,15 +4,17 @@
 use super::bodies;
 use super::cache::Cache;
 use super::core::{Core, Detour, Entering, Shared};
-use super::machine::{Answer, Command, LEASE_MAX, Leased, Machine};
+use super::machine::{Answer, Command, Leased, Machine};
 use super::options::QueueOptions;
 use super::record::{self, Meta};
+use super::taken::Taken;
 use super::types::{
     DeadLetter, Delivery, Enqueued, Lease, Number, Peeked, QueueStats, Selection, Settled, Settlement, State,
     Token,
 };
 use super::worker::Worker;
 use super::{fold, index::Place};
+use crate::Bounds;
 use crate::rates::Counters;
 use message::{Address, Clock, Code, Envelope, Fault, Now};
 use net::Tasks;
@@ -21,8 +23,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use store::{Log, Table, Write};
 use tokio::sync::{mpsc, oneshot};
 
-/// The most messages or dead letters of one page.
-const PAGE_MAX: usize = 1_000;
 /// How many messages are read and written at once when dead letters are replayed or messages copied forward.
 const CHUNK: usize = 128;
 
@@ -229,18 +229,35 @@ impl Lane {
         }
     }
 
-    pub(crate) async fn lease(&self, mut lease: Lease) -> Result<Vec<Delivery>, Fault> {
-        lease.max = lease.max.clamp(1, LEASE_MAX);
+    pub(crate) async fn lease(&self, lease: Lease) -> Result<Vec<Delivery>, Fault> {
+        let granted = self.grant(lease).await?;
+        self.with_bodies(granted).await
+    }
+
+    /// As [`Lane::lease`], with bodies that are read later.
+    pub(crate) async fn take(self: &Arc<Self>, lease: Lease) -> Result<Taken, Fault> {
+        let granted = self.grant(lease).await?;
+        Ok(Taken::new(Arc::clone(self), granted))
+    }
+
+    async fn grant(&self, lease: Lease) -> Result<Vec<Granted>, Fault> {
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
         let (reply, receiver) = oneshot::channel();
         // Made before the ask, so that it gives back what was granted however this future ends.
         let claim = Claim { lane: self, ticket, receiver: Some(receiver) };
         self.asks.send(Ask::Lease { lease, ticket, reply }).await.map_err(|_| stopped())?;
-        let granted = claim.granted().await?;
-        self.with_bodies(granted).await
+        claim.granted().await
     }
 
-    async fn with_bodies(&self, mut granted: Vec<Granted>) -> Result<Vec<Delivery>, Fault> {
+    /// Gives back what was granted and not taken. When the lane is too busy to hear it, the leases run out by themselves.
+    pub(super) fn give_back(&self, granted: impl Iterator<Item = Granted>) {
+        for one in granted {
+            let settlement = Settlement::Release;
+            drop(self.asks.try_send(Ask::Tell(Command::Settle { token: one.leased.token, settlement })));
+        }
+    }
+
+    pub(super) async fn with_bodies(&self, mut granted: Vec<Granted>) -> Result<Vec<Delivery>, Fault> {
         let missing = granted.iter().filter(|one| one.envelope.is_none());
         let places: Vec<u64> = missing.map(|one| one.leased.at).collect();
         if !places.is_empty() {
@@ -271,15 +288,16 @@ impl Lane {
         self.ask(|reply| Ask::Settle { token, settlement, reply }).await
     }
 
-    pub(crate) async fn peek(&self, after: Option<Number>, max: usize) -> Result<Vec<Peeked>, Fault> {
+    pub(crate) async fn peek(&self, after: Option<Number>, max: Bounds) -> Result<Vec<Peeked>, Fault> {
         let now = self.clock.both();
         let first = after.map_or(0, |after| after.saturating_add(1));
         let rows = self
             .look(move |machine| {
                 let rows = machine.index().entries.range(first..);
                 let durable = rows.filter(|(_, entry)| entry.place != Place::Fresh);
+                let mut fits = max.meter();
                 durable
-                    .take(max.min(PAGE_MAX))
+                    .take_while(|(_, entry)| fits(entry.size()))
                     .map(|(number, entry)| (*number, entry.at, state(&entry.place, now), entry.deliveries))
                     .collect::<Vec<_>>()
             })
@@ -298,11 +316,13 @@ impl Lane {
             .collect())
     }
 
-    pub(crate) async fn dead(&self, after: Option<Number>, max: usize) -> Result<Vec<DeadLetter>, Fault> {
+    pub(crate) async fn dead(&self, after: Option<Number>, max: Bounds) -> Result<Vec<DeadLetter>, Fault> {
         let first = after.map_or(0, |after| after.saturating_add(1));
         let rows = self
             .look(move |machine| {
-                let rows = machine.index().dead.range(first..).take(max.min(PAGE_MAX));
+                let mut fits = max.meter();
+                let rows = machine.index().dead.range(first..);
+                let rows = rows.take_while(|(_, dead)| fits(dead.size()));
                 rows.map(|(number, dead)| (*number, dead.clone())).collect::<Vec<_>>()
             })
             .await?;
@@ -446,18 +466,11 @@ impl Drop for Claim<'_> {
     fn drop(&mut self) {
         let Some(mut receiver) = self.receiver.take() else { return };
         receiver.close();
-        let tell = |command| {
-            // When the lane is too busy to hear it, the lease runs out by itself.
-            drop(self.lane.asks.try_send(Ask::Tell(command)));
-        };
         match receiver.try_recv() {
-            Ok(Ok(granted)) => {
-                for one in granted {
-                    tell(Command::Settle { token: one.leased.token, settlement: Settlement::Release });
-                }
-            }
+            Ok(Ok(granted)) => self.lane.give_back(granted.into_iter()),
             Ok(Err(_)) => {}
-            Err(_) => tell(Command::Cancel { ticket: self.ticket }),
+            // When the lane is too busy to hear it, what it grants runs out by itself.
+            Err(_) => drop(self.lane.asks.try_send(Ask::Tell(Command::Cancel { ticket: self.ticket }))),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::index::{Entry, Index, Place, Timer};
 use super::options::{Expired, QueueOptions};
 use super::record::{self, Died, Ended, Meta};
 use super::types::{Attempt, Enqueued, Number, Selection, Settled, Settlement, Token};
+use crate::Bounds;
 use bytes::Bytes;
 use foldhash::HashMap;
 use message::{Code, Due, Fault, Fingerprint, Moment, Now};
@@ -21,8 +22,6 @@ use std::time::Duration;
 const LEASE_RECORD_MS: u64 = 10;
 /// Numbers or items in one record, so that no record grows without bound.
 const LIST_MAX: usize = 16_384;
-/// The most messages of one lease command.
-pub(crate) const LEASE_MAX: usize = 1_000;
 
 /// What is asked of a queue.
 #[derive(Debug)]
@@ -35,7 +34,7 @@ pub(crate) enum Command {
     /// Wants messages; answered by a grant under this ticket.
     Lease {
         ticket: u64,
-        max: usize,
+        max: Bounds,
         hold: Option<Duration>,
         until: Moment,
         consumer: Arc<str>,
@@ -92,6 +91,8 @@ pub(crate) struct Leased {
     pub(crate) token: Token,
     /// The offset of the record that holds its bytes.
     pub(crate) at: u64,
+    /// The bytes of that record.
+    pub(crate) size: usize,
     pub(crate) attempt: u32,
     pub(crate) until: Due,
     /// When nobody wants it any more, which its bytes on disk do not know as well.
@@ -108,7 +109,7 @@ pub(crate) struct Effects {
 
 struct Waiter {
     ticket: u64,
-    max: usize,
+    max: Bounds,
     hold: Option<Duration>,
     until: Moment,
     consumer: Arc<str>,
@@ -188,7 +189,6 @@ impl Machine {
             }
             Command::Lease { ticket, max, hold, until, consumer } => {
                 self.see(now.moment, &consumer);
-                let max = max.clamp(1, LEASE_MAX);
                 self.waiters.push_back(Waiter { ticket, max, hold, until, consumer });
                 Answer::Nothing
             }
@@ -349,11 +349,17 @@ impl Machine {
     fn serve(&mut self, now: Now, effects: &mut Effects) {
         while let Some(waiter) = self.waiters.pop_front() {
             let mut leases = Vec::new();
-            while leases.len() < waiter.max
-                && let Some(number) = self.index.first_ready()
+            let mut bytes = 0_usize;
+            let most = waiter.max.messages.clamp(1, Bounds::MESSAGES_MAX);
+            while leases.len() < most
+                && let Some((number, size)) = self.index.first_ready()
+                && (leases.is_empty() || bytes.saturating_add(size) <= waiter.max.bytes)
             {
                 match self.lease(now, number, &waiter) {
-                    Some(leased) => leases.push(leased),
+                    Some(leased) => {
+                        leases.push(leased);
+                        bytes = bytes.saturating_add(size);
+                    }
                     None => self.give_up(now, number, None, effects),
                 }
             }
@@ -388,6 +394,7 @@ impl Machine {
         let leased = Leased {
             token: Token { number, lease: entry.leases, epoch: self.epoch },
             at: entry.at,
+            size: entry.size(),
             attempt: entry.deliveries,
             until,
             deadline: entry.meta.deadline,

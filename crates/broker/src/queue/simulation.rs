@@ -8,6 +8,7 @@ use super::options::{Expired, QueueOptions};
 use super::record::{self, Meta};
 use super::types::{Attempt, Number, Selection, Settled, Settlement, Token};
 use super::{bodies, snapshot};
+use crate::Bounds;
 use bytes::Bytes;
 use message::{Address, Clock, Code, Dice, Envelope, Fault, Now, Time};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -288,7 +289,7 @@ impl Sim {
         self.batch(
             vec![Command::Lease {
                 ticket: self.ticket,
-                max: 1 + pick(&self.dice, 4),
+                max: Bounds { messages: 1 + pick(&self.dice, 4), bytes: 64 << pick(&self.dice, 8) },
                 hold: None,
                 until: self.clock.moment().after(wait),
                 consumer: format!("consumer {}", self.dice.below(3)).into(),

@@ -1,6 +1,7 @@
 //! What goes in and out of a queue: deliveries, settlements, dead letters, statistics.
 //! The state machine behind them is in `machine`.
 
+use crate::Bounds;
 use message::{Code, Due, Envelope, Fault, Time};
 use std::fmt;
 use std::str::FromStr;
@@ -46,8 +47,8 @@ impl FromStr for Token {
 /// What a consumer asks for.
 #[derive(Clone, Debug)]
 pub struct Lease {
-    /// The most messages; at least 1, at most 1,000.
-    pub max: usize,
+    /// The most messages, and the most bytes of them.
+    pub max: Bounds,
     /// How long to wait when none is there; zero answers at once.
     pub wait: Duration,
     /// How long the leases hold; absent means the queue's `hold_ms`.
@@ -58,8 +59,8 @@ pub struct Lease {
 
 impl Lease {
     /// Asks for up to `max` messages in the name of `consumer`, without waiting and with the usual hold.
-    pub fn new(consumer: impl Into<Arc<str>>, max: usize) -> Lease {
-        Lease { max, wait: Duration::ZERO, hold: None, consumer: consumer.into() }
+    pub fn new(consumer: impl Into<Arc<str>>, max: impl Into<Bounds>) -> Lease {
+        Lease { max: max.into(), wait: Duration::ZERO, hold: None, consumer: consumer.into() }
     }
 
     /// The same, waiting up to `wait` for the first message.

@@ -31,7 +31,7 @@ impl World {
     }
 
     fn offsets(&self, from: StartAt, max: usize) -> Vec<u64> {
-        self.stream.read(from, max).unwrap().iter().map(|record| record.offset).collect()
+        self.stream.read(from, max.into()).unwrap().iter().map(|record| record.offset).collect()
     }
 }
 

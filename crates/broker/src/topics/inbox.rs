@@ -1,10 +1,12 @@
 //! A bounded ring between publishers and one reader: what a subscriber has not read yet.
 //! It decides what happens when it is full; who gets a message is the trie's business.
 
-use crate::Message;
+use super::walk::Walk;
 use crate::shelf::{Kept, Seat};
+use crate::{Bounds, Message};
+use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use message::Envelope;
+use message::{Envelope, Pattern};
 use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -65,6 +67,15 @@ pub struct Delivered {
 }
 
 impl Delivered {
+    /// As [`Message::encoded`], but a retained value is encoded anew: kept beside each of very many values, what was encoded
+    /// once would take memory for good.
+    pub fn encoded(&self, slot: usize, encode: impl FnOnce(&Envelope) -> Bytes) -> Bytes {
+        match self.retained {
+            true => encode(self.envelope()),
+            false => self.message.encoded(slot, encode),
+        }
+    }
+
     /// The envelope, shared.
     pub fn envelope(&self) -> &Arc<Envelope> {
         self.message.envelope()
@@ -94,8 +105,7 @@ pub(crate) struct Drops {
 }
 
 /// Invariant: `bytes` is the sum of the weights in `queue`, and `fleeting` the number of those that are not lasting. The
-/// queue holds at most `messages` entries beside retained values that a new filter brought (those are bounded by the
-/// limits on retained values) and what was found on the shelf at start.
+/// queue holds at most `messages` entries beside what was found on the shelf at start.
 pub(crate) struct Inbox {
     pub(crate) id: u64,
     /// Whether a message that several of its filters match comes once.
@@ -120,6 +130,8 @@ struct Ring {
     closed: bool,
     /// Publishers that wait for room; the reader wakes them only when there are any.
     waiting: usize,
+    /// Retained values that new filters bring, found as the reader takes them and before all else. One for each filter.
+    walks: VecDeque<Walk>,
 }
 
 impl Ring {
@@ -260,7 +272,21 @@ impl Inbox {
         self.attended.load(Ordering::Relaxed)
     }
 
-    /// Puts retained values in, beyond the bounds if need be: the limits on retained values bound them.
+    /// Lets the reader have the retained values of a filter; a walk of the same filter begins anew.
+    pub(crate) fn walk(&self, walk: Walk) {
+        let mut ring = self.ring.lock();
+        ring.walks.retain(|other| !other.is_same(&walk));
+        ring.walks.push_back(walk);
+        drop(ring);
+        self.reader.wake();
+    }
+
+    /// Ends the walk of a filter that is taken away.
+    pub(crate) fn unwalk(&self, pattern: &Pattern) {
+        self.ring.lock().walks.retain(|walk| !walk.is_of(pattern));
+    }
+
+    /// Puts messages in, beyond the bounds if need be.
     pub(crate) fn fill(&self, items: impl Iterator<Item = Delivered>) {
         let mut ring = self.ring.lock();
         for item in items {
@@ -297,18 +323,30 @@ impl Inbox {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.ring.lock().queue.len()
+        let ring = self.ring.lock();
+        ring.queue.len() + ring.walks.len()
     }
 
     /// Takes up to `max` into `into`; `None` when closed and empty.
-    pub(crate) fn take(&self, into: &mut Vec<Delivered>, max: usize) -> Option<usize> {
+    pub(crate) fn take(&self, into: &mut Vec<Delivered>, max: Bounds) -> Option<usize> {
         let mut ring = self.ring.lock();
+        while let Some(walk) = ring.walks.front_mut() {
+            let before = into.len();
+            if walk.step(into, max) {
+                ring.walks.pop_front();
+            }
+            if into.len() > before {
+                return Some(into.len() - before);
+            }
+        }
+        let mut fits = max.meter();
+        let few = ring.queue.iter().take_while(|item| fits(item.message.weight()));
         let count = match &self.seat {
-            None => ring.queue.len().min(max),
+            None => few.count(),
             Some(seat) => {
                 let durable = seat.gate.load(Ordering::Acquire);
                 let open = |item: &&Delivered| item.kept.is_none_or(|kept| kept.seq < durable);
-                ring.queue.iter().take(max).take_while(open).count()
+                few.take_while(open).count()
             }
         };
         if count == 0 {
@@ -331,7 +369,7 @@ impl Inbox {
         &self,
         cx: &mut Context<'_>,
         into: &mut Vec<Delivered>,
-        max: usize,
+        max: Bounds,
     ) -> Poll<usize> {
         match self.take(into, max) {
             None => return Poll::Ready(0),
@@ -347,8 +385,7 @@ impl Inbox {
         }
     }
 
-    pub(crate) async fn recv_many(&self, into: &mut Vec<Delivered>, max: usize) -> usize {
-        let max = max.max(1);
+    pub(crate) async fn recv_many(&self, into: &mut Vec<Delivered>, max: Bounds) -> usize {
         poll_fn(|cx| self.poll_take(cx, into, max)).await
     }
 

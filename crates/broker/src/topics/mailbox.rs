@@ -3,6 +3,7 @@
 
 use super::inbox::{Delivered, Inbox, MailboxOptions};
 use super::{Filter, Topics};
+use crate::Bounds;
 use crate::shelf::{Kept, KeptChange, KeptFilter};
 use bytes::Bytes;
 use foldhash::HashSet;
@@ -49,23 +50,28 @@ impl Mailbox {
     /// The next message; `None` once it is closed and empty.
     pub async fn recv(&self) -> Option<Delivered> {
         let mut one = Vec::with_capacity(1);
-        self.inbox.recv_many(&mut one, 1).await;
+        self.inbox.recv_many(&mut one, Bounds::messages(1)).await;
         one.pop()
     }
 
     /// Waits for at least one message and takes up to `max`; 0 once it is closed and empty.
-    pub async fn recv_many(&self, into: &mut Vec<Delivered>, max: usize) -> usize {
-        self.inbox.recv_many(into, max).await
+    pub async fn recv_many(&self, into: &mut Vec<Delivered>, max: impl Into<Bounds>) -> usize {
+        self.inbox.recv_many(into, max.into()).await
     }
 
     /// As [`Mailbox::recv_many`] for those who poll by hand.
-    pub fn poll_recv_many(&self, cx: &mut Context<'_>, into: &mut Vec<Delivered>, max: usize) -> Poll<usize> {
-        self.inbox.poll_take(cx, into, max.max(1))
+    pub fn poll_recv_many(
+        &self,
+        cx: &mut Context<'_>,
+        into: &mut Vec<Delivered>,
+        max: impl Into<Bounds>,
+    ) -> Poll<usize> {
+        self.inbox.poll_take(cx, into, max.into())
     }
 
     /// Takes up to `max` messages that are there now.
-    pub fn try_recv_many(&self, into: &mut Vec<Delivered>, max: usize) -> usize {
-        self.inbox.take(into, max).unwrap_or(0)
+    pub fn try_recv_many(&self, into: &mut Vec<Delivered>, max: impl Into<Bounds>) -> usize {
+        self.inbox.take(into, max.into()).unwrap_or(0)
     }
 
     /// The next message if one is there.
@@ -80,7 +86,7 @@ impl Mailbox {
         self.inbox.dropped()
     }
 
-    /// How many messages are unread.
+    /// How many messages are unread; the retained values that a filter still brings count as one.
     pub fn len(&self) -> usize {
         self.inbox.len()
     }

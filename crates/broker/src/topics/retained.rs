@@ -1,8 +1,8 @@
 //! Last values of topics: an index in memory, bounded by count and bytes, kept in a table by a task that coalesces.
 //! A value that changes faster than the disk writes is written once per commit, with its newest bytes.
 
-use crate::Message;
 use crate::codec;
+use crate::{Bounds, Message};
 use foldhash::HashMap;
 use message::{Address, Clock, Code, Fault, Moment, Pattern};
 use parking_lot::{Mutex, RwLock};
@@ -55,7 +55,15 @@ struct Dirty {
     waiters: Vec<oneshot::Sender<Result<(), Fault>>>,
 }
 
+/// Some values, and the topic after which there are more.
+pub(crate) struct Page {
+    pub(crate) values: Vec<Arc<Message>>,
+    pub(crate) next: Option<Arc<str>>,
+}
+
 const LOAD_PAGE: usize = 1_024;
+/// How many topics are looked at for one page.
+const LOOKED_AT: usize = 4_096;
 /// The pause after a failed write.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -100,7 +108,8 @@ impl Keeper {
     /// Takes the value, or with an empty body forgets it; the receiver hears when that is durable.
     pub(crate) fn keep(&self, message: &Arc<Message>) -> Result<oneshot::Receiver<Result<(), Fault>>, Fault> {
         let name = message.address.shared_name();
-        let value = (!message.body.is_empty()).then(|| Arc::clone(message));
+        // Without what was or will be encoded for those who follow: that would stay as long as the value does.
+        let value = (!message.body.is_empty()).then(|| message.bare());
         // Both under the lock of the values, so that table and memory see changes of one topic in the same order.
         let mut values = self.values.write();
         match &value {
@@ -144,33 +153,41 @@ impl Keeper {
         Ok(receiver)
     }
 
-    /// The values that `pattern` matches, in the order of their names, at most `max`; those past their deadline not.
-    pub(crate) fn matching(&self, now: Moment, pattern: &Pattern, max: usize) -> Vec<Arc<Message>> {
+    /// The values that `pattern` matches after the topic `after`, in the order of their names, those past their deadline not.
+    /// It looks at no more than [`LOOKED_AT`] topics, so that nobody waits long for it: a page may be short and not the last.
+    pub(crate) fn page(&self, now: Moment, pattern: &Pattern, after: Option<&str>, max: Bounds) -> Page {
+        let alive = |message: &Message| message.deadline.is_none_or(|deadline| !deadline.is_over(now));
         let values = self.values.read();
-        let alive = |message: &&Arc<Message>| message.deadline.is_none_or(|deadline| !deadline.is_over(now));
         if pattern.is_exact() {
-            return values
-                .by_name
-                .get(pattern.filter())
-                .filter(alive)
-                .cloned()
-                .into_iter()
-                .take(max)
-                .collect();
+            let found = values.by_name.get(pattern.filter()).filter(|message| alive(message));
+            return Page { values: found.cloned().into_iter().collect(), next: None };
         }
         let literal = pattern.filter().split(['+', '#']).next().unwrap_or("");
         // `a/#` also means `a`, so the range begins before the separator.
         let prefix = literal.strip_suffix('/').unwrap_or(literal);
-        values
-            .by_name
-            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
-            .take_while(|(name, _)| name.starts_with(prefix))
-            .map(|(_, message)| message)
-            .filter(|message| pattern.matches(&message.address))
-            .filter(alive)
-            .take(max)
-            .cloned()
-            .collect()
+        let from = after.map_or(Bound::Included(prefix), Bound::Excluded);
+        let mut fits = max.meter();
+        let mut page = Page { values: Vec::new(), next: None };
+        let mut last: Option<&Arc<str>> = None;
+        let names = values.by_name.range::<str, _>((from, Bound::Unbounded));
+        for (place, (name, message)) in names.take_while(|(name, _)| name.starts_with(prefix)).enumerate() {
+            let wanted = pattern.matches(&message.address) && alive(message);
+            if place == LOOKED_AT || (wanted && !fits(message.weight())) {
+                page.next = last.cloned();
+                return page;
+            }
+            if wanted {
+                page.values.push(Arc::clone(message));
+            }
+            last = Some(name);
+        }
+        page
+    }
+
+    /// Whether `pattern` may match a value: it does, or nobody has looked at all of them.
+    pub(crate) fn has(&self, now: Moment, pattern: &Pattern) -> bool {
+        let page = self.page(now, pattern, None, Bounds::messages(1));
+        page.next.is_some() || !page.values.is_empty()
     }
 
     pub(crate) fn get(&self, now: Moment, address: &Address) -> Option<Arc<Message>> {

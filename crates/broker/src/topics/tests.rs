@@ -260,7 +260,7 @@ async fn retained_values_survive_the_process() {
     }
     run.abort();
     let again = World::over(&engine.crash());
-    let values = again.topics.retained(again.now, &Pattern::parse("topic/#").unwrap(), 10);
+    let values = again.topics.retained(again.now, &Pattern::parse("topic/#").unwrap(), None, 10.into()).0;
     let values: Vec<&[u8]> = values.iter().map(|value| value.body.as_ref()).collect();
     assert_eq!(values, [b"new"]);
 }
@@ -299,4 +299,61 @@ fn addresses_beyond_the_limit_share_one_counter() {
         .map(|rate| (rate.address.map(|a| a.to_string()), rate.messages_in))
         .collect();
     assert_eq!(list, [(Some("topic/a".into()), 2), (None, 2)]);
+}
+
+// Finding: B3
+#[test]
+fn a_reader_that_is_slow_holds_no_retained_values() {
+    let engine = Memory::default();
+    let keeper = load(engine.table("retained").unwrap(), RetainedLimits::default(), clock()).unwrap();
+    let rates = Arc::new(Rates::new(100));
+    let topics = Arc::new(Topics::new(Arc::new(keeper), Arc::new(shelf(&engine)), rates));
+    let world = World { topics, now: clock().moment() };
+    for place in 0..10_000 {
+        world.retain(&format!("a/{place:05}"), "old");
+    }
+    world.retain("z", "other");
+    let mailbox = world.mailbox(10, Overflow::DropOldest);
+    // Asked for again and again, as by a client that subscribes and does not read.
+    for _ in 0..50 {
+        world.subscribe(&mailbox, "a/#", SubscribeOptions::default());
+    }
+    assert_eq!(mailbox.len(), 1);
+    // What changes before it is read comes as it is then, and live traffic after it.
+    world.retain("a/09999", "new");
+    let mut seen = Vec::new();
+    loop {
+        let mut some = Vec::new();
+        let taken = mailbox.try_recv_many(&mut some, Bounds { messages: 100, bytes: 2_000 });
+        let bytes: usize = some.iter().map(|item| item.message.weight()).sum();
+        assert!(taken <= 100 && (bytes <= 2_000 || taken == 1), "{taken} with {bytes} bytes");
+        if taken == 0 {
+            break;
+        }
+        seen.extend(some);
+    }
+    assert_eq!(seen.iter().filter(|item| item.retained).count(), 10_000);
+    assert!(seen.is_sorted_by_key(|item| !item.retained));
+    let last: Vec<&[u8]> = seen.iter().rev().take(2).map(|item| item.message.body.as_ref()).collect();
+    assert_eq!(last, [b"new", b"new"]);
+    // The filter that goes takes with it what it has not brought yet.
+    world.subscribe(&mailbox, "a/#", SubscribeOptions::default());
+    world.topics.unsubscribe(&mailbox, &Pattern::parse("topic/a/#").unwrap(), None);
+    assert!(mailbox.is_empty());
+}
+
+// Finding: B3
+#[test]
+fn a_retained_value_keeps_no_encodings_beside_it() {
+    let world = World::new();
+    let live = world.mailbox(10, Overflow::DropOldest);
+    world.subscribe(&live, "a", SubscribeOptions::default());
+    world.retain("a", "x");
+    let late = world.mailbox(10, Overflow::DropOldest);
+    world.subscribe(&late, "a", SubscribeOptions::default());
+    for mailbox in [&live, &late] {
+        mailbox.try_recv().unwrap().encoded(2, |_| "encoded".into());
+    }
+    let kept = world.topics.keeper.get(world.now, &Address::new(Kind::Topic, "a").unwrap()).unwrap();
+    assert_eq!(kept.encoded(2, |_| "anew".into()), "anew");
 }

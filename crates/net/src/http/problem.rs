@@ -34,6 +34,7 @@ pub fn status_of(fault: &Fault) -> StatusCode {
         | Code::BreakerOpen
         | Code::StoreUnavailable
         | Code::TooManyConnections
+        | Code::Overloaded
         | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,
         Code::UpstreamDown
         | Code::UpstreamRefused

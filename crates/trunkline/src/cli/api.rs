@@ -12,6 +12,9 @@ use std::time::Duration;
 /// The largest answer that is read whole.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
+/// How many items are asked for at a time.
+const PAGE: usize = 1_000;
+
 /// One server and one key.
 pub(crate) struct Api {
     client: net::Client,
@@ -35,6 +38,30 @@ impl Api {
 
     pub(crate) async fn get(&self, path: &str) -> Result<Value> {
         self.value(Method::GET, path, None, Bytes::new()).await
+    }
+
+    /// The first `max` items of a list, over as many pages as it takes; `path` has a query already or none.
+    pub(crate) async fn items(&self, path: &str, max: usize) -> Result<Vec<Value>> {
+        let mut all: Vec<Value> = Vec::new();
+        let mut after = String::new();
+        loop {
+            let mark = if path.contains('?') { '&' } else { '?' };
+            let left = max.saturating_sub(all.len()).min(PAGE);
+            let mut found = self.get(&format!("{path}{mark}max={left}{after}")).await?;
+            match found["items"].take() {
+                Value::Array(items) => all.extend(items),
+                _ => bail!("{}{path} did not answer with a list", self.url),
+            }
+            let next = match &found["next"] {
+                Value::String(next) => escaped(next).replace('/', "%2F"),
+                Value::Number(next) => next.to_string(),
+                _ => return Ok(all),
+            };
+            if all.len() >= max {
+                return Ok(all);
+            }
+            after = format!("&after={next}");
+        }
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value> {

@@ -87,7 +87,8 @@ impl Queue {
         match self.command {
             Command::Ls => list(&api).await,
             Command::Peek { name, max } => {
-                let found = api.get(&format!("/admin/queues/{}/messages?max={max}", escaped(&name))).await?;
+                let path = format!("/admin/queues/{}/messages", escaped(&name));
+                let found = api.items(&path, usize::try_from(max).unwrap_or(usize::MAX)).await?;
                 lines(&found)
             }
             Command::Lease { name, max, wait, ack } => lease(&api, &name, max, &wait, ack).await,
@@ -121,9 +122,9 @@ impl Queue {
 }
 
 async fn list(api: &Api) -> Result<()> {
-    let found = api.get("/admin/queues").await?;
+    let found = api.items("/admin/queues", usize::MAX).await?;
     if api.json {
-        return say(&found.to_string());
+        return say(&json!({ "items": found }).to_string());
     }
     let cell = |row: &Value, key: &str| match &row[key] {
         Value::Null => "-".to_owned(),
@@ -133,10 +134,8 @@ async fn list(api: &Api) -> Result<()> {
         other => other.to_string(),
     };
     let keys = ["name", "ready", "leased", "delayed", "dead", "oldest_ms", "consumers", "in", "out"];
-    let rows: Vec<Vec<String>> = found["items"]
-        .as_array()
-        .map(|rows| rows.iter().map(|row| keys.iter().map(|key| cell(row, key)).collect()).collect())
-        .unwrap_or_default();
+    let rows: Vec<Vec<String>> =
+        found.iter().map(|row| keys.iter().map(|key| cell(row, key)).collect()).collect();
     table(&["QUEUE", "READY", "LEASED", "DELAYED", "DEAD", "OLDEST MS", "CONSUMERS", "IN", "OUT"], &rows)
 }
 
@@ -154,11 +153,12 @@ async fn lease(api: &Api, name: &str, max: u32, wait: &str, ack: bool) -> Result
 }
 
 async fn dead(api: &Api, name: &str, max: u32) -> Result<()> {
-    let found = api.get(&format!("/admin/queues/{}/dead?max={max}", escaped(name))).await?;
+    let path = format!("/admin/queues/{}/dead", escaped(name));
+    let found = api.items(&path, usize::try_from(max).unwrap_or(usize::MAX)).await?;
     if api.json {
         return lines(&found);
     }
-    for letter in found["items"].as_array().into_iter().flatten() {
+    for letter in &found {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         say(&format!(
             "{}  {}  {}: {}",
@@ -177,6 +177,6 @@ async fn dead(api: &Api, name: &str, max: u32) -> Result<()> {
 }
 
 /// One item per line.
-fn lines(found: &Value) -> Result<()> {
-    found["items"].as_array().into_iter().flatten().try_for_each(|item| say(&item.to_string()))
+fn lines(found: &[Value]) -> Result<()> {
+    found.iter().try_for_each(|item| say(&item.to_string()))
 }

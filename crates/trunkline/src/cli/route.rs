@@ -94,18 +94,16 @@ fn read(body: Option<&str>) -> Result<Vec<u8>> {
 }
 
 async fn ls(api: &Api) -> Result<()> {
-    let routes = api.get("/admin/routes").await?;
+    let routes = api.items("/admin/routes", usize::MAX).await?;
     if api.json {
-        return say(&routes.to_string());
+        return say(&json!({ "items": routes }).to_string());
     }
     let list = |value: &Value| {
         let words = value.as_array().into_iter().flatten().filter_map(Value::as_str);
         words.collect::<Vec<_>>().join(" ")
     };
-    let rows: Vec<Vec<String>> = routes["items"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let rows: Vec<Vec<String>> = routes
+        .iter()
         .map(|row| {
             let text = |name: &str| row[name].as_str().unwrap_or("").to_owned();
             let mut cells = vec![text("name"), text("from"), list(&row["steps"]), list(&row["to"])];

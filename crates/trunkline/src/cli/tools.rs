@@ -36,17 +36,16 @@ impl Tools {
         let api = Api::new(&self.reach)?;
         match self.command {
             Command::Ls => {
-                let found = api.get("/admin/tools").await?;
+                let found = api.items("/admin/tools", usize::MAX).await?;
                 if api.json {
-                    return say(&found.to_string());
+                    return say(&json!({ "items": found }).to_string());
                 }
                 let text = |row: &Value, key: &str| {
                     row[key].as_str().unwrap_or("-").lines().next().unwrap_or("").to_owned()
                 };
                 let row =
                     |row: &Value| vec![text(row, "name"), text(row, "upstream"), text(row, "description")];
-                let rows: Vec<_> =
-                    found["items"].as_array().map(|all| all.iter().map(row).collect()).unwrap_or_default();
+                let rows: Vec<_> = found.iter().map(row).collect();
                 table(&["TOOL", "FROM", "DESCRIPTION"], &rows)
             }
             Command::Call { name, arguments } => {

@@ -68,6 +68,14 @@ async fn piece<S: Source>(
     }
 }
 
+/// Says how many more were lost than the client was told of, before the events that follow the gap.
+pub(crate) fn dropped(out: &mut Vec<u8>, told: &mut u64, dropped: u64) {
+    if dropped > *told {
+        write(out, Some("dropped"), None, format!("{{\"count\":{}}}", dropped - *told).as_bytes());
+        *told = dropped;
+    }
+}
+
 /// Appends one event. `data` holds no line break, as JSON written by us or checked by serde holds none outside strings;
 /// JSON of a sender may stand on several lines, and then so does the event.
 pub(crate) fn write(out: &mut Vec<u8>, event: Option<&str>, id: Option<u64>, data: &[u8]) {

@@ -12,7 +12,7 @@ use super::queues::{MESSAGES_MAX, Order};
 use super::socket::{self, FrameId};
 use super::{WAIT_MAX, allowed, consumer, enter_from_browser, shapes, spawn};
 use crate::strict::{Query, bad, unknown};
-use broker::{Delivery, Lease, Settled, Settlement, Token};
+use broker::{Bounds, Delivery, Lease, Settled, Settlement, Token};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -26,6 +26,9 @@ use std::time::Duration;
 
 /// How often leases that ran out are looked for, so that their credit is free again.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// The most bytes that are leased at a time: they are held while the client reads. One message always is.
+const AT_ONCE_BYTES: usize = 256 << 10;
 
 type Leasing = BoxFuture<'static, Result<Vec<Delivery>, Fault>>;
 type Settling = BoxFuture<'static, (FrameId, Token, Result<Settled, Fault>)>;
@@ -143,7 +146,8 @@ impl Client {
         if free == 0 {
             return;
         }
-        let mut lease = Lease::new(consumer(&self.session), free).waiting(WAIT_MAX);
+        let mut lease = Lease::new(consumer(&self.session), Bounds { messages: free, bytes: AT_ONCE_BYTES })
+            .waiting(WAIT_MAX);
         if let Some(hold) = self.hold {
             lease = lease.holding(hold);
         }

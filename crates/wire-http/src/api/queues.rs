@@ -4,12 +4,14 @@
 use super::{WAIT_MAX, accepts, allowed, consumer, enter, json, shapes};
 use crate::cloudevents::BATCH_TYPE;
 use crate::strict::{self, Query, bad};
-use broker::{Delivery, Lease, Settlement, Token};
+use broker::{Bounds, Broker, Delivery, Lease, Number, Peeked, Settlement, Taken, Token};
 use http::StatusCode;
+use hub::pages::{self, List};
 use hub::{Hub, Session};
 use message::{Address, Code, Fault, Kind, Span, Verb};
-use net::http::{Call, Response, respond};
+use net::http::{Call, Response};
 use serde::Deserialize;
+use std::sync::Arc;
 
 /// The most messages of one lease and of one peek.
 pub(crate) const MESSAGES_MAX: u64 = 1000;
@@ -28,6 +30,8 @@ pub(crate) async fn lease(hub: Hub, mut call: Call) -> Result<Response, Fault> {
     struct Order {
         #[serde(default = "one", deserialize_with = "strict::whole")]
         max: u64,
+        #[serde(default, deserialize_with = "strict::maybe_whole")]
+        bytes: Option<u64>,
         wait: Option<Span>,
         hold: Option<Span>,
     }
@@ -40,35 +44,71 @@ pub(crate) async fn lease(hub: Hub, mut call: Call) -> Result<Response, Fault> {
     if wait > WAIT_MAX {
         return Err(bad(format!("wait is {}; at most {} is waited", Span(wait), Span(WAIT_MAX))));
     }
-    let mut lease = Lease::new(consumer(&session), usize::try_from(max).unwrap_or(1)).waiting(wait);
+    let mut lease = Lease::new(consumer(&session), bounds(max, order.bytes)?).waiting(wait);
     if let Some(hold) = order.hold {
         lease = lease.holding(hold.0);
     }
     let draining = hub.tasks().draining();
-    let deliveries = tokio::select! {
+    let taken = tokio::select! {
         biased;
-        deliveries = session.lease(&queue, lease) => deliveries.map_err(|fault| nearest(&session, &queue, fault))?,
+        taken = session.take(&queue, lease) => Some(taken.map_err(|fault| nearest(&session, &queue, fault))?),
         // Who waits for work is told at once that there is none here any more.
-        () = draining.cancelled() => Vec::new(),
+        () = draining.cancelled() => None,
     };
-    Ok(answer(&call, &deliveries))
+    let all = Bounds { messages: usize::MAX, bytes: usize::MAX };
+    if accepts(call.request.headers(), BATCH_TYPE) {
+        let list = Deliveries { taken, write: shapes::delivery_event, end: b"]" };
+        return pages::page(&call.conn, BATCH_TYPE, "[", list, all).await;
+    }
+    let list = Deliveries { taken, write: shapes::delivery, end: b"]}" };
+    pages::page(&call.conn, "application/json", "{\"deliveries\":[", list, all).await
+}
+
+/// What was leased, read and written as the client takes it; what it never takes goes back to the queue.
+struct Deliveries {
+    taken: Option<Taken>,
+    write: fn(&mut Vec<u8>, &Delivery),
+    end: &'static [u8],
+}
+
+impl List for Deliveries {
+    type Element = Delivery;
+
+    async fn fetch(&mut self, max: Bounds) -> Result<Vec<Delivery>, Fault> {
+        match &mut self.taken {
+            Some(taken) => taken.next(max.bytes).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn weigh(_: &Delivery) -> usize {
+        // The lease has bounds of its own.
+        0
+    }
+
+    fn write(&mut self, delivery: &Delivery, out: &mut Vec<u8>) {
+        (self.write)(out, delivery);
+    }
+
+    fn close(&mut self, _: bool, out: &mut Vec<u8>) -> Result<(), Fault> {
+        out.extend_from_slice(self.end);
+        Ok(())
+    }
+}
+
+/// The bounds of one page or lease; `bytes` unless the client says otherwise.
+pub(crate) fn bounds(messages: u64, bytes: Option<u64>) -> Result<Bounds, Fault> {
+    let messages = usize::try_from(messages).unwrap_or(usize::MAX);
+    let Some(bytes) = bytes else { return Ok(Bounds::messages(messages)) };
+    let fits = usize::try_from(bytes).ok().filter(|bytes| (1..=pages::PAGE_BYTES_MAX).contains(bytes));
+    let bytes = fits.ok_or_else(|| {
+        bad(format!("bytes is {bytes}; it is a whole number from 1 to {}", pages::PAGE_BYTES_MAX))
+    })?;
+    Ok(Bounds { messages, bytes })
 }
 
 fn one() -> u64 {
     1
-}
-
-fn answer(call: &Call, deliveries: &[Delivery]) -> Response {
-    let weight: usize = deliveries.iter().map(|delivery| delivery.envelope.body.len() + 400).sum();
-    let mut out = Vec::with_capacity(weight + 32);
-    if accepts(call.request.headers(), BATCH_TYPE) {
-        shapes::array(&mut out, deliveries, shapes::delivery_event);
-        return respond(StatusCode::OK, BATCH_TYPE, out);
-    }
-    let mut object = shapes::Object::open(&mut out);
-    shapes::array(object.member("deliveries"), deliveries, shapes::delivery);
-    object.close();
-    json(StatusCode::OK, out)
 }
 
 /// What a consumer says about one delivery.
@@ -194,18 +234,44 @@ pub(crate) async fn stats(hub: Hub, call: Call) -> Result<Response, Fault> {
 /// `GET /api/queues/{queue}/peek`.
 pub(crate) async fn peek(hub: Hub, call: Call) -> Result<Response, Fault> {
     let session = enter(&hub, &call)?;
-    let query = Query::read(call.request.uri().query(), &["after", "max"])?;
+    let query = Query::read(call.request.uri().query(), &["after", "max", "bytes"])?;
     let queue = Address::new(Kind::Queue, call.param("queue"))?;
     allowed(&session, Verb::Inspect, &queue)?;
     let after = query.number("after", 0..=u64::MAX)?;
     let max = query.number("max", 1..=MESSAGES_MAX)?.unwrap_or(20);
-    let messages = hub.broker().peek(&queue, after, usize::try_from(max).unwrap_or(20)).await;
-    let messages = messages.map_err(|fault| nearest(&session, &queue, fault))?;
-    let mut out = Vec::new();
-    let mut object = shapes::Object::open(&mut out);
-    shapes::array(object.member("messages"), &messages, shapes::peeked);
-    object.close();
-    Ok(json(StatusCode::OK, out))
+    let bounds = bounds(max, query.number("bytes", 1..=u64::MAX)?)?;
+    let list = Waiting { broker: Arc::clone(hub.broker()), queue: queue.clone(), after };
+    let page = pages::page(&call.conn, "application/json", "{\"messages\":[", list, bounds).await;
+    page.map_err(|fault| nearest(&session, &queue, fault))
+}
+
+/// The messages of a queue, oldest first.
+struct Waiting {
+    broker: Arc<Broker>,
+    queue: Address,
+    after: Option<Number>,
+}
+
+impl List for Waiting {
+    type Element = Peeked;
+
+    async fn fetch(&mut self, max: Bounds) -> Result<Vec<Peeked>, Fault> {
+        self.broker.peek(&self.queue, self.after, max).await
+    }
+
+    fn weigh(peeked: &Peeked) -> usize {
+        peeked.envelope.as_ref().map_or(0, |envelope| envelope.weight())
+    }
+
+    fn write(&mut self, peeked: &Peeked, out: &mut Vec<u8>) {
+        self.after = Some(peeked.number);
+        shapes::peeked(out, peeked);
+    }
+
+    fn close(&mut self, more: bool, out: &mut Vec<u8>) -> Result<(), Fault> {
+        shapes::next(out, self.after.filter(|_| more));
+        Ok(())
+    }
 }
 
 /// Who calls and which queue they mean; these paths have no query.

@@ -21,6 +21,11 @@ impl<'o> Object<'o> {
         Object { out, first: true }
     }
 
+    /// An object whose first members stand in `out` already, with a comma behind them.
+    pub(crate) fn go_on(out: &'o mut Vec<u8>) -> Object<'o> {
+        Object { out, first: true }
+    }
+
     /// Writes `"name":` and hands out the buffer for the value. Names are ours and need no escapes.
     pub(crate) fn member(&mut self, name: &str) -> &mut Vec<u8> {
         if !std::mem::take(&mut self.first) {
@@ -70,6 +75,16 @@ pub(crate) fn array<T>(
         write(out, item);
     }
     out.push(b']');
+}
+
+/// Ends the array of a page and its object: `next` is where to go on, null when this was all.
+pub(crate) fn next(out: &mut Vec<u8>, next: Option<u64>) {
+    out.extend_from_slice(b"],\"next\":");
+    match next {
+        Some(next) => json_number(out, next),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.push(b'}');
 }
 
 /// What a publisher is told.

@@ -15,6 +15,8 @@ use std::time::Duration;
 const SEND_MAX: Duration = Duration::from_secs(30);
 /// How often a client is asked whether it lives.
 pub(crate) const PING_EVERY: Duration = Duration::from_secs(20);
+/// Frames up to these bytes do not count against the memory of answers: one a connection is little.
+const UNCOUNTED: usize = 16 << 10;
 /// The longest id of a frame, for it is sent back.
 const ID_BYTES_MAX: usize = 256;
 
@@ -28,9 +30,19 @@ pub(crate) type FrameId = Option<Box<str>>;
 
 /// Sends one frame.
 pub(crate) async fn send(socket: &mut Socket, frame: Vec<u8>) -> Result<(), Fault> {
+    let share = match frame.len() {
+        0..UNCOUNTED => None,
+        bytes => {
+            let mut share = socket.info().share().await?;
+            share.resize(bytes);
+            Some(share)
+        }
+    };
     let text =
         String::from_utf8(frame).map_err(|_| Fault::new(Code::Internal, "a frame that is not UTF-8"))?;
-    match tokio::time::timeout(SEND_MAX, socket.send(Message::Text(text))).await {
+    let sent = tokio::time::timeout(SEND_MAX, socket.send(Message::Text(text))).await;
+    drop(share);
+    match sent {
         Ok(sent) => sent,
         Err(_) => Err(Fault::new(
             Code::IdleTimeout,

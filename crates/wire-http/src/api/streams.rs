@@ -1,16 +1,18 @@
 //! Streams over HTTP: append, read from an offset or a time, follow by server-sent events with resumption.
 //! Who read how far is the reader's own to remember: the offset, which is also the event's id.
 
-use super::queues::{MESSAGES_MAX, nearest};
-use super::{WAIT_MAX, accepts, allowed, enter_from_browser, events, json, shapes};
+use super::queues::{MESSAGES_MAX, bounds, nearest};
+use super::{WAIT_MAX, accepts, allowed, enter_from_browser, events, shapes};
 use crate::cloudevents::BATCH_TYPE;
 use crate::strict::{Query, bad};
-use broker::{Follower, StartAt};
+use broker::{Bounds, Broker, Follower, StartAt, StreamRecord};
 use bytes::Bytes;
-use http::StatusCode;
 use hub::Hub;
+use hub::pages::{self, List};
 use message::{Address, Fault, Kind, Time, Verb};
-use net::http::{Call, Response, respond};
+use net::ConnInfo;
+use net::http::{Call, Response};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// `POST /api/streams/{stream}`.
@@ -22,7 +24,7 @@ pub(crate) async fn append(hub: Hub, call: Call) -> Result<Response, Fault> {
 pub(crate) async fn read(hub: Hub, call: Call) -> Result<Response, Fault> {
     let following = accepts(call.request.headers(), "text/event-stream");
     let session = if following { enter_from_browser(&hub, &call)? } else { super::enter(&hub, &call)? };
-    let known: &[&str] = if following { &["from"] } else { &["from", "max", "wait"] };
+    let known: &[&str] = if following { &["from"] } else { &["from", "max", "bytes", "wait"] };
     let query = Query::read(call.request.uri().query(), known)?;
     let stream = Address::new(Kind::Stream, call.param("stream"))?;
     allowed(&session, Verb::Subscribe, &stream)?;
@@ -38,7 +40,8 @@ pub(crate) async fn read(hub: Hub, call: Call) -> Result<Response, Fault> {
     let follower = hub.broker().follow(&stream, from).map_err(|fault| nearest(&session, &stream, fault))?;
     if following {
         let refused = async move { session.refused(|now| now.allow(Verb::Subscribe, &stream)).await };
-        return Ok(events::response(&hub, Following(follower), Box::pin(refused)));
+        let following = Following { follower, dropped: 0, conn: Arc::clone(&call.conn) };
+        return Ok(events::response(&hub, following, Box::pin(refused)));
     }
     page(&hub, &call, &query, &stream, follower).await
 }
@@ -51,27 +54,62 @@ async fn page(
     mut follower: Follower,
 ) -> Result<Response, Fault> {
     let max = query.number("max", 1..=MESSAGES_MAX)?.unwrap_or(100);
+    let bounds = bounds(max, query.number("bytes", 1..=u64::MAX)?)?;
     let wait = query.span("wait")?.unwrap_or(Duration::ZERO);
     if wait > WAIT_MAX {
         return Err(bad("wait is at most 60s"));
     }
     let draining = hub.tasks().draining();
-    let records = tokio::select! {
+    tokio::select! {
         biased;
-        records = follower.next(usize::try_from(max).unwrap_or(100), wait) => records?,
-        () = draining.cancelled() => Vec::new(),
-    };
-    let mut out = Vec::with_capacity(512 * records.len() + 64);
-    if accepts(call.request.headers(), BATCH_TYPE) {
-        shapes::array(&mut out, &records, shapes::record_event);
-        return Ok(respond(StatusCode::OK, BATCH_TYPE, out));
+        () = follower.ready(wait) => {}
+        () = draining.cancelled() => {}
     }
-    let mut object = shapes::Object::open(&mut out);
-    shapes::array(object.member("records"), &records, shapes::record);
-    object.number("next", follower.position());
-    shapes::stream_stats(&mut object, &hub.broker().stream_stats(stream)?);
-    object.close();
-    Ok(json(StatusCode::OK, out))
+    let batch = accepts(call.request.headers(), BATCH_TYPE);
+    let list = Records { broker: Arc::clone(hub.broker()), stream: stream.clone(), follower, batch };
+    if batch {
+        return pages::page(&call.conn, BATCH_TYPE, "[", list, bounds).await;
+    }
+    pages::page(&call.conn, "application/json", "{\"records\":[", list, bounds).await
+}
+
+/// The records of a stream.
+struct Records {
+    broker: Arc<Broker>,
+    stream: Address,
+    follower: Follower,
+    batch: bool,
+}
+
+impl List for Records {
+    type Element = StreamRecord;
+
+    async fn fetch(&mut self, max: Bounds) -> Result<Vec<StreamRecord>, Fault> {
+        self.follower.now(max)
+    }
+
+    fn weigh(record: &StreamRecord) -> usize {
+        record.envelope.weight()
+    }
+
+    fn write(&mut self, record: &StreamRecord, out: &mut Vec<u8>) {
+        match self.batch {
+            true => shapes::record_event(out, record),
+            false => shapes::record(out, record),
+        }
+    }
+
+    fn close(&mut self, _: bool, out: &mut Vec<u8>) -> Result<(), Fault> {
+        out.push(b']');
+        if !self.batch {
+            out.push(b',');
+            let mut object = shapes::Object::go_on(out);
+            object.number("next", self.follower.position()).number("dropped", self.follower.dropped());
+            shapes::stream_stats(&mut object, &self.broker.stream_stats(&self.stream)?);
+            object.close();
+        }
+        Ok(())
+    }
 }
 
 /// `earliest`, `latest`, an offset, or an RFC 3339 time.
@@ -89,23 +127,31 @@ fn start(text: &str) -> Result<StartAt, Fault> {
     }
 }
 
-struct Following(Follower);
+struct Following {
+    follower: Follower,
+    /// How many records are told to be gone.
+    dropped: u64,
+    conn: Arc<ConnInfo>,
+}
 
 impl events::Source for Following {
     async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
-        /// How many records go into one piece of the answer at most.
-        const AT_ONCE: usize = 64;
-        let records = self.0.next(AT_ONCE, WAIT_MAX).await?;
+        const PIECE: Bounds = Bounds { messages: 64, bytes: net::PIECE_BYTES };
+        self.follower.ready(WAIT_MAX).await;
+        let share = self.conn.share().await?;
+        // Nothing is waited for from here on: what was read is written.
+        let records = self.follower.now(PIECE)?;
         let mut out = Vec::with_capacity(512 * records.len() + 8);
+        events::dropped(&mut out, &mut self.dropped, self.follower.dropped());
         let mut json = Vec::new();
         for record in &records {
             json.clear();
             shapes::record_event(&mut json, record);
             events::write(&mut out, None, Some(record.offset), &json);
         }
-        if records.is_empty() {
+        if out.is_empty() {
             out.extend_from_slice(b":\n\n");
         }
-        Ok(Some(out.into()))
+        Ok(Some(share.hold(out)))
     }
 }

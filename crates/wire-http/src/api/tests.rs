@@ -1,5 +1,6 @@
 //! The data API over real sockets, through the hub and the broker.
 
+mod bounds;
 mod curl;
 mod follow;
 mod queues;

@@ -13,7 +13,7 @@
 //! ```
 
 use super::socket::{self, FrameId};
-use super::topics::{mailbox, subscribe};
+use super::topics::{AT_ONCE, mailbox, subscribe};
 use super::{encoded, enter_from_browser, shapes, spawn};
 use crate::cloudevents;
 use crate::strict::{Query, bad, read_span, unknown};
@@ -32,9 +32,6 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// How many events are taken from the mailbox at once.
-const AT_ONCE: usize = 64;
 
 /// `GET /api/topics/{*filter}` with `Upgrade: websocket`. The filter of the path is subscribed to at once.
 pub(crate) fn open(hub: &Hub, mut call: Call) -> Result<Response, Fault> {
@@ -151,7 +148,7 @@ impl Client {
             socket::send(socket, out).await?;
         }
         for delivered in buffer.drain(..) {
-            let event = encoded(&delivered.message);
+            let event = encoded(&delivered);
             let mut out = Vec::with_capacity(event.len() + 96);
             let mut object = socket::open(&mut out, "event", &None);
             let filter =

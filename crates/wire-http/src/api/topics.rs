@@ -4,11 +4,12 @@
 use super::{accepts, allowed, binary_event, encoded, enter_from_browser, events, no_value, topic_socket};
 use crate::cloudevents::{STRUCTURED_TYPE, write_structured};
 use crate::strict::Query;
-use broker::{Delivered, Mailbox, MailboxOptions, Retained, SubscribeOptions};
+use broker::{Bounds, Delivered, Mailbox, MailboxOptions, Retained, SubscribeOptions};
 use bytes::Bytes;
 use http::StatusCode;
 use hub::{Hub, Session};
 use message::{Address, Fault, Kind, Pattern, Verb};
+use net::ConnInfo;
 use net::http::{Call, Response, respond};
 use std::sync::Arc;
 
@@ -66,38 +67,31 @@ fn follow(hub: &Hub, call: &Call) -> Result<Response, Fault> {
     let mailbox = mailbox(hub);
     subscribe(&session, &mailbox, &pattern, retained, 0)?;
     let refused = async move { session.refused(|now| now.allow_pattern(Verb::Subscribe, &pattern)).await };
-    Ok(events::response(hub, Following { mailbox, dropped: 0, buffer: Vec::new() }, Box::pin(refused)))
+    let following = Following { mailbox, dropped: 0, buffer: Vec::new(), conn: Arc::clone(&call.conn) };
+    Ok(events::response(hub, following, Box::pin(refused)))
 }
 
-/// How many events go into one piece of the answer at most.
-const AT_ONCE: usize = 64;
+/// What is taken from a mailbox at once, so that a client that does not read holds little beside it.
+pub(crate) const AT_ONCE: Bounds = Bounds { messages: 64, bytes: net::PIECE_BYTES };
 
 struct Following {
     mailbox: Arc<Mailbox>,
     dropped: u64,
     buffer: Vec<Delivered>,
+    conn: Arc<ConnInfo>,
 }
 
 impl events::Source for Following {
     async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
-        if self.mailbox.recv_many(&mut self.buffer, AT_ONCE).await == 0 {
+        if self.buffer.is_empty() && self.mailbox.recv_many(&mut self.buffer, AT_ONCE).await == 0 {
             return Ok(None);
         }
+        let share = self.conn.share().await?;
         let mut out = Vec::with_capacity(512 * self.buffer.len());
-        let dropped = self.mailbox.dropped();
-        if dropped > self.dropped {
-            // Said before the events that follow the gap.
-            events::write(
-                &mut out,
-                Some("dropped"),
-                None,
-                format!("{{\"count\":{}}}", dropped - self.dropped).as_bytes(),
-            );
-            self.dropped = dropped;
-        }
+        events::dropped(&mut out, &mut self.dropped, self.mailbox.dropped());
         for delivered in self.buffer.drain(..) {
-            events::write(&mut out, None, None, &encoded(&delivered.message));
+            events::write(&mut out, None, None, &encoded(&delivered));
         }
-        Ok(Some(out.into()))
+        Ok(Some(share.hold(out)))
     }
 }

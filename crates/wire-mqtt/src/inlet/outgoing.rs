@@ -98,9 +98,9 @@ impl Connection {
         let alone = v5 && (left.is_some() || !numbers.is_empty() || self.peer.aliases_out > 0);
         if qos == Qos::Zero && !retain && !alone {
             let packet = if v5 {
-                item.message.encoded(SLOT_V5, |envelope| whole(envelope, true))
+                item.encoded(SLOT_V5, |envelope| whole(envelope, true))
             } else {
-                item.message.encoded(SLOT_V3, |envelope| whole(envelope, false))
+                item.encoded(SLOT_V3, |envelope| whole(envelope, false))
             };
             let fits = packet.len() <= self.peer.packet_max_out;
             if fits {

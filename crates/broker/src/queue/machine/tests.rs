@@ -71,8 +71,13 @@ impl Queue {
     fn lease(&mut self, max: usize) -> Vec<Leased> {
         self.ticket += 1;
         let (until, ticket) = (self.clock.moment(), self.ticket);
-        let (_, grants) =
-            self.run(Command::Lease { ticket, max, hold: None, until, consumer: "worker".into() });
+        let (_, grants) = self.run(Command::Lease {
+            ticket,
+            max: max.into(),
+            hold: None,
+            until,
+            consumer: "worker".into(),
+        });
         let grant = grants.into_iter().find(|grant| grant.ticket == ticket);
         grant.expect("a lease without waiting is answered at once").leases
     }
@@ -324,7 +329,7 @@ fn who_waits_is_served_in_order_and_goes_empty_handed_in_time() {
     let mut queue = Queue::new(QueueOptions::default());
     let until = queue.clock.moment().after(ms(100));
     for ticket in [101, 102, 103] {
-        let command = Command::Lease { ticket, max: 1, hold: None, until, consumer: "worker".into() };
+        let command = Command::Lease { ticket, max: 1.into(), hold: None, until, consumer: "worker".into() };
         assert!(queue.run(command).1.is_empty());
     }
     assert_eq!(queue.machine.next_timer(), Some(until));
@@ -399,7 +404,7 @@ fn setting_the_clock_moves_no_lease_no_retry_no_deadline_and_no_wait() {
         let due = queue.clock.both().due_in(ms(9_000));
         queue.put(|envelope| envelope.deadline = Some(due));
         let (token, until) = (queue.one(), queue.clock.moment().after(ms(3_000)));
-        queue.run(Command::Lease { ticket: 900, max: 1, hold: None, until, consumer: "waits".into() });
+        queue.run(Command::Lease { ticket: 900, max: 1.into(), hold: None, until, consumer: "waits".into() });
         set(&queue.clock, by);
         queue.pass(ms(2_999));
         let early = queue.run(Command::Tick).1;

@@ -34,6 +34,7 @@ impl Answer {
             | Code::Draining
             | Code::TooManyRequests
             | Code::TooManyConnections
+            | Code::Overloaded
             | Code::UnknownAddress => Answer::Reject,
             _ => Answer::Error,
         }

@@ -171,6 +171,10 @@ impl Out {
         written -= small;
         let large = written.min(self.large.len());
         self.large.advance(large);
+        if self.large.is_empty() {
+            // Its memory goes now, not with the next answer: a connection may be idle for long.
+            self.large = Bytes::new();
+        }
         written -= large;
         self.after = self.after.get(written..).unwrap_or_default();
     }
