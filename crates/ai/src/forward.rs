@@ -350,15 +350,18 @@ impl Errand {
             bill.failed(fault);
         }
         heads::mark(&mut parts.headers, parts.status, &self.envelope.id);
-        let meter = meter_for(&parts);
+        let meter = meter_for(&parts, counted);
         Reply { status: parts.status, headers: parts.headers, body: metered(body, meter, bill) }
     }
 }
 
-fn meter_for(parts: &http::response::Parts) -> Meter {
+/// `counted`: the answer must hold a usage, so that one which does not say its form is looked at all the same.
+fn meter_for(parts: &http::response::Parts, counted: bool) -> Meter {
     let plain = parts.headers.get(header::CONTENT_ENCODING).is_none_or(|how| how == "identity");
     let media = parts.headers.get(header::CONTENT_TYPE).and_then(|media| media.to_str().ok());
     match media {
+        Some(media) if plain && counted && media.starts_with("text/plain") => Meter::unsaid(),
+        None if plain && counted => Meter::unsaid(),
         Some(media) if plain => Meter::new(media),
         _ => Meter::off(),
     }

@@ -13,15 +13,47 @@ const ANSWER: &str = r#"{"id":"chatcmpl-8f2c51d0","object":"chat.completion","cr
 /// A question of 300 bytes.
 const QUESTION: &str = r#"{"model":"assistant","temperature":0.2,"max_tokens":200,"messages":[{"role":"system","content":"You help the operators of a water plant. Answer in two sentences, and name what to do first."},{"role":"user","content":"The pump in plant seven reads 81 degrees and rises. What is wrong, and what shall I do?"}]}"#;
 
+/// How many events a stream has, each of about 290 bytes, as OpenAI writes them.
+const EVENTS: usize = 100;
+/// How large a large question is.
+const LARGE_BYTES: usize = 256 << 10;
+
+/// A streamed answer of 29 kB, which ends with its usage.
+fn stream() -> String {
+    let chunk = |choices: &str, usage: &str| {
+        format!(
+            "data: {{\"id\":\"chatcmpl-8f2c51d0aa21\",\"object\":\"chat.completion.chunk\",\"created\":1750000000,\"model\":\"bench-1\",\
+             \"service_tier\":\"default\",\"system_fingerprint\":\"fp_5b7c1a90e2\",\"choices\":[{choices}],\"usage\":{usage}}}\n\n"
+        )
+    };
+    let delta = r#"{"index":0,"delta":{"content":" filter"},"logprobs":null,"finish_reason":null}"#;
+    let usage = r#"{"prompt_tokens":48,"completion_tokens":27,"total_tokens":75}"#;
+    let mut text = chunk(delta, "null").repeat(EVENTS);
+    text.push_str(&chunk("", usage));
+    text.push_str("data: [DONE]\n\n");
+    text
+}
+
 pub(super) fn run(effort: Effort) -> Result<Vec<Verdict>> {
     let folder = crate::server::scratch("bench-model-peers")?;
     let answer = ANSWER.replace('$', "");
-    let upstream = nginx(&folder, "upstream", "", &format!("location / {{ return 200 '{answer}'; }}"))?;
+    std::fs::write(folder.join("stream.sse"), stream())?;
+    let streams = format!(
+        "location /v1/responses {{ default_type 'text/event-stream'; root {}; error_page 405 =200 /stream.sse; \
+         try_files /stream.sse =404; }} location = /stream.sse {{ default_type 'text/event-stream'; root {0}; }}",
+        folder.display()
+    );
+    let upstream = nginx(
+        &folder,
+        "upstream",
+        "client_max_body_size 1m; client_body_buffer_size 512k;",
+        &format!("{streams} location / {{ return 200 '{answer}'; }}"),
+    )?;
     let peer = nginx(
         &folder,
         "peer",
         &format!(
-            "upstream provider {{ server 127.0.0.1:{}; keepalive 64; keepalive_requests 100000000; }}",
+            "client_max_body_size 1m; client_body_buffer_size 512k; upstream provider {{ server 127.0.0.1:{}; keepalive 64; keepalive_requests 100000000; }}",
             upstream.port
         ),
         "location / { proxy_pass http://provider; proxy_http_version 1.1; proxy_set_header Connection \"\"; }",
@@ -34,26 +66,34 @@ pub(super) fn run(effort: Effort) -> Result<Vec<Verdict>> {
         upstream.port
     );
     let (ours, our_folder) = trunkline("bench-model", &config)?;
-    let ask = Ask::new("/v1/chat/completions", QUESTION);
-    // Pools and caches fill before anything counts.
-    let mut asked = turn(&ask, &ours, &our_folder, 1)?.requests;
-    turn(&ask, &peer, &folder, 1)?;
-    let (mut ratios, mut costs) = (Vec::new(), Vec::new());
-    for round in 1..=effort.rounds {
-        let we = turn(&ask, &ours, &our_folder, effort.seconds)?;
-        let they = turn(&ask, &peer, &folder, effort.seconds)?;
-        say(&format!(
-            "  round {round}  trunkline {we}   nginx {they}   ratio {:.2}",
-            we.cpu_us / they.cpu_us
-        ))?;
-        asked += we.requests;
-        ratios.push(we.cpu_us / they.cpu_us);
-        costs.push(we.cpu_us);
+    let large = QUESTION.replace("The pump", &"The pump ".repeat(LARGE_BYTES / 9));
+    let cases = [
+        ("model call", Ask::new("/v1/chat/completions", QUESTION), 2.5),
+        ("streamed answer of 29 kB", Ask::new("/v1/responses", QUESTION), 2.0),
+        ("question of 256 kB", Ask::new("/v1/chat/completions", &large), 2.0),
+    ];
+    let (mut asked, mut verdicts) = (0, Vec::new());
+    for (name, ask, most) in cases {
+        // Pools and caches fill before anything counts.
+        asked += turn(&ask, &ours, &our_folder, 1)?.requests;
+        turn(&ask, &peer, &folder, 1)?;
+        let (mut ratios, mut costs) = (Vec::new(), Vec::new());
+        for round in 1..=effort.rounds {
+            let we = turn(&ask, &ours, &our_folder, effort.seconds)?;
+            let they = turn(&ask, &peer, &folder, effort.seconds)?;
+            let ratio = we.cpu_us / they.cpu_us;
+            say(&format!("  {name}, round {round}  trunkline {we}   nginx {they}   ratio {ratio:.2}"))?;
+            asked += we.requests;
+            ratios.push(ratio);
+            costs.push(we.cpu_us);
+        }
+        say(&format!("  {name}: median {:.1} µs CPU per call", median(costs)))?;
+        let what = format!("{name}, CPU against nginx proxy_pass");
+        verdicts.push(Verdict::at_most(&what, median(ratios), "x", most));
     }
     recorded(ours.port, asked)?;
     say(&format!("  key of {} bytes checked, {asked} calls in the usage", KEY.len()))?;
-    say(&format!("  median {:.1} µs CPU per call", median(costs)))?;
-    Ok(vec![Verdict::at_most("model call, CPU against nginx proxy_pass", median(ratios), "x", 2.5)])
+    Ok(verdicts)
 }
 
 /// The usage must tell of every call that was answered, with its tokens.

@@ -73,3 +73,83 @@ fn a_failure_inside_an_answer_is_seen() {
         measure("text/event-stream", "data: {\"error\":{\"message\":\"overloaded\"}}\n\n", 4);
     assert!(failed);
 }
+
+/// How the two ways to look at an event agree: in one piece a glance is enough, in single bytes it is read.
+fn same(data: &str, text_bytes: u64) {
+    let stream = format!("data: {data}\n\n");
+    for piece in [1, stream.len()] {
+        assert_eq!(
+            measure("text/event-stream", &stream, piece).1,
+            text_bytes,
+            "in pieces of {piece}: {data}"
+        );
+    }
+}
+
+#[test]
+fn a_glance_sees_the_texts_that_reading_sees() {
+    same(
+        r#"{"id":"a","choices":[{"index":0,"delta":{"role":"assistant","content":"The"},"finish_reason":null}],"usage":null}"#,
+        3,
+    );
+    same(r#"{"choices": [{"delta": {"content": "a: \"b\": {\"usage\": 1}"}}]}"#, 24);
+    same(r#"{"choices":[{"delta":{"content":"\\"}}]}"#, 2);
+    same(r#"{"choices":[{"delta":{"content":"","refusal":"no","reasoning_content":"hm"}}]}"#, 4);
+    same(
+        r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"name":"f","arguments":"{\"content\":1}"}}]}}]}"#,
+        15,
+    );
+    same(r#"{"content":"not generated","choices":[]}"#, 0);
+    same(r#"{"type":"response.output_text.delta","delta":"Hallo: du","item_id":"m:1"}"#, 9);
+    same(r#"{"delta":{"type":"text_delta","text":"x"}}"#, 0);
+    same(r#"{ "choices" : [ { "delta" : { "content" : "spaced" } } ] }"#, 6);
+    same("[DONE]", 0);
+    same("", 0);
+}
+
+#[test]
+fn a_glance_passes_over_no_usage_and_no_failure() {
+    let usage = r#"{"prompt_tokens":3,"completion_tokens":2}"#;
+    let chunk = r#"{"id":"a","choices":[{"delta":{"content":"x"}}]"#;
+    for last in [
+        format!(r#"{chunk},"usage":{usage}}}"#),
+        format!(r#"{chunk} , "usage" : {usage} }}"#),
+        format!(r#"{chunk},"us\u0061ge":{usage}}}"#),
+        format!(r#"{{"usage":null,"response":{{"usage":{usage}}}}}"#),
+        format!(r#"{{"usage":{usage},"choices":[]}}"#),
+    ] {
+        // The first teaches how events begin.
+        let stream = format!("data: {chunk}}}\n\ndata: {chunk}}}\r\n\r\ndata: {last}\n\n");
+        for piece in [1, 7, stream.len()] {
+            let (seen, ..) = measure("text/event-stream", &stream, piece);
+            assert_eq!(seen.map(|seen| (seen.input_tokens, seen.output_tokens)), Some((3, 2)), "{last}");
+        }
+    }
+    for error in [r#""error":{"code":1}"#, r#""error" : {"code":1}"#] {
+        let stream = format!("data: {chunk}}}\n\ndata: {chunk},{error}}}\n\n");
+        assert!(measure("text/event-stream", &stream, stream.len()).2, "{error}");
+    }
+}
+
+// Finding: A20
+#[test]
+fn an_answer_that_does_not_say_its_form_is_counted_all_the_same() {
+    let usage = r#"{"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
+    for text in [
+        usage.to_owned(),
+        format!(" \n{usage}"),
+        format!("\u{feff}{usage}"),
+        format!("data: {usage}\n\n"),
+        format!(": hold\n\ndata: {usage}\n\n"),
+        format!("event: x\ndata: {usage}\n\n"),
+    ] {
+        let mut meter = Meter::unsaid();
+        meter.feed(text.as_bytes());
+        assert_eq!(meter.usage().map(|usage| usage.input_tokens), Some(3), "{text}");
+    }
+    let mut meter = Meter::unsaid();
+    meter.feed(b"  plain text");
+    assert!(!meter.is_on());
+    let marked = format!("\u{feff}data: {usage}\n\n");
+    check("text/event-stream", &marked, Some((3, 0, 2)), 0);
+}
