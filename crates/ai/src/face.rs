@@ -8,7 +8,7 @@ mod realtime;
 use crate::forward::{Noted, allow_providers};
 use crate::gateway::Gateway;
 use crate::held::Held;
-use crate::paths::{Asks, strip_version, without_query};
+use crate::paths::{self, Asks, strip_version, without_query};
 use crate::refusal::{self, Hint};
 use crate::roster;
 use crate::scan::Guard;
@@ -17,7 +17,7 @@ use access::{Outcome, Record};
 use asks::Media;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, header};
 use hub::{Request, Session, http_session};
 use intake::{Intake, Room};
 use message::{Address, Code, Envelope, Fault, Id, Kind, Time, Trace, Verb};
@@ -38,6 +38,12 @@ pub fn mount(gateway: &Arc<Gateway>, routes: &mut Routes) {
     // The busy paths are named so that they are found by one look-up.
     for path in ["/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/models", "/v1/{*rest}"] {
         routes.any(path, Arc::clone(&answer));
+    }
+    let elsewhere = handler(|call: Call| {
+        std::future::ready(Told::from(paths::elsewhere(call.request.uri().path())).response())
+    });
+    for path in paths::ELSEWHERE {
+        routes.any(path, Arc::clone(&elsewhere));
     }
 }
 
@@ -135,13 +141,24 @@ async fn forward(
         }
     };
     let head = guard.head();
+    // A slip that looks like a call of a model is told as one to who may not call the provider itself.
+    let plain = parts.headers.get(header::CONTENT_ENCODING).is_none_or(|how| how == "identity");
+    let slip = || paths::slip(&parts.method, parts.uri.path(), plain);
     let (model, address) = match &head.model {
         Some(name) => choose(&table, name)?,
-        None => without(&table, &parts, asks, media, &guard)?,
+        None => {
+            let found = without(&table, &parts, asks, media, &guard);
+            let fault = match &found {
+                Ok((_, address)) if session.may(Verb::Call, address) => None,
+                _ => slip(),
+            };
+            fault.map_or(found, |fault| Err(fault.into()))?
+        }
     };
     if head.model.is_some() && asks == Asks::No {
-        allow_providers(session, &model)
-            .map_err(|(address, fault)| Refused::Here(address.to_string().into(), fault.into()))?;
+        allow_providers(session, &model).map_err(|(address, fault)| {
+            Refused::Here(address.to_string().into(), slip().unwrap_or(fault).into())
+        })?;
     }
     let (bytes, arriving, noted) = match intake {
         Intake::Whole(bytes) => (bytes, None, Noted { head, held: None, model: Arc::clone(&model) }),

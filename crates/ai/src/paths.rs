@@ -2,6 +2,7 @@
 //! What it means to a provider is the provider's.
 
 use http::Method;
+use message::{Code, Fault};
 
 /// What a path does with a model in its body.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -45,6 +46,52 @@ impl Asks {
         }
     }
 }
+
+/// Why a request that looks like one for a model is none, so that it went to a provider as a whole; None: it does not look
+/// like one. `plain`: its body is not compressed.
+pub(crate) fn slip(method: &Method, path: &str, plain: bool) -> Option<Fault> {
+    let rest = path.strip_prefix("/v1").unwrap_or(path);
+    let bare = rest.trim_end_matches('/');
+    if Asks::of(&Method::POST, bare) == Asks::No {
+        return None;
+    }
+    if bare.len() < rest.len() {
+        let what = format!("there is no {path}; leave out the slash at its end");
+        return Some(Fault::new(Code::UnknownAddress, what));
+    }
+    if *method == Method::PUT || *method == Method::PATCH {
+        return Some(Fault::new(Code::MethodNotAllowed, format!("{path} takes POST and not {method}")));
+    }
+    let what = "the body is compressed (content-encoding), so its \"model\" cannot be read; send it as it is";
+    (*method == Method::POST && !plain).then(|| Fault::new(Code::BadRequest, what))
+}
+
+/// What is said at paths that are OpenAI's elsewhere, or somebody else's.
+pub(crate) fn elsewhere(path: &str) -> Fault {
+    let here = "OpenAI's API is at /v1 here: let the client's base URL end with /v1";
+    let what = if path.starts_with("/openai/deployments/") {
+        format!("Azure's paths are not served; {here}, and name the deployment as \"model\" in the body")
+    } else if path.starts_with("/v1beta/") {
+        format!("Gemini's paths are not served; {here}")
+    } else {
+        format!("there is nothing at {path}; {here}")
+    };
+    Fault::new(Code::UnknownAddress, what)
+}
+
+/// Paths for which [`elsewhere`] answers.
+pub(crate) const ELSEWHERE: [&str; 10] = [
+    "/chat/completions",
+    "/completions",
+    "/embeddings",
+    "/responses",
+    "/models",
+    "/moderations",
+    "/audio/{*rest}",
+    "/images/{*rest}",
+    "/openai/{*rest}",
+    "/v1beta/{*rest}",
+];
 
 /// What follows `/v1` in a path with its query. None for a path that is not below it, or that climbs out of it.
 pub(crate) fn strip_version(path_and_query: &str) -> Option<&str> {

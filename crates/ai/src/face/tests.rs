@@ -373,3 +373,43 @@ async fn what_is_between_the_client_and_us_stays_here_and_the_operators_key_goes
     assert_eq!(world.send(ask(path)).await.status, StatusCode::OK);
     assert_eq!(upstream.last().uri, "/base/v1/chat/completions?api-version=7&x=1");
 }
+
+// Finding: A19
+#[tokio::test]
+async fn a_slip_is_told_as_what_it_is() {
+    let upstream = Upstream::start(|_| chat_answer(1, 1));
+    let mut section = one(&upstream);
+    section["aliases"] = json!({ "fast": { "provider": "up" } });
+    let world = World::start(section).await;
+    let check = async |method: Method, path: &str, coding: &str, status: u16, says: &str| {
+        let mut request = world.json(path, r#"{"model":"fast","messages":[]}"#);
+        *request.method_mut() = method;
+        request.headers_mut().insert("authorization", format!("Bearer {NARROW}").parse().unwrap());
+        if !coding.is_empty() {
+            request.headers_mut().insert("content-encoding", coding.parse().unwrap());
+        }
+        let got = world.send(request).await;
+        let error = &got.json()["error"];
+        let message = error["message"].as_str().unwrap();
+        assert!(got.status.as_u16() == status && message.contains(says), "{path} {} {error}", got.status);
+    };
+    check(Method::POST, "/v1/chat/completions/", "", 404, "leave out the slash").await;
+    check(Method::PUT, "/v1/chat/completions", "", 405, "takes POST and not PUT").await;
+    check(Method::POST, "/v1/embeddings", "gzip", 400, "is compressed").await;
+    check(Method::POST, "/chat/completions", "", 404, "end with /v1").await;
+    check(Method::GET, "/models", "", 404, "end with /v1").await;
+    check(Method::POST, "/openai/v1/chat/completions", "", 404, "end with /v1").await;
+    check(
+        Method::POST,
+        "/openai/deployments/fast/chat/completions?api-version=1",
+        "",
+        404,
+        "name the deployment",
+    )
+    .await;
+    check(Method::POST, "/v1beta/models/fast:generateContent", "", 404, "Gemini").await;
+    assert_eq!(upstream.count(), 0);
+    // Who may call the provider itself may send it what it likes.
+    let got = world.post("/v1/chat/completions/", r#"{"model":"fast","messages":[]}"#).await;
+    assert_eq!((got.status, &*upstream.last().uri), (StatusCode::OK, "/base/v1/chat/completions/"));
+}
