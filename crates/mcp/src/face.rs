@@ -40,6 +40,8 @@ pub fn routes(gateway: &Gateway, routes: &mut Routes) {
     routes.get("/mcp", handler(move |call| std::future::ready(standing(inner.clone(), call))));
     let inner = gateway.0.clone();
     routes.delete("/mcp", handler(move |call| delete(inner.clone(), call)));
+    let inner = gateway.0.clone();
+    routes.origins("/mcp", Arc::new(move |origin| inner.guard.load().origin_allowed(origin)));
 }
 
 /// A refusal: the HTTP status and the JSON-RPC error.

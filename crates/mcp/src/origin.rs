@@ -49,7 +49,8 @@ impl Guard {
             || self.hosts.iter().any(|allowed| allowed == "*" || allowed == name || *allowed == host)
     }
 
-    fn origin_allowed(&self, origin: &str) -> bool {
+    /// Whether a page of this origin may ask.
+    pub(crate) fn origin_allowed(&self, origin: &str) -> bool {
         let origin = origin.to_ascii_lowercase();
         let web = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
         let local = web.and_then(authority).is_some_and(loopback);

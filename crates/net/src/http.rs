@@ -3,6 +3,7 @@
 
 mod body;
 mod call;
+mod cors;
 mod guard;
 pub(crate) mod h1;
 mod problem;
@@ -12,6 +13,7 @@ mod serve;
 
 pub use body::{Body, Sender};
 pub use call::{Call, Params};
+pub use cors::{Origins, origin_in};
 pub use guard::strip_of_origin;
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 pub use problem::{problem, status_of};

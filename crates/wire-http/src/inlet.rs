@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use hub::{Hub, Inlet, OutletKind, Protocol};
 use message::Misfit;
 use net::Conn;
-use net::http::{Routes, Settings};
+use net::http::{Routes, Settings, origin_in};
 use parking_lot::RwLock;
 use serde_json::Value;
 use std::sync::Arc;
@@ -58,6 +58,11 @@ impl Inlet for Http {
 
     fn mount(self: Arc<Self>, routes: &mut Routes) {
         api::mount(&self.hub, routes);
+        for path in ["/api", "/v1"] {
+            let inlet = Arc::clone(&self);
+            let listed = move |origin: &str| origin_in(&inlet.settings.read().cors_origins, origin);
+            routes.origins(path, Arc::new(listed));
+        }
     }
 
     fn reload(&self, section: Value) -> Result<(), Misfit> {

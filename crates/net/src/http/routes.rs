@@ -11,6 +11,7 @@ use message::{Code, Fault};
 use smallvec::SmallVec;
 
 use super::call::percent_decode;
+use super::cors::{self, Cors, Origins};
 use super::{Answering, Call, Params, Request, Response, problem};
 use crate::registry::ConnInfo;
 
@@ -64,6 +65,7 @@ pub struct Routes {
     exact: HashMap<Box<str>, Leaf>,
     root: Node,
     fallback: Option<Handler>,
+    cors: Cors,
     twice: Vec<String>,
 }
 
@@ -150,6 +152,12 @@ impl Routes {
         self
     }
 
+    /// Lets pages of these origins read the answers at and below a path, and ask before they do.
+    pub fn origins(&mut self, path: &'static str, origins: Origins) -> &mut Routes {
+        self.cors.add(path, origins);
+        self
+    }
+
     /// Method and template of everything that was set twice; the later one holds. Empty in a program without mistakes.
     pub fn conflicts(&self) -> &[String] {
         &self.twice
@@ -187,6 +195,17 @@ impl Routes {
 
     /// Finds the handler and calls it. What nothing matches is a problem document: 404, or 405 with `Allow`.
     pub fn call(&self, request: Request, conn: &Arc<ConnInfo>) -> Answering {
+        let Some(origin) = self.cors.admits(request.uri().path(), request.headers()) else {
+            return self.answer(request, conn);
+        };
+        if cors::is_preflight(request.method(), request.headers()) {
+            let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+            return ready(cors::preflight(origin, asked));
+        }
+        Box::pin(self.answer(request, conn).map(move |response| cors::allow(response, origin)))
+    }
+
+    fn answer(&self, request: Request, conn: &Arc<ConnInfo>) -> Answering {
         let path = request.uri().path();
         let mut search = Search { method: request.method(), params: Params::default(), refused: None };
         let exact = self.exact.get(path).and_then(|leaf| search.handler(leaf));

@@ -49,6 +49,10 @@ pub struct Settings {
     pub streams: u32,
     /// The window of one HTTP/2 stream in bytes: how much of a body may be under way unread. Default 256 KiB.
     pub stream_window_bytes: u32,
+    /// The origins of pages that may read answers at `/v1` and `/api` in a browser (CORS), such as `https://app.example`; `*`
+    /// for all. A page still shows a key of its own; cookies are never taken. For `/mcp` it is `mcp.allowed_origins`.
+    /// Default none.
+    pub cors_origins: Vec<String>,
     /// How long browsers that came over TLS are to come over TLS only (`Strict-Transport-Security`), in seconds; 0 says nothing
     /// of it. It holds for all ports of the host's name. Default 31,536,000, a year.
     pub hsts_seconds: u64,
@@ -67,6 +71,7 @@ impl Default for Settings {
             head_bytes: 64 << 10,
             streams: 256,
             stream_window_bytes: 256 << 10,
+            cors_origins: Vec::new(),
             hsts_seconds: 31_536_000,
             ping_ms: 30_000,
         }

@@ -15,4 +15,5 @@ mod demo;
 mod harness;
 mod lifecycle;
 mod messages;
+mod models;
 mod security;
