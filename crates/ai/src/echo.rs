@@ -1,11 +1,13 @@
-//! The built-in provider `echo`: answers chats, responses and embeddings in OpenAI's shapes, always the same to the same
-//! question, and misbehaves when it is told to. It knows nothing, needs no key and costs nothing.
+//! The built-in provider `echo`: answers chats, responses, embeddings and what else a model is asked for in OpenAI's shapes, always
+//! the same to the same question, and misbehaves when it is told to. It knows nothing, needs no key and costs nothing.
 
 mod chat;
 mod embeddings;
+mod more;
 mod realtime;
 mod responses;
 mod script;
+mod shape;
 
 pub(crate) use realtime::Talk;
 pub(crate) use script::Memory;
@@ -40,8 +42,21 @@ pub(crate) struct Ask<'a> {
 pub(crate) async fn answer(memory: &Memory, ask: Ask<'_>) -> Result<Response, Fault> {
     let make = match (ask.method, ask.path) {
         (&Method::POST, "/audio/transcriptions" | "/audio/translations") if ask.form => {
-            return Ok(heard(ask.body));
+            return Ok(more::heard(ask.body));
         }
+        (&Method::POST, "/images/edits" | "/images/variations") if ask.form => {
+            let prompt = more::part(ask.body, "prompt").unwrap_or_default();
+            let prompt = String::from_utf8_lossy(prompt);
+            return Ok(json(StatusCode::OK, &more::pictures_of(&prompt, 1, false, ask.now)));
+        }
+        (&Method::POST, "/audio/speech") => {
+            let spoken = serde_json::from_slice(ask.body).unwrap_or(Value::Null);
+            return Ok(more::speech(&spoken)
+                .unwrap_or_else(|wrong| refuse(StatusCode::BAD_REQUEST, &wrong.what, wrong.param)));
+        }
+        (&Method::POST, "/completions") => more::completions,
+        (&Method::POST, "/moderations") => more::moderations,
+        (&Method::POST, "/images/generations") => more::images,
         (&Method::POST, "/chat/completions") => chat::answer,
         (&Method::POST, "/responses") => responses::answer,
         (&Method::POST, "/embeddings") => embeddings::answer,
@@ -71,14 +86,6 @@ pub(crate) async fn answer(memory: &Memory, ask: Ask<'_>) -> Result<Response, Fa
         Form::Whole(value) => json(StatusCode::OK, &value),
         Form::Events(events) => stream_of(events, &said.script),
     })
-}
-
-/// The answer to a form with sound in it, which `echo` does not listen to.
-fn heard(form: &Bytes) -> Response {
-    let text = format!("{} bytes", form.len());
-    let (input, output) = (form.len().div_ceil(1_000) as u64, count(&text));
-    let usage = json!({ "type": "tokens", "input_tokens": input, "output_tokens": output, "total_tokens": input + output });
-    json(StatusCode::OK, &json!({ "text": text, "usage": usage }))
 }
 
 /// What is said, and how.

@@ -2,7 +2,7 @@
 //! Images, audio and files in messages are not looked at; only their text is echoed.
 
 use super::script::{self, Script, ToolCall, Turn};
-use super::{Form, Said, Wrong, count, field, pieces, text_of, within};
+use super::{Form, Said, Wrong, count, field, pieces, shape, text_of, within};
 use bytes::Bytes;
 use message::Time;
 use serde_json::{Value, json};
@@ -22,13 +22,14 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// To these turns; `forced` is a tool that the client wants called.
+    /// To these turns; `forced` is a tool that the client wants called, `form` what the answer must be: any JSON, or what
+    /// fits a schema.
     pub(super) fn to(
         mut turns: Vec<Turn>,
         model: &str,
         max_tokens: Option<u64>,
         forced: Option<ToolCall>,
-        as_json: bool,
+        form: Option<Wanted<'_>>,
     ) -> Result<Answer, String> {
         let script = script::find(&mut turns, model)?;
         let input_tokens = turns.iter().map(|turn| count(&turn.text)).sum();
@@ -49,8 +50,10 @@ impl Answer {
         let mut text = if answered { echoed } else { script.reply.clone().unwrap_or(echoed) };
         if !calls.is_empty() {
             text = script.reply.clone().unwrap_or_default();
-        } else if as_json && serde_json::from_str::<Value>(&text).is_err() {
-            text = json!({ "echo": text }).to_string();
+        } else if let Some(form) = form
+            && serde_json::from_str::<Value>(&text).is_err()
+        {
+            text = form.filled(&text).to_string();
         }
         let (text, fits) = within(&text, max_tokens);
         let usual = if !calls.is_empty() {
@@ -76,6 +79,50 @@ impl Answer {
     }
 }
 
+/// In which form an answer is wanted.
+pub(super) enum Wanted<'r> {
+    Json,
+    Fitting(&'r Value),
+}
+
+impl<'r> Wanted<'r> {
+    /// By the `type` of a format and its schema.
+    pub(super) fn read(kind: &str, schema: &'r Value) -> Option<Wanted<'r>> {
+        match kind {
+            "json_schema" if schema.is_object() => Some(Wanted::Fitting(schema)),
+            _ => kind.starts_with("json").then_some(Wanted::Json),
+        }
+    }
+
+    fn filled(&self, text: &str) -> Value {
+        match self {
+            Wanted::Json => json!({ "echo": text }),
+            Wanted::Fitting(schema) => shape::value(schema, text),
+        }
+    }
+}
+
+impl Answer {
+    /// Ends the text before the first of these (a text or an array of texts).
+    pub(super) fn stop_at(&mut self, stop: &Value) {
+        let words: Vec<&str> = match stop {
+            Value::String(word) => vec![word],
+            Value::Array(words) => words.iter().filter_map(Value::as_str).collect(),
+            _ => return,
+        };
+        let places = words.iter().filter(|word| !word.is_empty()).filter_map(|word| self.text.find(word));
+        let Some(end) = places.min() else { return };
+        let before = count(&self.text);
+        self.text.truncate(end);
+        if self.script.usage.is_none() {
+            self.output_tokens = self.output_tokens + count(&self.text) - before;
+        }
+        if self.calls.is_empty() && self.script.finish_reason.is_none() {
+            self.finish = "stop".to_owned();
+        }
+    }
+}
+
 pub(super) fn answer(request: &Value, seed: u64, now: Time) -> Result<Said, Wrong> {
     let messages = field(request, "messages")
         .as_array()
@@ -87,9 +134,11 @@ pub(super) fn answer(request: &Value, seed: u64, now: Time) -> Result<Said, Wron
     let model = text_of(field(request, "model"));
     let max =
         field(request, "max_completion_tokens").as_u64().or_else(|| field(request, "max_tokens").as_u64());
-    let format = text_of(field(field(request, "response_format"), "type"));
-    let answer = Answer::to(turns, model, max, forced(request), format.starts_with("json"));
-    let answer = answer.map_err(|what| Wrong::new("messages", what))?;
+    let format = field(request, "response_format");
+    let form = Wanted::read(text_of(field(format, "type")), field(field(format, "json_schema"), "schema"));
+    let answer = Answer::to(turns, model, max, forced(request), form);
+    let mut answer = answer.map_err(|what| Wrong::new("messages", what))?;
+    answer.stop_at(field(request, "stop"));
     let choices = field(request, "n").as_u64().unwrap_or(1).clamp(1, CHOICES_MAX);
     let frame =
         Frame { id: format!("chatcmpl-{seed:016x}"), created: now.as_millis() / 1000, model, choices };

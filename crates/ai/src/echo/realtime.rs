@@ -116,7 +116,7 @@ impl Talk {
         let system = Turn { role: "system".to_owned(), text: instructions };
         let turns = std::iter::once(system).chain(self.turns.iter().cloned()).collect();
         let max = field(wanted, "max_output_tokens").as_u64();
-        let answer = match Answer::to(turns, &self.model, max, None, false) {
+        let answer = match Answer::to(turns, &self.model, max, None, None) {
             Ok(answer) => answer,
             Err(what) => return self.refuse(&Value::Null, &what),
         };

@@ -1,7 +1,7 @@
 //! `POST /v1/responses`, whole and streamed. Nothing is stored: `previous_response_id` is refused.
 //! Only text and function calls are spoken; built-in tools of OpenAI's are not.
 
-use super::chat::{Answer, content};
+use super::chat::{Answer, Wanted, content};
 use super::script::{ToolCall, Turn};
 use super::{Form, Said, Wrong, field, pieces, text_of};
 use bytes::Bytes;
@@ -24,8 +24,9 @@ pub(super) fn answer(request: &Value, seed: u64, now: Time) -> Result<Said, Wron
     }
     let model = text_of(field(request, "model"));
     let max = field(request, "max_output_tokens").as_u64();
-    let format = text_of(field(field(field(request, "text"), "format"), "type"));
-    let answer = Answer::to(turns, model, max, forced(request), format.starts_with("json"));
+    let format = field(field(request, "text"), "format");
+    let form = Wanted::read(text_of(field(format, "type")), field(format, "schema"));
+    let answer = Answer::to(turns, model, max, forced(request), form);
     let answer = answer.map_err(|what| Wrong::new("input", what))?;
     let frame = Frame { request, seed, created: now.as_millis() / 1000, model };
     let form = if field(request, "stream").as_bool() == Some(true) {
