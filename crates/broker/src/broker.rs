@@ -23,8 +23,13 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use store::{Engine, Table};
+use tokio::sync::Notify;
 
-const UPKEEP_EVERY: Duration = Duration::from_secs(30);
+/// How often streams are looked at for records that are too old, and queues for what the store wants moved.
+const UPKEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// What a record may take in the store beside its bytes.
+const APPEND_HEAD: usize = 64;
 
 /// What an operator may choose about the broker as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -110,11 +115,16 @@ impl Broker {
     /// opened with the options it had. One that cannot be read is left out, loudly; it does not keep the others away.
     pub async fn open(
         engine: Arc<dyn Engine>,
-        settings: Settings,
+        mut settings: Settings,
         clock: Clock,
         dice: Dice,
         tasks: Tasks,
     ) -> Result<Arc<Broker>, Fault> {
+        // The store knows best what fits in one of its segments.
+        let append_bytes_max = usize::try_from(engine.append_bytes_max()).unwrap_or(usize::MAX);
+        settings.append_bytes_max = settings.append_bytes_max.min(append_bytes_max);
+        settings.record_bytes_max =
+            settings.record_bytes_max.min(append_bytes_max.saturating_sub(APPEND_HEAD));
         let keeper = Arc::new(crate::topics::load(
             engine.table("retained")?,
             settings.retained.clone(),
@@ -142,7 +152,10 @@ impl Broker {
         broker.tasks.background("broker/retained", keeper.run());
         broker.tasks.background("broker/shelf", shelf.run());
         broker.reopen().await?;
-        broker.tasks.background("broker/upkeep", Broker::upkeep(Arc::downgrade(&broker)));
+        let bell = Arc::new(Notify::new());
+        let rings = Arc::clone(&bell);
+        broker.engine.ring_when_held_back(Box::new(move || rings.notify_one()));
+        broker.tasks.background("broker/upkeep", Broker::upkeep(Arc::downgrade(&broker), bell));
         Ok(broker)
     }
 
@@ -175,24 +188,25 @@ impl Broker {
         Ok(names.iter().filter_map(|name| Address::parse(name).ok()).collect())
     }
 
-    /// Copies forward what little keeps old segments from being freed, every half minute.
-    async fn upkeep(broker: Weak<Broker>) {
+    /// Has streams forget what is too old, and queues and the shelf move what the store wants moved; when it rings, and
+    /// every second.
+    async fn upkeep(broker: Weak<Broker>, bell: Arc<Notify>) {
         loop {
-            tokio::time::sleep(UPKEEP_EVERY).await;
+            drop(tokio::time::timeout(UPKEEP_EVERY, bell.notified()).await);
             // Only looked at for a moment, so that this task keeps no broker alive that nobody else has.
             let Some(broker) = broker.upgrade() else { return };
-            let health = broker.engine.health();
-            let segments = usize::try_from(health.segments / 4).unwrap_or(0);
-            if segments < 2 {
-                continue;
-            }
-            // An eighth of what may be freed: copying more would cost more than it gains.
-            let bytes_max = health.bytes / health.segments.max(1) * segments as u64 / 8;
-            broker.topics.shelf.upkeep(segments, bytes_max);
+            broker.topics.shelf.make_way();
             let lanes: Vec<Arc<Lane>> = broker.lanes.read().values().cloned().collect();
+            let streams: Vec<Arc<Stream>> = broker.streams.read().values().cloned().collect();
+            let now = broker.clock.moment();
             drop(broker);
+            for stream in streams {
+                if let Err(fault) = stream.retain(now).await {
+                    tracing::warn!(%fault, "upkeep of a stream failed");
+                }
+            }
             for lane in lanes {
-                if let Err(fault) = lane.upkeep(segments, bytes_max).await {
+                if let Err(fault) = lane.make_way().await {
                     tracing::warn!(%fault, "upkeep of a queue failed");
                 }
             }

@@ -26,6 +26,8 @@ use tokio::sync::{Notify, oneshot};
 /// Bytes of messages that may wait for the disk before publishers are refused.
 const WAITING_BYTES_MAX: usize = 64 << 20;
 const READ: (usize, usize) = (1_024, 4 << 20);
+/// Bytes of messages that are copied forward at once.
+const COPY_BYTES: u64 = 4 << 20;
 /// The lowest ticket: numbers below it are the owner's, for what is not on the shelf.
 const TICKET_MIN: u16 = 0x8000;
 
@@ -127,6 +129,8 @@ struct Inner {
     state: State,
     lines: Vec<Line>,
     line_bytes: usize,
+    /// Copies are in the lines or on their way.
+    copying: bool,
     settled: Vec<Settled>,
     numbers: HashMap<String, u64>,
     /// Numbers to note together with the message of that id, in the same append.
@@ -304,6 +308,9 @@ impl Shelf {
             )
         } else if waiting > WAITING_BYTES_MAX {
             format!("{waiting} bytes wait for the disk, more than {WAITING_BYTES_MAX}")
+        } else if let Err(error) = self.log.room(message.weight() as u64) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Some(error.into());
         } else if to.any(|inbox| inbox.refuses(message.weight())) {
             "a subscriber that misses nothing has no room for it".to_owned()
         } else {
@@ -420,17 +427,20 @@ impl Shelf {
         self.inner.lock().with.remove(message);
     }
 
-    /// Copies forward what keeps the oldest segments of the store from being freed.
-    pub(crate) fn upkeep(&self, segments: usize, bytes_max: u64) {
-        if let Some(before) = self.log.holds_back(segments) {
-            self.copy_below(before, bytes_max);
+    /// Copies forward a part of what keeps the oldest segments of the store from being freed.
+    pub(crate) fn make_way(&self) {
+        if let Some(before) = self.log.holds_back() {
+            self.copy_below(before, COPY_BYTES);
         }
     }
 
     fn copy_below(&self, before: u64, bytes_max: u64) {
         let mut inner = self.inner.lock();
-        for place in inner.state.below(before, bytes_max) {
-            inner.lines.push(Line { what: What::Copy(place), done: None });
+        if !inner.copying {
+            for place in inner.state.below(before, bytes_max) {
+                inner.lines.push(Line { what: What::Copy(place), done: None });
+                inner.copying = true;
+            }
         }
         drop(inner);
         self.announce();

@@ -22,7 +22,8 @@ use tokio::sync::Notify;
 pub struct StreamOptions {
     /// The most bytes that are kept; the oldest records go first, about 256 at a time. 0 means without end. Default 0.
     pub bytes_max: u64,
-    /// How long records are kept, in milliseconds; they go about 256 at a time. 0 means forever. Default 0.
+    /// How long records are kept, in milliseconds, whether others come or not; they go about 256 at a time, or what came in a
+    /// sixteenth of that time. 0 means forever. Default 0.
     pub age_ms_max: u64,
 }
 
@@ -71,6 +72,8 @@ pub struct StreamStats {
 
 /// Every how many records the index has a mark.
 const MARK_EVERY: u64 = 256;
+/// How many marks there are at least in the time for which records are kept, if that is bounded and records come so often.
+const MARKS_IN_AGE: u64 = 16;
 const READ_BYTES_MAX: usize = 4 << 20;
 const RECORD: u8 = b'S';
 
@@ -90,6 +93,8 @@ struct Index {
     marks: VecDeque<Mark>,
     /// Bytes of all records since the stream was made.
     bytes: u64,
+    /// The offset of the newest record that is kept, and when it entered.
+    newest: Option<(u64, Moment)>,
     options: StreamOptions,
 }
 
@@ -154,6 +159,11 @@ impl Stream {
                 Some(Mark { offset, time, since: past(time), bytes: reader.number()? })
             }));
         }
+        // Those of records that are gone, which a full disk may have left behind.
+        let head = self.log.head();
+        while index.marks.get(1).is_some_and(|second| second.offset <= head) {
+            index.marks.pop_front();
+        }
         let last = index.marks.back().copied();
         index.bytes = last.map_or(0, |mark| mark.bytes);
         let mut at = last.map_or_else(|| self.log.head(), |mark| mark.offset);
@@ -168,6 +178,7 @@ impl Stream {
                     index.marks.push_back(mark);
                 }
                 index.bytes += record.len() as u64;
+                index.newest = Some((*offset, past(time)));
             }
         }
         *self.index.lock() = index;
@@ -188,12 +199,18 @@ impl Stream {
         codec::number(&mut record, now.time.as_millis());
         codec::encode_into(&mut record, now.moment, envelope);
         let len = record.len() as u64;
+        while let Some(wait) = self.log.room(len)? {
+            wait.await?;
+        }
         let offset = self.log.append(vec![record.into()]).await?.start;
         self.counters.count_in(1);
         let marked = self.count(now, offset, len);
         self.grown.notify_waiters();
         if let Some(mark) = marked {
-            self.mark(now.moment, mark).await?;
+            // The record is on disk, whatever becomes of the index.
+            if let Err(error) = self.mark(now.moment, mark).await {
+                tracing::warn!(stream = %self.name, %error, "a mark of the index was not written");
+            }
         }
         Ok(offset)
     }
@@ -201,9 +218,15 @@ impl Stream {
     /// Adds to the index; the mark that is due, if one is.
     fn count(&self, now: Now, offset: u64, len: u64) -> Option<Mark> {
         let mut index = self.index.lock();
-        let due = index.marks.back().is_none_or(|mark| mark.offset + MARK_EVERY <= offset);
+        // Also by time, so that a quiet stream lets go of a little at a time.
+        let apart = Duration::from_millis(index.options.age_ms_max / MARKS_IN_AGE);
+        let is_due = |mark: &Mark| {
+            mark.offset + MARK_EVERY <= offset || (!apart.is_zero() && now.moment.since(mark.since) >= apart)
+        };
+        let due = index.marks.back().is_none_or(is_due);
         let mark = Mark { offset, time: now.time, since: now.moment, bytes: index.bytes };
         index.bytes += len;
+        index.newest = index.newest.max(Some((offset, now.moment)));
         if due {
             index.marks.push_back(mark);
         }
@@ -216,29 +239,46 @@ impl Stream {
         codec::number(&mut value, mark.time.as_millis());
         codec::number(&mut value, mark.bytes);
         let mut writes = vec![Write::put(self.mark_key(mark.offset), value)];
+        writes.extend(self.let_go(now)?);
+        Ok(self.table.commit(writes).await?)
+    }
+
+    /// Lets go of what is too old, also when nobody appends. Called every now and then.
+    pub(crate) async fn retain(&self, now: Moment) -> Result<(), Fault> {
+        let writes = self.let_go(now)?;
+        if writes.is_empty() { Ok(()) } else { Ok(self.table.commit(writes).await?) }
+    }
+
+    /// Lets go of what is beyond the bounds, a mark at a time; what is to be written of it.
+    fn let_go(&self, now: Moment) -> Result<Vec<Write>, Fault> {
+        let mut gone = Vec::new();
         let mut trim = None;
         {
             let mut index = self.index.lock();
             let StreamOptions { bytes_max, age_ms_max } = index.options;
             let age = Duration::from_millis(age_ms_max);
+            let is_old = |since: Moment| age_ms_max > 0 && now.since(since) > age;
             // A mark goes when the next one is beyond the bounds as well, so that too much is kept rather than too little.
             while let Some(second) = index.marks.get(1).copied() {
                 let too_big = bytes_max > 0 && index.bytes.saturating_sub(second.bytes) >= bytes_max;
-                let too_old = age_ms_max > 0 && now.since(second.since) > age;
-                if !too_big && !too_old {
+                if !too_big && !is_old(second.since) {
                     break;
                 }
-                if let Some(first) = index.marks.pop_front() {
-                    writes.push(Write::remove(self.mark_key(first.offset)));
-                }
+                gone.extend(index.marks.pop_front());
                 trim = Some(second.offset);
             }
+            // The last one goes when even the newest record is too old.
+            if let Some((newest, since)) = index.newest
+                && is_old(since)
+            {
+                gone.extend(index.marks.drain(..));
+                (index.newest, trim) = (None, Some(newest + 1));
+            }
         }
-        self.table.commit(writes).await?;
-        match trim {
-            Some(before) => Ok(self.log.trim(before)?),
-            None => Ok(()),
+        if let Some(before) = trim {
+            self.log.trim(before)?;
         }
+        Ok(gone.into_iter().map(|mark| Write::remove(self.mark_key(mark.offset))).collect())
     }
 
     fn offset_of(&self, from: StartAt) -> Result<u64, Fault> {
@@ -319,7 +359,7 @@ impl Stream {
         StreamStats {
             head,
             tail,
-            bytes: index.bytes.saturating_sub(first.map_or(0, |mark| mark.bytes)),
+            bytes: index.bytes.saturating_sub(first.map_or(index.bytes, |mark| mark.bytes)),
             oldest: first.filter(|_| head < tail).map(|mark| mark.time),
             messages_in,
             messages_out,

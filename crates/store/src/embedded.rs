@@ -13,6 +13,7 @@ mod batch;
 mod core;
 mod format;
 mod journal;
+mod keeper;
 mod lane;
 mod lock;
 mod mark;
@@ -21,6 +22,7 @@ mod pool;
 mod private;
 mod read;
 mod recover;
+mod room;
 mod segment;
 mod tables;
 mod writer;
@@ -34,10 +36,12 @@ use parking_lot::Mutex;
 
 use self::core::Notes;
 use self::journal::Journal;
-use self::lane::Lane;
+use self::lane::{Lane, Weight};
 use self::lock::Lock;
 use self::tables::{Pairs, Tables};
-use crate::{Appending, Committing, Durability, Engine, Error, Health, Log, Memory, Options, Table, Write};
+use crate::{
+    Appending, Bell, Committing, Durability, Engine, Error, Health, Log, Memory, Options, Table, Write,
+};
 
 /// The engine of `options.durability` in the directory `dir`: [`Embedded`], or [`Memory`], which leaves the disk alone.
 pub fn open(dir: &Path, options: Options) -> Result<Arc<dyn Engine>, Error> {
@@ -117,6 +121,14 @@ impl Engine for Embedded {
         self.inner.tables.remove(name)
     }
 
+    fn append_bytes_max(&self) -> u64 {
+        self.inner.journal.append_bytes_max
+    }
+
+    fn ring_when_held_back(&self, bell: Bell) {
+        self.inner.journal.core.keeper.set_bell(bell);
+    }
+
     fn health(&self) -> Health {
         let health = self.inner.journal.core.health();
         Health { full: health.full || self.inner.tables.is_full(), ..health }
@@ -185,8 +197,22 @@ impl Log for EmbeddedLog {
         self.inner.journal.trim(&self.lane, before)
     }
 
-    fn holds_back(&self, segments: usize) -> Option<u64> {
-        self.inner.journal.holds_back(&self.lane, segments)
+    fn room(&self, bytes: u64) -> Result<Option<Committing>, Error> {
+        self.check()?;
+        self.inner.journal.core.room(bytes)
+    }
+
+    fn keeps(&self, records: u64, bytes: u64) {
+        self.lane.keeps(Weight { records, bytes });
+    }
+
+    fn holds_back(&self) -> Option<u64> {
+        let below = self.inner.journal.core.keeper.below();
+        if self.lane.moves_itself() { self.lane.holds_below(below) } else { None }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.lane.live().bytes
     }
 }
 

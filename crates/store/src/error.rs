@@ -146,6 +146,11 @@ impl From<Error> for Fault {
             Error::TooLarge { .. } => Code::TooLarge,
             _ => Code::StoreUnavailable,
         };
-        Fault::new(code, error.to_string())
+        let detail = match error {
+            // Offsets say nothing to whoever waits: somebody before him was refused, and the owner of the log looks again.
+            Error::Moved { .. } => "a write before this one was refused; it may be tried again".to_owned(),
+            error => error.to_string(),
+        };
+        Fault::new(code, detail)
     }
 }

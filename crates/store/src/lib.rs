@@ -23,4 +23,4 @@ pub use error::Error;
 pub use health::{Damage, Health};
 pub use memory::{Faults, Memory};
 pub use options::{Durability, Options};
-pub use traits::{Engine, Log, Table, Write};
+pub use traits::{Bell, Engine, Log, Table, Write};

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 pub use faults::Faults;
 use world::{Job, Side, World};
 
-use crate::{Appending, Committing, Completion, Engine, Error, Health, Log, Table, Write};
+use crate::{Appending, Bell, Committing, Completion, Engine, Error, Health, Log, Table, Write};
 
 /// An engine in memory. Clones are handles on the same engine.
 ///
@@ -120,6 +120,12 @@ impl Engine for Memory {
         Completion::ready(self.world.lock().remove_table(name))
     }
 
+    fn append_bytes_max(&self) -> u64 {
+        u64::MAX
+    }
+
+    fn ring_when_held_back(&self, _bell: Bell) {}
+
     fn health(&self) -> Health {
         self.world.lock().health()
     }
@@ -184,8 +190,21 @@ impl Log for MemoryLog {
         self.engine.world.lock().trim(&self.name, self.generation, before)
     }
 
-    fn holds_back(&self, _segments: usize) -> Option<u64> {
+    fn room(&self, bytes: u64) -> Result<Option<Committing>, Error> {
+        self.engine.world.lock().room(bytes).map(|()| None)
+    }
+
+    fn keeps(&self, _records: u64, _bytes: u64) {}
+
+    fn holds_back(&self) -> Option<u64> {
         None
+    }
+
+    fn bytes(&self) -> u64 {
+        let world = self.engine.world.lock();
+        let Ok(log) = world.live_log(&self.name, self.generation) else { return 0 };
+        let live = log.records.iter().rev().take_while(|(offset, _)| *offset >= log.head);
+        live.map(|(_, record)| record.len() as u64).sum()
     }
 }
 

@@ -72,7 +72,7 @@ fn empty_log(subject: &mut dyn Subject) -> Result<(), Error> {
     assert_eq!((log.head(), log.tail()), (0, 0));
     assert!(log.read(0, 10, 1000)?.is_empty());
     assert!(log.read(7, 10, 1000)?.is_empty());
-    assert_eq!(log.holds_back(1), None);
+    assert_eq!(log.holds_back(), None);
     assert!(engine.health().is_good(), "{:?}", engine.health());
     Ok(())
 }

@@ -15,6 +15,10 @@ use crate::{Appending, Committing, Error, Health};
 ///   until it is opened again. Lack of disk space does not poison: the append is refused whole and may be tried again.
 /// - Damage never keeps an engine from opening: it is reported in [`Health::damage`], and the rest stays readable.
 /// - All calls may be made from any thread. None blocks for longer than a read from disk takes.
+/// - The disk that the logs take is bounded by what is alive in them, not by what went through them. What is alive is what is not
+///   trimmed; the owner of a log who needs less of it says so ([`Log::keeps`]) and is then asked to move it ([`Log::holds_back`]).
+/// - A part of the disk is held in reserve. Whoever makes a log larger asks for room first ([`Log::room`]); what makes it
+///   smaller (acknowledgements, copies forward) does not ask, and has room when nothing else has.
 pub trait Engine: Send + Sync {
     /// The log of that name, made when it is missing. A new log survives a crash only when something was durably
     /// appended or trimmed after it was made.
@@ -36,6 +40,13 @@ pub trait Engine: Send + Sync {
     /// Forgets the table and what it holds. A commit that was not yet on its way to the disk is answered `Closed`.
     fn remove_table(&self, name: &str) -> Committing;
 
+    /// The largest append that is taken, in bytes of records.
+    fn append_bytes_max(&self) -> u64;
+
+    /// Rings when some [`Log::holds_back`] may answer otherwise than before; on any thread, often in vain. Only the newest
+    /// bell rings.
+    fn ring_when_held_back(&self, bell: Bell);
+
     /// How the engine is doing.
     fn health(&self) -> Health;
 
@@ -43,6 +54,9 @@ pub trait Engine: Send + Sync {
     /// Dropping the last handle does the same, without telling whether it went well.
     fn close(&self) -> Result<(), Error>;
 }
+
+/// What an engine calls to be looked at. It must return at once.
+pub type Bell = Box<dyn Fn() + Send + Sync>;
 
 /// An ordered sequence of records with offsets: the memory of one lane.
 ///
@@ -62,8 +76,8 @@ pub trait Log: Send + Sync {
     /// One append is all or nothing, also across a crash. Appends resolve in the order of the calls.
     /// An append without records resolves to an empty range at the tail when all before it are durable.
     ///
-    /// Refused: `TooLarge` when it does not fit in a segment, `Busy` when too much waits, `DiskFull`, `Poisoned`,
-    /// `Closed`. Then no offset was used. An append that fails while the store becomes poisoned may or may not be
+    /// Refused: `TooLarge` when it does not fit in a segment, `Busy` when too much waits, `DiskFull` when the reserve is used
+    /// up as well, `Poisoned`, `Closed`. Then no offset was used. An append that fails while the store becomes poisoned may or may not be
     /// there after reopening.
     fn append(&self, records: Vec<Bytes>) -> Appending;
 
@@ -88,10 +102,21 @@ pub trait Log: Send + Sync {
     /// segment. Going backwards is ignored. It fails only when the engine takes no writes at all.
     fn trim(&self, before: u64) -> Result<(), Error>;
 
-    /// The offset up to which this log should trim, after copying forward what it still needs, so that the oldest
-    /// segments can be freed: `Some(offset)` when records of this log below `offset` lie in the oldest `segments` segments
-    /// of the store. `None` when this log holds nothing back, and always in memory.
-    fn holds_back(&self, segments: usize) -> Option<u64>;
+    /// Whether `bytes` more may be kept, asked before anything is done that makes the log larger: `None` when they may,
+    /// else what to wait for before asking again. `DiskFull` when only the reserve is left, and as `append` otherwise.
+    fn room(&self, bytes: u64) -> Result<Option<Committing>, Error>;
+
+    /// Says that of all the records only so many, with so many bytes, are still needed, and that whoever says so will move
+    /// them when asked ([`Log::holds_back`]). Of a log whose owner never said so, everything is needed that is not
+    /// trimmed, and nobody is asked.
+    fn keeps(&self, records: u64, bytes: u64);
+
+    /// The offset up to which the owner of this log should trim now, after copying forward what is still needed, so that
+    /// disk space can be freed. `None` when this log holds nothing back, and always when its owner never said what it keeps.
+    fn holds_back(&self) -> Option<u64>;
+
+    /// Bytes of the records from head to tail.
+    fn bytes(&self) -> u64;
 }
 
 /// A small sorted map from keys to values: snapshots, cursors, settings.

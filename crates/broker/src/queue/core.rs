@@ -29,6 +29,10 @@ const FLYING_BYTES_MAX: usize = 32 << 20;
 const SNAPSHOT_EVERY: u64 = 8_192;
 /// A lane that did something and then nothing for this long writes a snapshot, so that the next start reads nothing.
 const QUIET: Duration = Duration::from_secs(5);
+/// What a record takes in the log beside its bytes, at most.
+const RECORD_BYTES: usize = 48;
+/// Bytes of a record that says something of a message and holds none.
+const SMALL: u64 = 512;
 /// Messages that may become durable unseen before a publisher looks.
 const FRESH_MAX: usize = 256;
 
@@ -299,6 +303,10 @@ impl Core {
         if let Some(room) = room {
             room.give_back(&mut self.machine);
         }
+        // Asked before anything is touched, so that a message for which there is no room leaves no trace.
+        if let Err(error) = self.log.room(record.len() as u64) {
+            return Answer::Enqueued(Err(error.into()));
+        }
         let answer = self.apply(now, Command::Enqueue { meta, record });
         if let Answer::Enqueued(Ok(enqueued)) = &answer
             && !enqueued.duplicate
@@ -311,6 +319,9 @@ impl Core {
 
     /// Ends a batch and gives what is ready to those who wait.
     pub(super) fn finish(&mut self, now: Now) {
+        if self.machine.writes_leases(now.moment) && self.has_no_room() {
+            self.machine.put_off_leases(now.moment);
+        }
         loop {
             self.machine.finish(now, &mut self.effects);
             if self.effects.grants.is_empty() {
@@ -367,7 +378,7 @@ impl Core {
         loop {
             let mut bytes = 0;
             let fits = records.iter().take_while(|record| {
-                bytes += record.len();
+                bytes += record.len() + RECORD_BYTES;
                 bytes <= self.append_bytes_max
             });
             let count = fits.count().max(1);
@@ -383,8 +394,15 @@ impl Core {
         }
     }
 
+    /// Whether only what makes the log smaller may be written.
+    pub(super) fn has_no_room(&self) -> bool {
+        self.log.room(SMALL).is_err()
+    }
+
     fn append(&self, first: u64, records: Vec<Bytes>, bytes: usize) -> Part {
         let upto = first + records.len() as u64;
+        let (kept, kept_bytes) = self.machine.index().keeps();
+        self.log.keeps(kept, kept_bytes);
         Part { appending: self.log.append_at(first, records), bytes, first, upto }
     }
 

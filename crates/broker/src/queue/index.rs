@@ -157,6 +157,8 @@ pub(crate) enum Timer {
 pub(crate) struct Index {
     pub(crate) entries: BTreeMap<Number, Entry>,
     pub(crate) dead: BTreeMap<Number, Dead>,
+    /// Bytes of the records of all dead letters.
+    dead_bytes: u64,
     pub(crate) known: Known,
     ready: BTreeSet<(u8, Number)>,
     timers: BTreeSet<(Moment, Number, Timer)>,
@@ -205,6 +207,24 @@ impl Index {
             self.unlink(&entry);
         }
         Some(entry)
+    }
+
+    /// Adds a dead letter.
+    pub(crate) fn bury(&mut self, number: Number, dead: Dead) {
+        self.dead_bytes += u64::from(dead.size);
+        self.dead.insert(number, dead);
+    }
+
+    /// Takes a dead letter out.
+    pub(crate) fn unbury(&mut self, number: Number) -> Option<Dead> {
+        let dead = self.dead.remove(&number)?;
+        self.dead_bytes = self.dead_bytes.saturating_sub(u64::from(dead.size));
+        Some(dead)
+    }
+
+    /// How many records hold what is needed, and their bytes.
+    pub(crate) fn keeps(&self) -> (u64, u64) {
+        ((self.entries.len() + self.dead.len()) as u64, self.bytes + self.dead_bytes)
     }
 
     fn unlink(&mut self, entry: &Entry) {
@@ -310,6 +330,7 @@ impl Index {
         self.timers.clear();
         self.keys.clear();
         (self.bytes, self.leased, self.delayed) = (0, 0, 0);
+        self.dead_bytes = self.dead.values().map(|dead| u64::from(dead.size)).sum();
         for (number, mut entry) in std::mem::take(&mut self.entries) {
             (entry.previous, entry.next) = (NOBODY, NOBODY);
             if restart && let Place::Leased { since, consumer, .. } = &entry.place {
@@ -352,6 +373,11 @@ pub(crate) struct Known {
 impl Known {
     pub(crate) fn find(&self, id: Fingerprint) -> Option<Number> {
         self.numbers.get(&id).copied()
+    }
+
+    /// The offset before which no record says anything of an id that is still known.
+    pub(crate) fn needed_from(&self) -> Option<Number> {
+        self.order.front().map(|(_, id)| self.number(*id))
     }
 
     pub(crate) fn number(&self, id: Fingerprint) -> Number {

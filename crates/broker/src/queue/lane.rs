@@ -25,6 +25,10 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How many messages are read and written at once when dead letters are replayed or messages copied forward.
 const CHUNK: usize = 128;
+/// Their bytes, but for one that has more.
+const CHUNK_BYTES: u64 = 1 << 20;
+/// How often bodies are looked for that were moved while they were read.
+const LOOKS_MAX: usize = 8;
 
 /// What a lane is made of.
 pub(crate) struct Opening {
@@ -74,8 +78,8 @@ pub(crate) enum Ask {
         reply: Reply<()>,
     },
     Look(Box<dyn FnOnce(&Machine) + Send>),
-    /// Write a snapshot and trim, even when little has happened.
-    Save,
+    /// Let go of what is not needed.
+    Trim,
     Stop {
         reply: Reply<()>,
     },
@@ -204,6 +208,8 @@ impl Lane {
     pub(crate) fn book(self: Arc<Lane>, envelope: Arc<Envelope>) -> Result<Booking, Fault> {
         let now = self.clock.both();
         let mut entering = self.entering(now, envelope)?;
+        // No waiting for room that is being made: it is asked for once more when the message enters.
+        drop(self.log.room(entering.record.len() as u64)?);
         entering.room = self.shared.book(now, &entering.meta, entering.record.len() as u64)?;
         Ok(Booking { lane: self, entering })
     }
@@ -220,6 +226,9 @@ impl Lane {
     }
 
     async fn enter(&self, now: Now, entering: Entering) -> Result<Enqueued, Fault> {
+        while let Some(wait) = self.log.room(entering.record.len() as u64)? {
+            wait.await?;
+        }
         match self.shared.enter(now, entering) {
             Ok(going) => going?.landed().await,
             Err(entering) => {
@@ -258,9 +267,12 @@ impl Lane {
     }
 
     pub(super) async fn with_bodies(&self, mut granted: Vec<Granted>) -> Result<Vec<Delivery>, Fault> {
-        let missing = granted.iter().filter(|one| one.envelope.is_none());
-        let places: Vec<u64> = missing.map(|one| one.leased.at).collect();
-        if !places.is_empty() {
+        for _ in 0..LOOKS_MAX {
+            let missing = granted.iter().filter(|one| one.envelope.is_none());
+            let places: Vec<u64> = missing.map(|one| one.leased.at).collect();
+            if places.is_empty() {
+                break;
+            }
             let now = self.clock.both();
             let mut found = bodies::read(&*self.log, places)?;
             for one in granted.iter_mut().filter(|one| one.envelope.is_none()) {
@@ -268,6 +280,9 @@ impl Lane {
                 // The clock may have been set since it was written; what the index knows rests on no clock.
                 let (deadline, fingerprint) = (one.leased.deadline, one.leased.fingerprint);
                 one.envelope = read.map(|envelope| Arc::new(Envelope { deadline, fingerprint, ..envelope }));
+            }
+            if !self.follow(&mut granted).await? {
+                break;
             }
         }
         let mut deliveries = Vec::with_capacity(granted.len());
@@ -282,6 +297,29 @@ impl Lane {
             }
         }
         Ok(deliveries)
+    }
+
+    /// Looks where the bodies lie now that are missing; whether some were copied forward since they were granted.
+    async fn follow(&self, granted: &mut [Granted]) -> Result<bool, Fault> {
+        let missing = granted.iter().filter(|one| one.envelope.is_none());
+        let numbers: Vec<Number> = missing.map(|one| one.leased.token.number).collect();
+        if numbers.is_empty() {
+            return Ok(false);
+        }
+        let places = self
+            .look(move |machine| {
+                let place = |number| machine.index().entries.get(number).map(|entry| entry.at);
+                numbers.iter().map(place).collect::<Vec<_>>()
+            })
+            .await?;
+        let mut moved = false;
+        for (one, place) in granted.iter_mut().filter(|one| one.envelope.is_none()).zip(places) {
+            if let Some(place) = place.filter(|place| *place != one.leased.at) {
+                one.leased.at = place;
+                moved = true;
+            }
+        }
+        Ok(moved)
     }
 
     pub(crate) async fn settle(&self, token: Token, settlement: Settlement) -> Result<Settled, Fault> {
@@ -368,6 +406,11 @@ impl Lane {
                     Some((*number, meta, record))
                 })
                 .collect();
+            let items: Vec<(Number, Meta, bytes::Bytes)> = items;
+            let bytes: usize = items.iter().map(|(_, _, record)| record.len()).sum();
+            while let Some(wait) = self.log.room(bytes as u64)? {
+                wait.await?;
+            }
             let command = Command::Replay { items };
             count += self.ask(|reply| Ask::Count { command, reply }).await?;
         }
@@ -387,30 +430,37 @@ impl Lane {
         self.look(Machine::stats).await
     }
 
-    /// Copies forward what this lane still needs in the store's oldest `segments` segments, if that is at most
-    /// `bytes_max` bytes, so that they can be freed. How many messages it were.
-    pub(crate) async fn upkeep(&self, segments: usize, bytes_max: u64) -> Result<u64, Fault> {
-        let Some(before) = self.log.holds_back(segments) else {
-            self.asks.send(Ask::Save).await.map_err(|_| stopped())?;
-            return Ok(0);
-        };
-        let (rows, bytes) = self.look(move |machine| machine.behind(before)).await?;
-        if bytes > bytes_max {
-            return Ok(0);
-        }
+    /// Copies forward what this lane still needs where the store wants room made, and lets go of the rest. How many
+    /// messages were copied.
+    pub(crate) async fn make_way(&self) -> Result<u64, Fault> {
+        let Some(before) = self.log.holds_back() else { return Ok(0) };
+        let rows = self.look(move |machine| machine.behind(before)).await?;
         let mut count = 0;
-        for rows in rows.chunks(CHUNK) {
-            let mut found = bodies::read(&*self.log, rows.iter().map(|row| row.1).collect())?;
-            let items = rows
+        let mut rows = rows.as_slice();
+        while !rows.is_empty() {
+            let mut bytes = 0;
+            let fits = rows.iter().take(CHUNK).take_while(|(_, _, size)| {
+                bytes += u64::from(*size);
+                bytes <= CHUNK_BYTES
+            });
+            let (part, rest) = rows.split_at(fits.count().max(1));
+            rows = rest;
+            let mut found = bodies::read(&*self.log, part.iter().map(|row| row.1).collect())?;
+            let items = part
                 .iter()
-                .filter_map(|(number, at)| Some((*number, record::read_payload(&found.remove(at)?)?)))
+                .filter_map(|(number, at, _)| Some((*number, record::read_payload(&found.remove(at)?)?)))
                 .collect();
             let command = Command::Move { items };
             count += self.ask(|reply| Ask::Count { command, reply }).await?;
         }
         // Also without a copy: the log may hold back because it was not trimmed yet.
-        self.asks.send(Ask::Save).await.map_err(|_| stopped())?;
+        self.let_go().await?;
         Ok(count)
+    }
+
+    /// Has the log trimmed of what is not needed.
+    pub(crate) async fn let_go(&self) -> Result<(), Fault> {
+        self.asks.send(Ask::Trim).await.map_err(|_| stopped())
     }
 
     async fn ask<T>(&self, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, Fault> {

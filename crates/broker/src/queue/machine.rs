@@ -12,7 +12,7 @@ use super::types::{Attempt, Enqueued, Number, Selection, Settled, Settlement, To
 use crate::Bounds;
 use bytes::Bytes;
 use foldhash::HashMap;
-use message::{Code, Due, Fault, Fingerprint, Moment, Now};
+use message::{Code, Due, Fault, Fingerprint, Moment, Now, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +20,11 @@ use std::time::Duration;
 /// How long after a lease its record is written, in milliseconds, unless it is settled first: most leases then cost
 /// no record, and a delivery that brings the process down is still counted.
 const LEASE_RECORD_MS: u64 = 10;
-/// Numbers or items in one record, so that no record grows without bound.
+/// Numbers or items in one record, and bytes from which on it is closed, so that no record grows without bound.
 const LIST_MAX: usize = 16_384;
+const LIST_BYTES_MAX: usize = 16 << 10;
+/// While the store has no room for them, how long lease records are put off, in milliseconds.
+const LEASE_PUT_OFF_MS: u64 = 1_000;
 
 /// What is asked of a queue.
 #[derive(Debug)]
@@ -220,10 +223,21 @@ impl Machine {
     /// Ends a batch: gives what is ready to those who wait, and writes what has to be written.
     pub(crate) fn finish(&mut self, now: Now, effects: &mut Effects) {
         self.serve(now, effects);
-        if self.unwritten_due.is_some_and(|due| due <= now.moment) {
+        if self.writes_leases(now.moment) {
             self.write_leases(now, effects);
         }
         self.close_list(effects);
+    }
+
+    /// Whether leases are to be written now.
+    pub(crate) fn writes_leases(&self, now: Moment) -> bool {
+        self.unwritten_due.is_some_and(|due| due <= now)
+    }
+
+    /// Leases are written later: there is no room for what does not make the log smaller. Until then a delivery that brings
+    /// the process down is not counted.
+    pub(crate) fn put_off_leases(&mut self, now: Moment) {
+        self.unwritten_due = Some(now.after(Duration::from_millis(LEASE_PUT_OFF_MS)));
     }
 
     /// When something happens by itself; the lane then sends a `Tick`.
@@ -580,7 +594,10 @@ impl Machine {
 
     /// Adds to the open list record of this tag; records keep the order of what happened.
     fn list(&mut self, tag: u8, effects: &mut Effects, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.open.as_ref().is_some_and(|(open, count, _)| *open != tag || *count >= LIST_MAX) {
+        let is_over = |(open, count, bytes): &(u8, usize, Vec<u8>)| {
+            *open != tag || *count >= LIST_MAX || bytes.len() >= LIST_BYTES_MAX
+        };
+        if self.open.as_ref().is_some_and(is_over) {
             self.close_list(effects);
         }
         let (_, count, bytes) = self.open.get_or_insert_with(|| (tag, 0, vec![tag]));
@@ -609,17 +626,35 @@ impl Machine {
     fn write_leases(&mut self, now: Now, effects: &mut Effects) {
         self.unwritten_due = None;
         let unwritten = std::mem::take(&mut self.unwritten);
-        for (place, (number, consumer)) in unwritten.into_iter().enumerate() {
-            if place % (LIST_MAX / 2) == 0 {
+        self.close_list(effects);
+        for (number, consumer) in unwritten {
+            // Each record of the kind begins with its time.
+            if self
+                .open
+                .as_ref()
+                .is_none_or(|(_, count, bytes)| *count > LIST_MAX / 2 || bytes.len() >= LIST_BYTES_MAX)
+            {
                 self.close_list(effects);
                 self.list(record::LEASED, effects, |out| crate::codec::number(out, now.time.as_millis()));
             }
-            self.list(record::LEASED, effects, |out| {
-                crate::codec::number(out, number);
-                crate::codec::text(out, &consumer);
-            });
+            self.list_lease(number, &consumer);
         }
         self.close_list(effects);
+    }
+
+    /// Writes the record of one lease once more, behind the copy of its message.
+    fn write_lease(&mut self, since: Time, number: Number, consumer: &str, effects: &mut Effects) {
+        self.list(record::LEASED, effects, |out| crate::codec::number(out, since.as_millis()));
+        self.list_lease(number, consumer);
+        self.close_list(effects);
+    }
+
+    fn list_lease(&mut self, number: Number, consumer: &str) {
+        if let Some((_, count, out)) = &mut self.open {
+            *count += 1;
+            crate::codec::number(out, number);
+            crate::codec::text(out, consumer);
+        }
     }
 }
 

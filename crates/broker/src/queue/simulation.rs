@@ -369,11 +369,11 @@ impl Sim {
     fn move_forward(&mut self) {
         let head = self.log.head();
         let before = head + self.dice.below(self.log.tail() - head + 1);
-        let (rows, _) = self.machine.behind(before);
+        let rows = self.machine.behind(before);
         let mut found = bodies::read(&*self.log, rows.iter().map(|row| row.1).collect()).unwrap();
         let items = rows
             .iter()
-            .filter_map(|(number, at)| Some((*number, record::read_payload(&found.remove(at)?)?)))
+            .filter_map(|(number, at, _)| Some((*number, record::read_payload(&found.remove(at)?)?)))
             .collect();
         self.batch(vec![Command::Move { items }], Vec::new());
     }

@@ -6,6 +6,7 @@ use super::fold;
 use super::lane::{Ask, Opening, Reply, Waiting, snapshot_key};
 use super::machine::{Answer, Command, Machine};
 use super::snapshot;
+use super::types::Settlement;
 use bytes::Bytes;
 use message::{Code, Fault, Moment, Now};
 use std::collections::VecDeque;
@@ -38,6 +39,11 @@ pub(crate) struct Worker {
     flying_bytes: usize,
     save: Option<Save>,
     save_wanted: bool,
+    /// The first offset that the newest snapshot on disk does not know.
+    saved: u64,
+    trim_wanted: bool,
+    /// What is to be trimmed, once everything below the first offset is durable: all below the second.
+    trim: Option<(u64, u64)>,
     /// Why the store refused, and when to try again.
     broken: Option<(Fault, Moment)>,
     /// Refusals since the last append that went well: each doubles the pause, up to sixteenfold.
@@ -80,7 +86,11 @@ enum Event {
 
 impl Worker {
     pub(crate) fn new(opening: Opening, shared: Arc<Shared>) -> Worker {
+        let saved = shared.lock().saved;
         Worker {
+            saved,
+            trim_wanted: false,
+            trim: None,
             opening,
             shared,
             answers: Vec::new(),
@@ -176,6 +186,7 @@ impl Worker {
         }
         let long = core.machine.index().entries.len() > LONG;
         let detour = (long && self.wants_saving(&core, now)).then(|| shared.detour());
+        self.consider_trimming(&core);
         self.consider_saving(&mut core, now);
         drop(detour);
         self.watch(&mut core);
@@ -201,6 +212,11 @@ impl Worker {
                 let (max, hold, consumer) = (lease.max, lease.hold, lease.consumer);
                 (Command::Lease { ticket, max, hold, until, consumer }, Waiting::Nobody)
             }
+            Ask::Settle { settlement: Settlement::Retry { .. }, reply, .. } if core.has_no_room() => {
+                // It makes nothing smaller. The lease stays: it may still be acknowledged, or run out.
+                drop(reply.send(Err(full())));
+                return None;
+            }
             Ask::Settle { token, settlement, reply } => {
                 (Command::Settle { token, settlement }, Waiting::Settled(reply))
             }
@@ -216,8 +232,8 @@ impl Worker {
                 look(&core.machine);
                 return None;
             }
-            Ask::Save => {
-                self.save_wanted = true;
+            Ask::Trim => {
+                self.trim_wanted = true;
                 return None;
             }
             Ask::Stop { reply } => return Some(reply),
@@ -260,7 +276,8 @@ impl Worker {
     /// Sees to it that the task is woken when what somebody waits for is durable: a consumer, or a snapshot.
     fn watch(&mut self, core: &mut Core) {
         let waits = core.machine.waits() && core.machine.fresh() > 0;
-        if (waits || matches!(self.save, Some(Save::Held { .. }))) && self.flights.is_empty() {
+        let held = self.trim.is_some() || matches!(self.save, Some(Save::Held { .. }));
+        if (waits || held) && self.flights.is_empty() {
             self.fly(core.probe(), Vec::new());
         }
         core.watching = !self.flights.is_empty();
@@ -290,6 +307,25 @@ impl Worker {
         some && (self.save_wanted || core.is_quiet(now.moment) || core.is_save_due())
     }
 
+    /// Lets go of what the log need not hold. A snapshot comes first when only what is trimmed says which ids were seen
+    /// lately; all else is said by what stays.
+    fn consider_trimming(&mut self, core: &Core) {
+        if std::mem::take(&mut self.trim_wanted) {
+            let before = core.machine.needed_from();
+            let known = core.machine.index().known.needed_from();
+            if before <= self.saved || known.is_none_or(|known| before <= known) {
+                self.trim = Some((core.machine.next(), before));
+            } else {
+                self.save_wanted = true;
+            }
+        }
+        if let Some((_, before)) = self.trim.take_if(|(upto, _)| *upto <= core.tail())
+            && let Err(error) = self.opening.log.trim(before)
+        {
+            tracing::warn!(queue = %self.opening.address, %error, "the log was not trimmed");
+        }
+    }
+
     fn consider_saving(&mut self, core: &mut Core, now: Now) {
         if self.wants_saving(core, now) {
             self.save_wanted = false;
@@ -311,7 +347,16 @@ impl Worker {
 
     fn saved(&mut self, result: Result<(), store::Error>) {
         let Some(Save::Writing { upto, trim, .. }) = self.save.take() else { return };
-        let trimmed = result.and_then(|()| self.opening.log.trim(trim));
+        let trimmed = match result {
+            Ok(()) => {
+                self.saved = self.saved.max(upto);
+                self.opening.log.trim(trim)
+            }
+            // A disk without room for a snapshot needs what a trim frees all the more. Only ids that were seen lately are
+            // forgotten, should the process end before the next snapshot.
+            Err(store::Error::DiskFull { .. }) => self.opening.log.trim(trim),
+            Err(error) => Err(error),
+        };
         if let Err(error) = trimmed {
             // Nothing is lost by it: the log holds all. The next attempt comes with the next records.
             tracing::warn!(queue = %self.opening.address, %error, "snapshot not written");
@@ -348,7 +393,7 @@ impl Worker {
         }
         (core.saving, core.watching) = (false, false);
         drop(core);
-        self.save = None;
+        (self.save, self.trim) = (None, None);
         self.broken = Some((fault, self.opening.clock.moment().after(BROKEN * (1 << self.refusals.min(4)))));
         self.refusals = self.refusals.saturating_add(1);
     }
@@ -375,7 +420,7 @@ impl Worker {
                 Ask::Count { reply, .. } => drop(reply.send(Err(fault.clone()))),
                 Ask::Configure { reply, .. } | Ask::Stop { reply } => drop(reply.send(Err(fault.clone()))),
                 Ask::Look(look) => look(&self.shared.lock().machine),
-                Ask::Tell(_) | Ask::Save => {}
+                Ask::Tell(_) | Ask::Trim => {}
             }
         }
         false
@@ -409,6 +454,14 @@ impl Worker {
         }
         drop(reply.send(Ok(())));
     }
+}
+
+/// Why what does not make the log smaller is refused.
+fn full() -> Fault {
+    Fault::new(
+        Code::StoreUnavailable,
+        "no space is left for what does not free any; the lease stays as it is",
+    )
 }
 
 /// What the disk has done next; pending when nothing is on its way there. Cancel safe.

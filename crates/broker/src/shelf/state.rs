@@ -8,6 +8,9 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// About what a note takes on disk.
+const NOTE_BYTES: usize = 16;
+
 /// What a place in the log is needed for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Place {
@@ -191,6 +194,11 @@ impl State {
         }
     }
 
+    /// How many records are needed, and about how many bytes they have.
+    pub(super) fn keeps(&self) -> (u64, u64) {
+        (self.places.len() as u64, (self.bytes + self.notes.len() * NOTE_BYTES) as u64)
+    }
+
     /// The lowest offset that is needed.
     pub(super) fn oldest(&self) -> Option<u64> {
         self.places.keys().next().copied()
@@ -203,7 +211,7 @@ impl State {
         for (_, place) in self.places.range(..before) {
             let weight = match place {
                 Place::Message(seq) => self.messages.get(seq).map_or(0, |held| held.message.weight() as u64),
-                Place::Note(..) => 16,
+                Place::Note(..) => NOTE_BYTES as u64,
             };
             if bytes > 0 && bytes + weight > bytes_max {
                 break;

@@ -111,6 +111,7 @@ impl Shelf {
         mut places: impl Iterator<Item = Result<u64, Fault>>,
     ) {
         let mut inner = self.inner.lock();
+        inner.copying = false;
         let mut durable = self.gate.load(Ordering::Acquire);
         let mut answers = Vec::with_capacity(lines.len());
         for (Line { what, done }, source) in lines {
@@ -151,6 +152,8 @@ impl Shelf {
     pub(super) fn trim(&self) {
         let before = {
             let inner = self.inner.lock();
+            let (kept, kept_bytes) = inner.state.keeps();
+            self.log.keeps(kept, kept_bytes);
             inner.state.oldest().unwrap_or(u64::MAX).min(self.log.tail())
         };
         if before > self.log.head()

@@ -13,9 +13,32 @@ use crate::{Error, Promise};
 
 /// What is to be told when the commit is durable.
 pub(super) enum Done {
-    Append { lane: Arc<Lane>, first: u64, spots: Range<usize>, bytes: u64, done: Promise<Range<u64>> },
-    Trim { lane: Arc<Lane>, before: u64 },
-    Remove { lane: Arc<Lane>, done: Promise<()> },
+    Append {
+        lane: Arc<Lane>,
+        first: u64,
+        spots: Range<usize>,
+        bytes: u64,
+        done: Promise<Range<u64>>,
+    },
+    /// Records that were carried forward, at consecutive offsets.
+    Carried {
+        lane: Arc<Lane>,
+        first: u64,
+        spots: Range<usize>,
+    },
+    /// All of those before it.
+    Carry {
+        bytes: u64,
+        done: Promise<()>,
+    },
+    Trim {
+        lane: Arc<Lane>,
+        before: u64,
+    },
+    Remove {
+        lane: Arc<Lane>,
+        done: Promise<()>,
+    },
 }
 
 #[derive(Default)]
@@ -61,6 +84,11 @@ impl Batch {
                         }
                     };
                 }
+                Done::Carried { lane, first, spots } => {
+                    lane.relocate(segment, *first, self.spots.get(spots.clone()).unwrap_or_default());
+                    trimmed = true;
+                }
+                Done::Carry { .. } => {}
                 Done::Trim { lane, before } => {
                     lane.forget(*before);
                     trimmed = true;
@@ -95,7 +123,11 @@ impl Batch {
                     done.keep_later(range, &mut self.woken);
                 }
                 Done::Remove { done, .. } => done.keep_later(result.clone(), &mut self.woken),
-                Done::Trim { .. } => {}
+                Done::Carry { bytes: size, done } => {
+                    bytes += size;
+                    done.keep(result.clone());
+                }
+                Done::Trim { .. } | Done::Carried { .. } => {}
             }
         }
         self.spots.clear();

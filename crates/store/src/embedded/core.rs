@@ -1,7 +1,7 @@
 //! What the writer's thread and the handles on logs share: the inbox, the list of segments, what was noticed.
 //! It does no I/O.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
+use super::keeper::Keeper;
 use super::lane::Lane;
 use super::mark::Mark;
 use super::pool::Pool;
@@ -24,6 +25,13 @@ pub(super) enum Job {
         records: Vec<Bytes>,
         bytes: u64,
         done: Promise<Range<u64>>,
+    },
+    /// Writes records of the oldest segments once more, under the offsets that they have.
+    Carry {
+        lane: Arc<Lane>,
+        records: Vec<(u64, Bytes)>,
+        bytes: u64,
+        done: Promise<()>,
     },
     Declare {
         lane: Arc<Lane>,
@@ -53,15 +61,30 @@ pub(super) struct Core {
     pub(super) pool: Pool,
     /// Segments that hold records, oldest first; the last one is written.
     pub(super) segments: Mutex<VecDeque<Arc<Segment>>>,
+    /// Bytes of records that still fit in the last one.
+    pub(super) left: AtomicU64,
+    /// Bytes that were handed in and have no place in a segment yet.
+    pub(super) unplaced: AtomicU64,
+    /// Bytes that are held in reserve.
+    pub(super) reserve: AtomicU64,
+    pub(super) lanes: Mutex<Lanes>,
+    pub(super) keeper: Keeper,
     pub(super) files: OpenFiles,
     pub(super) notes: Notes,
     pub(super) mark: Arc<Mark>,
+}
+
+/// All lanes that were not removed, by name.
+pub(super) struct Lanes {
+    pub(super) names: BTreeMap<Arc<str>, Arc<Lane>>,
+    pub(super) next: u32,
 }
 
 impl Core {
     pub(super) fn new(
         pool: Pool,
         segments: VecDeque<Arc<Segment>>,
+        lanes: Lanes,
         waiting_bytes_max: u64,
         notes: Notes,
         mark: Arc<Mark>,
@@ -72,6 +95,11 @@ impl Core {
             waiting_bytes_max,
             pool,
             segments: Mutex::new(segments),
+            left: AtomicU64::new(0),
+            unplaced: AtomicU64::new(0),
+            reserve: AtomicU64::new(u64::from(u32::MAX)),
+            lanes: Mutex::new(lanes),
+            keeper: Keeper::default(),
             files: OpenFiles::default(),
             notes,
             mark,
@@ -81,7 +109,7 @@ impl Core {
     /// Puts a job behind all earlier ones.
     pub(super) fn hand_in(&self, job: Job) -> Result<(), Error> {
         let bytes = match &job {
-            Job::Append { bytes, .. } => *bytes,
+            Job::Append { bytes, .. } | Job::Carry { bytes, .. } => *bytes,
             _ => 0,
         };
         let mut inbox = self.inbox.lock();
@@ -94,6 +122,7 @@ impl Core {
             return Err(Error::Busy { waiting, limit: self.waiting_bytes_max });
         }
         inbox.bytes = waiting;
+        self.unplaced.fetch_add(bytes, Ordering::AcqRel);
         inbox.jobs.push(job);
         drop(inbox);
         self.wake.notify_one();
@@ -126,6 +155,7 @@ impl Core {
     pub(super) fn close(&self) {
         self.inbox.lock().closing = true;
         self.wake.notify_one();
+        self.keeper.close();
     }
 
     /// The writer is gone: whoever waits is told that the store is closed.
@@ -137,6 +167,17 @@ impl Core {
         drop(jobs);
     }
 
+    /// Gives back the oldest segments as long as no lane's index and no reader holds them.
+    pub(super) fn reclaim(&self) {
+        let mut segments = self.segments.lock();
+        while segments.len() > 1
+            && segments.front().is_some_and(|segment| Arc::strong_count(segment) == 1)
+            && let Some(segment) = segments.pop_front()
+        {
+            self.pool.retire(&segment);
+        }
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         self.inbox.lock().closing
     }
@@ -144,7 +185,7 @@ impl Core {
     pub(super) fn health(&self) -> Health {
         Health {
             poisoned: self.notes.shared.poison.lock().as_deref().map(str::to_owned),
-            full: self.notes.full.load(Ordering::Acquire),
+            full: self.is_full(),
             damage: self.notes.damage(),
             segments: self.segments.lock().len() as u64,
             bytes: self.pool.bytes(),
@@ -179,7 +220,6 @@ impl OpenFiles {
 #[derive(Default)]
 pub(super) struct Notes {
     shared: Arc<Shared>,
-    pub(super) full: AtomicBool,
     pub(super) commits: AtomicU64,
     pub(super) records: AtomicU64,
     pub(super) torn_bytes: AtomicU64,
@@ -197,10 +237,6 @@ impl Notes {
     /// The notes of another log of the same store.
     pub(super) fn beside(&self) -> Notes {
         Notes { shared: self.shared.clone(), ..Notes::default() }
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.full.load(Ordering::Acquire)
     }
 
     pub(super) fn damage(&self) -> Vec<Damage> {

@@ -90,11 +90,14 @@ pub(super) enum Kind {
     Remove = 4,
     /// The store was closed in order: everything before this is synced.
     Close = 5,
+    /// A record of a lane, once more, so that the segment where it was can be freed. It counts for its offset, not for
+    /// its place among the records.
+    Carried = 6,
 }
 
 impl Kind {
     fn decode(byte: u8) -> Option<Kind> {
-        [Kind::Data, Kind::Roster, Kind::Trim, Kind::Remove, Kind::Close]
+        [Kind::Data, Kind::Roster, Kind::Trim, Kind::Remove, Kind::Close, Kind::Carried]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
     }

@@ -1,7 +1,6 @@
-//! One segmented log on disk and the lanes that share it: the way in for those who append, and its two threads.
+//! One segmented log on disk and the lanes that share it: the way in for those who append, and its threads.
 //! The engine has two of them, one for the logs and one for the tables. What records mean is not known here.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,8 +10,9 @@ use bytes::Bytes;
 use message::Clock;
 use parking_lot::Mutex;
 
-use super::core::{Core, Job, Notes};
+use super::core::{Core, Job, Lanes, Notes};
 use super::format::{self, RosterEntry, size_of_record};
+use super::keeper;
 use super::lane::Lane;
 use super::mark::{self, Known, Mark};
 use super::pool::Pool;
@@ -26,16 +26,10 @@ const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 30;
 
 pub(super) struct Journal {
     pub(super) core: Arc<Core>,
-    lanes: Mutex<Lanes>,
     pub(super) segment_bytes: u64,
     pub(super) append_bytes_max: u64,
     roster_bytes_max: u64,
     threads: Mutex<Vec<JoinHandle<()>>>,
-}
-
-struct Lanes {
-    names: BTreeMap<Arc<str>, Arc<Lane>>,
-    next: u32,
 }
 
 impl Journal {
@@ -60,14 +54,13 @@ impl Journal {
         let files = found.segments.len() as u64;
         let pool =
             Pool::new(dir, &options, clock.clone(), mark.clone(), found.segment_next, files, found.spares);
-        let core = Arc::new(Core::new(pool, found.segments, options.waiting_bytes_max, notes, mark));
         let names = found.lanes.values().map(|lane| (lane.name.clone(), lane.clone())).collect();
-        let lanes = Mutex::new(Lanes { names, next: found.lane_next });
+        let lanes = Lanes { names, next: found.lane_next };
+        let core = Arc::new(Core::new(pool, found.segments, lanes, options.waiting_bytes_max, notes, mark));
         let writer = Writer::new(core.clone(), &options, clock, found.lanes, found.position);
         let threads = start(&core, writer, name)?;
         Ok(Journal {
             core,
-            lanes,
             segment_bytes: options.segment_bytes,
             append_bytes_max: writer::append_bytes_max(options.segment_bytes),
             roster_bytes_max: writer::roster_bytes_max(options.segment_bytes),
@@ -80,14 +73,14 @@ impl Journal {
     }
 
     pub(super) fn names(&self) -> Vec<String> {
-        self.lanes.lock().names.keys().map(|name| name.to_string()).collect()
+        self.core.lanes.lock().names.keys().map(|name| name.to_string()).collect()
     }
 
     /// The lane of that name, made when it is missing.
     pub(super) fn lane(&self, name: &str) -> Result<Arc<Lane>, Error> {
         Error::check_name(name)?;
         self.check_open()?;
-        let mut lanes = self.lanes.lock();
+        let mut lanes = self.core.lanes.lock();
         if let Some(lane) = lanes.names.get(name) {
             return Ok(lane.clone());
         }
@@ -105,7 +98,7 @@ impl Journal {
     }
 
     pub(super) fn remove(&self, name: &str) -> Committing {
-        let mut lanes = self.lanes.lock();
+        let mut lanes = self.core.lanes.lock();
         let Some(lane) = lanes.names.get(name).cloned() else { return Completion::ready(Ok(())) };
         let (done, waits) = Completion::promised();
         match self.core.hand_in(Job::Remove { lane: lane.clone(), done }) {
@@ -183,7 +176,7 @@ impl Drop for Journal {
     }
 }
 
-/// Starts the two threads of a log: the one that prepares segments, and the writer.
+/// Starts the threads of a log: the one that prepares segments, the writer, and the one that keeps it short.
 fn start(core: &Arc<Core>, writer: Writer, name: &str) -> Result<Vec<JoinHandle<()>>, Error> {
     /// Should the writer panic, nobody may wait for it for ever.
     struct Abandon(Arc<Core>);
@@ -194,13 +187,14 @@ fn start(core: &Arc<Core>, writer: Writer, name: &str) -> Result<Vec<JoinHandle<
     }
 
     let abandon = Abandon(core.clone());
-    let pool = core.clone();
+    let (pool, keeper) = (core.clone(), core.clone());
     Ok(vec![
         spawn(format!("{name}-segments"), move || pool.pool.run())?,
         spawn(format!("{name}-writer"), move || {
             let _abandon = abandon;
             writer.run();
         })?,
+        spawn(format!("{name}-keeper"), move || keeper::run(&keeper))?,
     ])
 }
 

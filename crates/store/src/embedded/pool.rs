@@ -15,6 +15,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use message::{Clock, Moment};
@@ -24,7 +25,7 @@ use super::format::SegmentHeader;
 use super::mark::Mark;
 use super::private;
 use super::segment::{self, Segment};
-use crate::{Error, Options};
+use crate::{Committing, Completion, Error, Options, Promise};
 
 /// After a failure to make a segment, the writer is refused at once for this long instead of filling the disk again.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -37,6 +38,8 @@ pub(super) struct Pool {
     clock: Clock,
     mark: Arc<Mark>,
     state: Mutex<State>,
+    /// How many are ready, for those who look without the lock.
+    ready: AtomicU64,
     /// Something to do for the thread.
     work: Condvar,
     /// Something came of it.
@@ -45,16 +48,30 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct State {
-    wanted: bool,
-    ready: Option<Arc<Segment>>,
+    /// Segments that are to be ready.
+    ahead: u64,
+    /// How many wait for one.
+    takers: u64,
+    /// Those who wait for one beyond those.
+    waiters: Vec<Promise<()>>,
+    ready: VecDeque<Arc<Segment>>,
     spares: Vec<PathBuf>,
     /// Oldest first, and put away in that order: a crash in between must leave the log without a gap.
     retired: VecDeque<(u64, PathBuf)>,
+    /// Segment files that there may be; spares beyond are given back, one at a time.
+    keep: u64,
+    gives_back: bool,
     next_id: u64,
     /// Segment files there are, whatever their state.
     files: u64,
     failed: Option<(Error, Moment)>,
     closing: bool,
+}
+
+impl State {
+    fn is_wanted(&self) -> bool {
+        (self.ready.len() as u64) < self.ahead.max(self.takers) || !self.waiters.is_empty()
+    }
 }
 
 impl Pool {
@@ -77,9 +94,14 @@ impl Pool {
             clock,
             mark,
             state: Mutex::new(State { next_id, files, spares, ..State::default() }),
+            ready: AtomicU64::new(0),
             work: Condvar::new(),
             news: Condvar::new(),
         }
+    }
+
+    pub(super) fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
     }
 
     /// Bytes of all segment files.
@@ -87,34 +109,63 @@ impl Pool {
         self.state.lock().files * self.segment_bytes
     }
 
-    /// Has the next segment made in the background.
-    pub(super) fn want(&self) {
+    /// How many segments are prepared.
+    pub(super) fn ready(&self) -> u64 {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// Whether the last try to make a segment found no space.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self.state.lock().failed, Some((Error::DiskFull { .. }, _)))
+    }
+
+    /// Has so many segments made in the background.
+    pub(super) fn prepare(&self, ahead: u64) {
         let mut state = self.state.lock();
-        if state.ready.is_none() && !state.wanted && !self.refuses(&state) {
-            state.wanted = true;
+        state.ahead = ahead;
+        if state.is_wanted() && !self.refuses(&state) {
             self.work.notify_one();
         }
     }
 
-    /// The next segment, waiting for it when it is not ready.
+    /// Has one more made; it resolves when that is done.
+    pub(super) fn more(&self) -> Result<Committing, Error> {
+        let mut state = self.state.lock();
+        if state.closing {
+            return Err(Error::Closed);
+        }
+        if let Some((error, _)) = state.failed.as_ref().filter(|_| self.refuses(&state)) {
+            return Err(error.clone());
+        }
+        let (promise, waits) = Completion::promised();
+        state.waiters.push(promise);
+        self.work.notify_one();
+        Ok(waits)
+    }
+
+    /// The next segment, waiting for it when it is not ready. It counts as ready until [`Pool::took`].
     pub(super) fn take(&self) -> Result<Arc<Segment>, Error> {
         let mut state = self.state.lock();
-        loop {
-            if let Some(ready) = state.ready.take() {
-                return Ok(ready);
+        state.takers += 1;
+        let taken = loop {
+            if let Some(ready) = state.ready.pop_front() {
+                break Ok(ready);
             }
             if state.closing {
-                return Err(Error::Closed);
+                break Err(Error::Closed);
             }
-            if !state.wanted {
-                if let Some((error, _)) = state.failed.as_ref().filter(|_| self.refuses(&state)) {
-                    return Err(error.clone());
-                }
-                state.wanted = true;
-                self.work.notify_one();
+            if let Some((error, _)) = state.failed.as_ref().filter(|_| self.refuses(&state)) {
+                break Err(error.clone());
             }
+            self.work.notify_one();
             self.news.wait(&mut state);
-        }
+        };
+        state.takers -= 1;
+        taken
+    }
+
+    pub(super) fn took(&self) {
+        self.ready.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Gives back a segment that nobody reads any more and whose records are durably trimmed.
@@ -124,6 +175,16 @@ impl Pool {
         state.retired.push_back((segment.header.id, segment.path.clone()));
         state.failed = None;
         self.work.notify_one();
+    }
+
+    /// There may be `keep` files; one spare beyond is deleted.
+    pub(super) fn give_back(&self, keep: u64) {
+        let mut state = self.state.lock();
+        state.keep = keep;
+        state.gives_back = state.files > keep && !state.spares.is_empty();
+        if state.gives_back {
+            self.work.notify_one();
+        }
     }
 
     pub(super) fn close(&self) {
@@ -147,33 +208,24 @@ impl Pool {
         if let Some((_, path)) = state.retired.front().cloned() {
             let first = state.retired.back().map_or(0, |(id, _)| id + 1);
             state.retired.pop_front();
-            let keeps = state.spares.len() < self.spares_max;
+            let needed = ((state.ready.len() + state.spares.len()) as u64) < state.ahead;
+            let keeps = needed || (state.spares.len() < self.spares_max && state.files <= state.keep);
             match MutexGuard::unlocked(state, || self.put_away(&path, first, keeps)) {
                 Some(spare) => state.spares.push(spare),
                 None => state.files = state.files.saturating_sub(1),
             }
         } else if state.closing {
+            let waiters = std::mem::take(&mut state.waiters);
+            MutexGuard::unlocked(state, || drop(waiters));
             return false;
-        } else if state.wanted {
-            let (id, spare) = (state.next_id, state.spares.pop());
-            state.next_id += 1;
-            let files = state.files;
-            let made = MutexGuard::unlocked(state, || self.make(id, spare.as_deref(), files));
-            state.wanted = false;
-            if spare.is_none() && made.is_ok() {
-                state.files += 1;
-            }
-            match made {
-                Ok(segment) => {
-                    state.failed = None;
-                    state.ready = Some(Arc::new(segment));
-                }
-                Err(error) => {
-                    tracing::error!(%error, "no segment could be prepared");
-                    state.failed = Some((error, self.clock.moment()));
-                }
-            }
-            self.news.notify_all();
+        } else if state.is_wanted() && !self.refuses(state) {
+            self.make_next(state);
+        } else if state.gives_back
+            && let Some(path) = state.spares.pop()
+        {
+            state.gives_back = false;
+            state.files = state.files.saturating_sub(1);
+            MutexGuard::unlocked(state, || delete(&path));
         } else {
             self.work.wait(state);
         }
@@ -194,6 +246,36 @@ impl Pool {
         }
     }
 
+    fn make_next(&self, state: &mut MutexGuard<'_, State>) {
+        let (id, spare) = (state.next_id, state.spares.pop());
+        state.next_id += 1;
+        let files = state.files;
+        let made = MutexGuard::unlocked(state, || self.make(id, spare.as_deref(), files));
+        if spare.is_none() && made.is_ok() {
+            state.files += 1;
+        }
+        let told = match made {
+            Ok(segment) => {
+                if state.failed.take().is_some() {
+                    tracing::info!("there is room for the log again");
+                }
+                state.ready.push_back(Arc::new(segment));
+                self.ready.fetch_add(1, Ordering::AcqRel);
+                Ok(())
+            }
+            Err(error) => {
+                if state.failed.is_none() {
+                    tracing::error!(%error, "no segment could be prepared");
+                }
+                state.failed = Some((error.clone(), self.clock.moment()));
+                Err(error)
+            }
+        };
+        self.news.notify_all();
+        let waiters = std::mem::take(&mut state.waiters);
+        MutexGuard::unlocked(state, || waiters.into_iter().for_each(|waiter| waiter.keep(told.clone())));
+    }
+
     /// Keeps a retired file as a spare, or deletes it. All segments below `first` are to go.
     fn put_away(&self, path: &Path, first: u64, keeps: bool) -> Option<PathBuf> {
         if let Err(error) = self.mark.freed(first) {
@@ -209,13 +291,8 @@ impl Pool {
                 return Some(spare);
             }
         }
-        for path in [path, &spare] {
-            if let Err(error) = fs::remove_file(path)
-                && error.kind() != ErrorKind::NotFound
-            {
-                tracing::warn!(path = %path.display(), %error, "a used segment could not be deleted");
-            }
-        }
+        delete(path);
+        delete(&spare);
         None
     }
 
@@ -232,6 +309,11 @@ impl Pool {
             }
         }
         if self.disk_bytes_max != 0 && (files + 1).saturating_mul(self.segment_bytes) > self.disk_bytes_max {
+            return Err(Error::DiskFull { path: self.dir.clone() });
+        }
+        // Looked at before it is tried: zeros that are taken back would leave no room to others meanwhile.
+        let left = self.segment_bytes + left_to_tables(self.segment_bytes);
+        if free_bytes(&self.dir).is_some_and(|free| free < left) {
             return Err(Error::DiskFull { path: self.dir.clone() });
         }
         let file = create(&self.dir, &path, &header).map_err(|error| self.failed(&path, error))?;
@@ -253,6 +335,25 @@ impl Pool {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::DiskFull { path: self.dir.clone() },
             _ => Error::io(format!("cannot make {}", path.display()), error),
         }
+    }
+}
+
+/// Bytes of the disk that no segment takes, so that the tables have room when the log has filled all else.
+fn left_to_tables(segment_bytes: u64) -> u64 {
+    (segment_bytes / 4).clamp(512 << 10, 4 << 20)
+}
+
+/// What is free for this process on the disk of a folder, where the operating system tells.
+pub(super) fn free_bytes(dir: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(dir).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+fn delete(path: &Path) {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "a used segment could not be deleted");
     }
 }
 

@@ -31,17 +31,23 @@ pub(super) fn read(
         let Some(last) = found.last() else { return Ok(Vec::new()) };
         // Should all of these be damaged, the next ones are what the reader is to get.
         from = last.offset + 1;
-        let mut records = Vec::with_capacity(found.len());
-        let mut rest = found.as_slice();
-        while !rest.is_empty() {
-            let (piece, behind) = rest.split_at(neighbours(rest).max(1));
-            read_piece(core, lane, piece, &mut records);
-            rest = behind;
-        }
+        let records = read_found(core, lane, &found);
         if !records.is_empty() {
             return Ok(records);
         }
     }
+}
+
+/// The records at these places; those that are damaged are reported and left out.
+pub(super) fn read_found(core: &Core, lane: &Lane, found: &[Found]) -> Vec<(u64, Bytes)> {
+    let mut records = Vec::with_capacity(found.len());
+    let mut rest = found;
+    while !rest.is_empty() {
+        let (piece, behind) = rest.split_at(neighbours(rest).max(1));
+        read_piece(core, lane, piece, &mut records);
+        rest = behind;
+    }
+    records
 }
 
 /// How many of the first records are to be read in one piece.
@@ -90,7 +96,10 @@ fn read_piece(core: &Core, lane: &Lane, piece: &[Found], into: &mut Vec<(u64, By
 fn take(bytes: &Bytes, from: usize, found: &Found, lane: u32) -> Option<Bytes> {
     let seed = found.segment.header.seed();
     let header = Header::decode(bytes.get(from..)?, seed)?;
-    if header.kind != Kind::Data || header.lane != lane || header.offset != found.offset {
+    if !matches!(header.kind, Kind::Data | Kind::Carried)
+        || header.lane != lane
+        || header.offset != found.offset
+    {
         return None;
     }
     let start = from + HEADER_BYTES;

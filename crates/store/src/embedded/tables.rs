@@ -19,7 +19,7 @@ use self::record::{Index, Place};
 use super::core::Notes;
 use super::format::size_of_record;
 use super::journal::Journal;
-use super::lane::Lane;
+use super::lane::{Lane, Weight};
 use crate::error::check_writes;
 use crate::{Appending, Committing, Completion, Error, Options, Promise, Write};
 
@@ -82,7 +82,9 @@ impl Tables {
         let mut tables = BTreeMap::new();
         for name in journal.names() {
             let lane = journal.lane(&name)?;
-            let index = RwLock::new(fold(&journal, &lane)?);
+            let index = fold(&journal, &lane)?;
+            lane.keeps(index.weight());
+            let index = RwLock::new(index);
             tables.insert(lane.name.clone(), Arc::new(Pairs { lane, index }));
         }
         let tables = Mutex::new(tables);
@@ -97,6 +99,8 @@ impl Tables {
             return Ok(pairs.clone());
         }
         let pairs = Arc::new(Pairs { lane: self.journal.lane(name)?, index: RwLock::default() });
+        // From here on its values are moved here, not by the log.
+        pairs.lane.keeps(Weight::default());
         tables.insert(pairs.lane.name.clone(), pairs.clone());
         Ok(pairs)
     }
@@ -106,7 +110,7 @@ impl Tables {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.journal.core.notes.is_full()
+        self.journal.core.is_full()
     }
 
     /// Forgets a table. What was handed in for it and has not reached the log yet is refused.
@@ -225,13 +229,29 @@ impl Tables {
     /// Hands all jobs to the log, which syncs once for them, and answers in their order.
     fn commit_all(&self, jobs: &mut Vec<Job>) {
         let bytes = jobs.iter().map(|job| job.bytes).sum();
-        let send = |job: Job| (self.send(&job.pairs.lane, &job.writes), job.pairs, job.done);
+        let send = |job: Job| {
+            let sent = self.expect_room(&job).and_then(|()| self.send(&job.pairs.lane, &job.writes));
+            (sent, job.pairs, job.done)
+        };
         let flights: Vec<_> = jobs.drain(..).map(send).collect();
         for (flight, pairs, done) in flights {
             done.keep(flight.and_then(|flight| land(&pairs, flight)));
         }
         let mut inbox = self.inbox.lock();
         inbox.bytes = inbox.bytes.saturating_sub(bytes);
+    }
+
+    /// Waits for room, unless the job only removes.
+    fn expect_room(&self, job: &Job) -> Result<(), Error> {
+        if job.writes.iter().all(|write| matches!(write, Write::Remove { .. })) {
+            return Ok(());
+        }
+        // More than the log prepares at once is taken as it comes.
+        let bytes = job.bytes.min(self.journal.append_bytes_max);
+        while let Some(wait) = self.journal.core.room(bytes)? {
+            wait.wait()?;
+        }
+        Ok(())
     }
 
     /// Appends the writes, and waits for the disk only when they have to be staged.
@@ -271,6 +291,7 @@ impl Tables {
         let rounds = self.journal.core.segments.lock().len();
         for _ in 0..rounds {
             for pairs in &all {
+                pairs.lane.keeps(pairs.index.read().weight());
                 let needed = pairs.index.read().needed_from().unwrap_or_else(|| pairs.lane.tail());
                 // A trim is a commit of its own, so it must free something.
                 if self.journal.holds_back(&pairs.lane, 1).is_some_and(|before| needed >= before) {

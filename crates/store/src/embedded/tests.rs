@@ -91,9 +91,31 @@ fn small() -> Options {
 
 /// What a machine would find in the directory had the process been killed now.
 fn snapshot(dir: &Path) -> TempDir {
-    let copy = temp();
-    copy_all(dir, copy.path());
-    copy
+    loop {
+        let before = state(dir);
+        let copy = temp();
+        copy_all(dir, copy.path());
+        // A machine stops everywhere at once; a copy during which files came or went is none of such a moment.
+        if state(dir) == before {
+            return copy;
+        }
+    }
+}
+
+/// Which files there are, and what the marks say.
+fn state(dir: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(state(&path));
+        } else {
+            let mark = path.extension().is_some_and(|extension| extension == "mark");
+            all.push((path.clone(), mark.then(|| std::fs::read(&path).unwrap())));
+        }
+    }
+    all.sort();
+    all
 }
 
 fn copy_all(from: &Path, to: &Path) {
@@ -109,7 +131,7 @@ fn copy_all(from: &Path, to: &Path) {
     }
 }
 
-/// The segment files, oldest first.
+/// The files of segments that hold records, oldest first; those that are only prepared are not among them.
 fn segments(dir: &Path) -> Vec<PathBuf> {
     segments_in(&dir.join("log"))
 }
@@ -117,7 +139,10 @@ fn segments(dir: &Path) -> Vec<PathBuf> {
 fn segments_in(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).unwrap();
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.retain(|path| segment::id_of(path).is_some());
+    let holds = |path: &PathBuf| {
+        std::fs::read(path).is_ok_and(|bytes| bytes.get(4096..4104).is_some_and(|start| start != [0; 8]))
+    };
+    paths.retain(|path| segment::id_of(path).is_some() && holds(path));
     paths.sort();
     paths
 }

@@ -28,7 +28,8 @@ const ROSTER_BYTES: usize = 64 << 10;
 /// With `buffered`, records after which a sync is forced, so that `unsynced` fits in its field.
 const UNSYNCED_MAX: u64 = 1 << 30;
 
-/// Room that only trims, rosters and removals may use, so that a full disk can be freed. A sixteenth of a small segment.
+/// Room at the end of a segment that only trims, rosters and removals may use: they have it even when every segment is used up.
+/// A sixteenth of a small segment.
 pub(super) fn reserve(segment_bytes: u64) -> u64 {
     (segment_bytes / 16).min(64 << 10)
 }
@@ -107,7 +108,9 @@ impl Writer {
                 self.start_segment();
             }
         }
-        self.reclaim();
+        self.note_left();
+        self.core.reclaim();
+        self.core.prepare(false);
         loop {
             let patience = if !self.batch.is_awake() {
                 Some(PATIENCE)
@@ -144,6 +147,7 @@ impl Writer {
         }
         match job {
             Job::Append { lane, at, records, bytes, done } => {
+                self.core.unplaced.fetch_sub(bytes, Ordering::AcqRel);
                 let next = lane.next.load(Ordering::Acquire);
                 match at.filter(|at| *at != next) {
                     Some(expected) => {
@@ -151,6 +155,17 @@ impl Writer {
                         done.keep(Err(Error::Moved { expected, next }));
                     }
                     None => self.take_append(lane, &records, bytes, done),
+                }
+            }
+            Job::Carry { lane, records, bytes, done } => {
+                self.core.unplaced.fetch_sub(bytes, Ordering::AcqRel);
+                let carried = self.carry(&lane, &records);
+                match carried {
+                    Ok(()) => self.batch.push(Done::Carry { bytes, done }),
+                    Err(error) => {
+                        self.core.no_longer_waiting(bytes);
+                        done.keep(Err(error));
+                    }
                 }
             }
             Job::Declare { lane } => {
@@ -182,6 +197,12 @@ impl Writer {
     fn refuse(&self, job: Job, error: Error) {
         match job {
             Job::Append { bytes, done, .. } => {
+                self.core.unplaced.fetch_sub(bytes, Ordering::AcqRel);
+                self.core.no_longer_waiting(bytes);
+                done.keep(Err(error));
+            }
+            Job::Carry { bytes, done, .. } => {
+                self.core.unplaced.fetch_sub(bytes, Ordering::AcqRel);
                 self.core.no_longer_waiting(bytes);
                 done.keep(Err(error));
             }
@@ -208,8 +229,41 @@ impl Writer {
         lane.next.store(first + records.len() as u64, Ordering::Release);
         let spots = spots..self.batch.records();
         self.batch.push(Done::Append { lane, first, spots, bytes, done });
+        self.note_left();
         if self.buffer.len() >= COMMIT_BYTES {
             self.commit();
+        }
+    }
+
+    /// Writes records once more; those that were trimmed meanwhile are left out.
+    fn carry(&mut self, lane: &Arc<Lane>, records: &[(u64, Bytes)]) -> Result<(), Error> {
+        let mut run: Option<(u64, usize)> = None;
+        for (offset, record) in records {
+            if *offset < lane.head() || lane.is_removed() {
+                continue;
+            }
+            let size = size_of_record(record.len() as u64);
+            let joins =
+                run.is_some_and(|(first, spot)| first + (self.batch.records() - spot) as u64 == *offset);
+            if !joins || !self.fits(size, self.held()) {
+                self.end_run(lane, run.take());
+                self.make_room(size, true)?;
+            }
+            let (first, spot) = *run.get_or_insert((*offset, self.batch.records()));
+            debug_assert_eq!(first + (self.batch.records() - spot) as u64, *offset, "a run has no gaps");
+            let at = u32::try_from(self.position()).unwrap_or(u32::MAX);
+            self.batch.push_spot(Spot { at, length: u32::try_from(record.len()).unwrap_or(u32::MAX) });
+            self.write(Header::new(Kind::Carried, lane.id, *offset), record);
+        }
+        self.end_run(lane, run);
+        self.note_left();
+        Ok(())
+    }
+
+    fn end_run(&mut self, lane: &Arc<Lane>, run: Option<(u64, usize)>) {
+        if let Some((first, spot)) = run {
+            let spots = spot..self.batch.records();
+            self.batch.push(Done::Carried { lane: lane.clone(), first, spots });
         }
     }
 
@@ -248,14 +302,24 @@ impl Writer {
     /// Sees to it that `size` bytes of records fit in the segment, in the next one if need be. `reserved`: the last bytes of a
     /// segment are not for this.
     fn make_room(&mut self, size: u64, reserved: bool) -> Result<(), Error> {
+        let held = if reserved { self.held() } else { 0 };
+        if self.fits(size, held) { Ok(()) } else { self.roll() }
+    }
+
+    fn held(&self) -> u64 {
+        self.segment.as_ref().map_or(0, |segment| reserve(segment.header.size))
+    }
+
+    fn fits(&self, size: u64, held: u64) -> bool {
         const SMALL: u64 = 1024;
-        if let Some(segment) = &self.segment {
-            let held = if reserved { reserve(segment.header.size) } else { 0 };
-            if self.position() + size + SMALL + held <= segment.records_end() {
-                return Ok(());
-            }
-        }
-        self.roll()
+        let end = self.segment.as_ref().map_or(0, |segment| segment.records_end());
+        self.position() + size + SMALL + held <= end
+    }
+
+    /// Tells those who ask for room how much there is here.
+    fn note_left(&self) {
+        let end = self.segment.as_ref().map_or(0, |segment| segment.records_end());
+        self.core.left.store(end.saturating_sub(self.position()), Ordering::Release);
     }
 
     /// Goes on in a new segment. Everything in the old one is synced first, so that a hole in it is known to be damage.
@@ -265,14 +329,7 @@ impl Writer {
             self.sync_late();
         }
         self.core.notes.check_sound()?;
-        let next = match self.core.pool.take() {
-            Ok(next) => next,
-            Err(error) => {
-                self.core.notes.full.store(matches!(error, Error::DiskFull { .. }), Ordering::Release);
-                return Err(error);
-            }
-        };
-        self.core.notes.full.store(false, Ordering::Release);
+        let next = self.core.pool.take()?;
         self.core.mark.begun(next.header.id).map_err(|error| self.core.notes.poison(&error))?;
         self.core.segments.lock().push_back(next.clone());
         self.write_directly(&next);
@@ -284,7 +341,10 @@ impl Writer {
         self.buffer.clear();
         self.written = 0;
         self.start_segment();
-        self.reclaim();
+        self.note_left();
+        self.core.pool.took();
+        self.core.reclaim();
+        self.core.keeper.look();
         Ok(())
     }
 
@@ -303,10 +363,10 @@ impl Writer {
         let result = self.write_pages();
         let result = result.map_err(|error| self.core.notes.poison(&error));
         self.finish_batch(result);
-        if let Some(segment) = &self.segment
-            && self.position() > segment.records_end() / 2
-        {
-            self.core.pool.want();
+        let end = self.segment.as_ref().map_or(0, |segment| segment.records_end());
+        // What was trimmed at the start of this segment may come back in time to be used again.
+        if self.position() > end / 8 {
+            self.core.prepare(self.position() > end / 2);
         }
     }
 
@@ -339,18 +399,7 @@ impl Writer {
         let bytes = self.batch.answer(&result, self.clock.moment());
         self.core.no_longer_waiting(bytes);
         if trimmed {
-            self.reclaim();
-        }
-    }
-
-    /// Gives back the oldest segments as long as no lane's index and no reader holds them.
-    fn reclaim(&self) {
-        let mut segments = self.core.segments.lock();
-        while segments.len() > 1
-            && segments.front().is_some_and(|segment| Arc::strong_count(segment) == 1)
-            && let Some(segment) = segments.pop_front()
-        {
-            self.core.pool.retire(&segment);
+            self.core.reclaim();
         }
     }
 

@@ -19,7 +19,8 @@ pub struct Faults {
     pub flipped: f64,
     /// Chance that a sync fails, which poisons the engine until `crash`.
     pub sync_fails: f64,
-    /// Bytes of records that fit; an append beyond them is refused with `DiskFull`. Trimmed records free theirs.
+    /// Bytes of records that fit; an append beyond them is refused with `DiskFull`. A quarter of them is the reserve, for
+    /// which nobody is given room. Trimmed records free theirs.
     pub bytes_max: Option<u64>,
 }
 

@@ -156,6 +156,14 @@ impl World {
         Ok((self.hand_in(Side::Logs, job)?, range))
     }
 
+    /// Whether so many bytes more leave the reserve alone.
+    pub(super) fn room(&mut self, bytes: u64) -> Result<(), Error> {
+        self.check_open()?;
+        self.check_sound()?;
+        self.full = self.faults.bytes_max.is_some_and(|limit| self.bytes + bytes > limit - limit / 4);
+        if self.full { Err(Error::DiskFull { path: PathBuf::from("memory") }) } else { Ok(()) }
+    }
+
     /// Takes a job and gives its ticket; whether it is durable already is in `state`.
     pub(super) fn hand_in(&mut self, side: Side, job: Job) -> Result<u64, Error> {
         if let Job::Commit { table, generation, .. } = &job {

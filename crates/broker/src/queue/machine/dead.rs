@@ -41,10 +41,11 @@ impl Machine {
         }
         let ended = Ended { number, leases, deliveries, until: None, died: Some(died.clone()), attempt };
         self.list(record::DIED, effects, |out| record::write_ended(out, &ended));
-        self.index.dead.insert(number, Dead::new(entry, died));
+        self.index.bury(number, Dead::new(entry, died));
         while self.index.dead.len() > self.options.dead_max
-            && let Some((oldest, _)) = self.index.dead.pop_first()
+            && let Some(oldest) = self.index.dead.keys().next().copied()
         {
+            self.index.unbury(oldest);
             self.list(record::FORGOTTEN, effects, |out| write_number(out, oldest));
         }
     }
@@ -68,7 +69,7 @@ impl Machine {
     pub(super) fn drop_dead(&mut self, selection: &Selection, effects: &mut Effects) -> u64 {
         let numbers = self.select(selection);
         for number in &numbers {
-            self.index.dead.remove(number);
+            self.index.unbury(*number);
             self.list(record::FORGOTTEN, effects, |out| write_number(out, *number));
         }
         numbers.len() as u64
@@ -79,7 +80,7 @@ impl Machine {
         self.close_list(effects);
         for (old, meta, record) in items {
             // Replayed or dropped by somebody else since it was read.
-            let Some(dead) = self.index.dead.remove(&old) else { continue };
+            let Some(dead) = self.index.unbury(old) else { continue };
             let number = self.next;
             let mut entry = Entry::new(number, record.len(), meta);
             entry.history = (!dead.history.is_empty()).then(|| Box::new(dead.history));

@@ -12,21 +12,15 @@ use std::sync::Arc;
 const CONSUMERS_MAX: usize = 64;
 
 impl Machine {
-    /// Messages and dead letters whose bytes lie before `before`, oldest first; leased ones stay where their
-    /// consumers read them. With the sum of their sizes.
-    pub(crate) fn behind(&self, before: u64) -> (Vec<(Number, u64)>, u64) {
-        let entries = self.index.entries.iter();
+    /// Messages and dead letters whose bytes lie before `before`, with the place and the size of these, oldest first.
+    pub(crate) fn behind(&self, before: u64) -> Vec<(Number, u64, u32)> {
+        // No message lies before its own number.
+        let entries = self.index.entries.range(..before);
         let live = entries.filter(|(_, e)| is_movable(e)).map(|(number, e)| (*number, e.at, e.size));
-        let dead = self.index.dead.iter().map(|(number, dead)| (*number, dead.at, dead.size));
-        let mut bytes = 0;
-        let mut list: Vec<(Number, u64)> = live
-            .chain(dead)
-            .filter(|(_, at, _)| *at < before)
-            .inspect(|(_, _, size)| bytes += u64::from(*size))
-            .map(|(number, at, _)| (number, at))
-            .collect();
-        list.sort_unstable_by_key(|(_, at)| *at);
-        (list, bytes)
+        let dead = self.index.dead.range(..before).map(|(number, dead)| (*number, dead.at, dead.size));
+        let mut list: Vec<_> = live.chain(dead).filter(|(_, at, _)| *at < before).collect();
+        list.sort_unstable_by_key(|(_, at, _)| *at);
+        list
     }
 
     pub(super) fn move_forward(
@@ -40,11 +34,20 @@ impl Machine {
         self.close_list(effects);
         for (number, payload) in items {
             let at = self.next;
+            let mut lease = None;
             let carried = if let Some(entry) = self.index.entries.get(&number) {
                 if !is_movable(entry) {
                     continue;
                 }
-                entry.carried(number, now)
+                let mut carried = entry.carried(number, now);
+                if let Place::Leased { since, consumer, .. } = &entry.place {
+                    // The copy is as it was before the lease, whose record follows it, now or when it is due.
+                    carried.leases = carried.leases.saturating_sub(1);
+                    carried.deliveries = carried.deliveries.saturating_sub(1);
+                    let written = !self.unwritten.contains_key(&number);
+                    lease = written.then(|| (*since, Arc::clone(consumer)));
+                }
+                carried
             } else if let Some(dead) = self.index.dead.get(&number) {
                 dead.carried(number)
             } else {
@@ -52,12 +55,15 @@ impl Machine {
             };
             self.moving.push_back((at, number));
             self.push(record::moved(&carried, &payload), effects);
+            if let Some((since, consumer)) = lease {
+                self.write_lease(now.time_of(since), number, &consumer, effects);
+            }
             count += 1;
         }
         count
     }
 
-    /// Copies below `upto` can be read now. Messages that were leased meanwhile stay where their consumers read them.
+    /// Copies below `upto` can be read now.
     pub(super) fn moved(&mut self, upto: u64) {
         while let Some((at, number)) = self.moving.pop_front_if(|(at, _)| *at < upto) {
             if let Some(entry) = self.index.entries.get_mut(&number).filter(|entry| is_movable(entry)) {
@@ -120,5 +126,5 @@ impl Machine {
 }
 
 fn is_movable(entry: &Entry) -> bool {
-    matches!(entry.place, Place::Ready | Place::Blocked | Place::Delayed(_))
+    entry.place != Place::Fresh
 }

@@ -10,7 +10,14 @@ fn header(kind: Kind, more: bool, lane: u32, sequence: u64, offset: u64, unsynce
 }
 
 fn kinds() -> impl Strategy<Value = Kind> {
-    prop_oneof![Just(Kind::Data), Just(Kind::Roster), Just(Kind::Trim), Just(Kind::Remove), Just(Kind::Close)]
+    prop_oneof![
+        Just(Kind::Data),
+        Just(Kind::Roster),
+        Just(Kind::Trim),
+        Just(Kind::Remove),
+        Just(Kind::Close),
+        Just(Kind::Carried)
+    ]
 }
 
 proptest! {

@@ -26,6 +26,32 @@ struct Draft {
     /// Records that damage may have taken from this lane since its last record was seen: so many offsets are skipped,
     /// lest one be given twice.
     lost: u64,
+    /// Records that were carried forward into one segment, at consecutive offsets from the first on.
+    carried: Option<(Arc<Segment>, u64, Vec<Spot>)>,
+}
+
+impl Draft {
+    /// A record that counts for its offset: it may stand for one that was seen before, or whose segment is gone.
+    fn carry(&mut self, segment: &Arc<Segment>, offset: u64, spot: Spot) {
+        match &mut self.carried {
+            Some((same, first, spots))
+                if Arc::ptr_eq(same, segment) && *first + spots.len() as u64 == offset =>
+            {
+                spots.push(spot);
+            }
+            _ => {
+                self.settle();
+                self.carried = Some((segment.clone(), offset, vec![spot]));
+            }
+        }
+        self.next = self.next.max(offset + 1);
+    }
+
+    fn settle(&mut self) {
+        if let Some((segment, first, spots)) = self.carried.take() {
+            self.lane.relocate(&segment, first, &spots);
+        }
+    }
 }
 
 impl Building {
@@ -45,6 +71,7 @@ impl Building {
             head: 0,
             next: 0,
             lost: 0,
+            carried: None,
         })
     }
 
@@ -57,16 +84,18 @@ impl Building {
     }
 
     fn record(&mut self, header: &Header, at: u64, segment: &Arc<Segment>) {
+        let spot = Spot { at: u32::try_from(at).unwrap_or(u32::MAX), length: header.length };
         match header.kind {
             Kind::Data => {
                 let draft = self.draft(header.lane);
                 if header.offset >= draft.lane.tail() || header.offset >= draft.next {
-                    let at = u32::try_from(at).unwrap_or(u32::MAX);
-                    draft.lane.publish(segment, header.offset, &[Spot { at, length: header.length }]);
+                    draft.settle();
+                    draft.lane.publish(segment, header.offset, &[spot]);
                 }
                 draft.next = draft.next.max(header.offset + 1);
                 draft.lost = 0;
             }
+            Kind::Carried => self.draft(header.lane).carry(segment, header.offset, spot),
             Kind::Trim => {
                 let draft = self.draft(header.lane);
                 draft.head = draft.head.max(header.offset);
@@ -83,7 +112,7 @@ impl Building {
     fn hole(&mut self, hole: &Hole, segment: &Arc<Segment>, notes: &Notes) {
         let mut lanes = Vec::new();
         match hole.header {
-            Some(header) if header.kind == Kind::Data => {
+            Some(header) if matches!(header.kind, Kind::Data | Kind::Carried) => {
                 let draft = self.draft(header.lane);
                 draft.next = draft.next.max(header.offset + 1);
                 draft.lost = 0;
@@ -126,7 +155,8 @@ impl Building {
 
     /// The lanes, and the first id that no record carries.
     pub(super) fn finish(self) -> (BTreeMap<u32, Arc<Lane>>, u32) {
-        let lanes = self.lanes.into_iter().map(|(id, draft)| {
+        let lanes = self.lanes.into_iter().map(|(id, mut draft)| {
+            draft.settle();
             let mut lane = draft.lane;
             lane.name = draft.name.unwrap_or_else(|| unnamed(id)).into();
             lane.raise_tail(draft.next.saturating_add(draft.lost));

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use bytes::{Buf, BufMut, Bytes};
 
+use crate::embedded::lane::Weight;
 use crate::{Error, Write};
 
 const PAIRS: u8 = 1;
@@ -124,6 +125,11 @@ enum Change {
 }
 
 impl Index {
+    /// How much the table holds.
+    pub(super) fn weight(&self) -> Weight {
+        Weight { records: self.places.len() as u64, bytes: self.bytes }
+    }
+
     /// Takes in the next record of the lane. How many records behind it are parts of its value, which need not be read.
     /// A record that is none of ours changes nothing.
     pub(super) fn fold(&mut self, offset: u64, record: &[u8]) -> u64 {
