@@ -26,7 +26,7 @@ const NPM: [&str; 7] = [
     "dockerfilelint@1.8.0",
     "playwright-core@1.64.1",
 ];
-const PIP: [&str; 10] = [
+const PIP: [&str; 11] = [
     "paho-mqtt==2.1.0",
     "hl7==0.4.5",
     "openai[aiohttp,realtime]==3.52.0",
@@ -37,7 +37,11 @@ const PIP: [&str; 10] = [
     "rich==15.0.0",
     "trio==0.35.0",
     "cloudevents==1.12.0",
+    "jq==1.13.0",
 ];
+/// PyPI's `jq`, as above, and the jq that is in it.
+const JQ: &str = "1.13.0";
+const JQ_INNER: &str = "1.8.2";
 const SDK: &str = "3.52.0";
 
 /// The virtual environment with the Python clients.
@@ -60,6 +64,11 @@ pub(crate) fn sdk() -> PathBuf {
     cache().join(format!("openai-{SDK}"))
 }
 
+/// The folder of jq's own tests, from the source that PyPI has beside the package.
+pub(crate) fn jq_tests() -> PathBuf {
+    cache().join(format!("jq-{JQ}/deps/jq-{JQ_INNER}/tests"))
+}
+
 /// Installs what is missing.
 pub(crate) fn install() -> Result<()> {
     let folder = cache();
@@ -69,7 +78,8 @@ pub(crate) fn install() -> Result<()> {
     debian(&DEBIAN)?;
     install_npm()?;
     install_pip()?;
-    install_sdk()
+    install_sdk()?;
+    install_jq()
 }
 
 /// Installs the Debian packages that are missing, all at once; needs root or sudo, and says otherwise what root must type.
@@ -166,7 +176,7 @@ fn install_pip() -> Result<()> {
     let wanted = PIP.join(" ");
     if std::fs::read_to_string(&stamp).is_ok_and(|have| have == wanted)
         && works(
-            Command::new(venv().join("bin/python")).args(["-c", "import openai, pytest, paho.mqtt, hl7"]),
+            Command::new(venv().join("bin/python")).args(["-c", "import openai, pytest, paho.mqtt, hl7, jq"]),
         )
     {
         return Ok(());
@@ -177,6 +187,22 @@ fn install_pip() -> Result<()> {
     command(pip().args(["install", "-q"]).args(PIP))
         .context("pip could not install the clients; is its registry reachable?")?;
     Ok(std::fs::write(stamp, wanted)?)
+}
+
+/// jq's source, which is an archive in the archive that PyPI has beside the package.
+fn install_jq() -> Result<()> {
+    if jq_tests().exists() {
+        return Ok(());
+    }
+    let mut download = pip();
+    download.args(["download", "-q", "--no-deps", "--no-binary", "jq", "-d"]).arg(cache());
+    command(download.arg(format!("jq=={JQ}")))?;
+    let unpack = |archive: PathBuf, folder: PathBuf| {
+        command(Command::new("tar").arg("xzf").arg(archive).arg("-C").arg(folder))
+    };
+    unpack(cache().join(format!("jq-{JQ}.tar.gz")), cache())?;
+    let inner = cache().join(format!("jq-{JQ}/deps"));
+    unpack(inner.join(format!("jq-{JQ_INNER}.tar.gz")), inner)
 }
 
 /// The source of the SDK, which PyPI has as an archive beside the package.

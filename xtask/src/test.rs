@@ -39,6 +39,7 @@ const PARTS: &[Part] = &[
     ("mcp", "the MCP conformance suite, both revisions, through the gateway", judges::mcp),
     ("inspector", "the MCP Inspector on two merged upstreams and our own tools", judges::inspector),
     ("openai", "the OpenAI SDK's own tests through us, against what Steady scores directly", judges::openai),
+    ("jq", "jq in steps against libjq: an everyday list, and jq's own tests", judges::jq),
     ("echo", "the OpenAI SDK against the built-in provider", judges::echo),
     ("dashboard", "headless Chromium clicks through the dashboard", judges::dashboard),
     (

@@ -282,6 +282,7 @@ impl Config {
             ("mailbox", limits.mailbox),
             ("in_flight", limits.in_flight),
             ("depth", limits.depth),
+            ("jq_steps", limits.jq_steps),
             ("fan_out", limits.fan_out),
             ("request_ms", request_ms),
             ("reply_bytes", limits.reply_bytes),
@@ -330,8 +331,9 @@ impl Config {
         named(message::Kind::Queue, self.queues.keys().collect(), "queues")?;
         named(message::Kind::Stream, self.streams.keys().collect(), "streams")?;
         named(message::Kind::Out, self.outlets.keys().collect(), "outlets")?;
+        let mut seen = std::collections::HashSet::with_capacity(self.routes.len());
         for (place, route) in self.routes.iter().enumerate() {
-            if self.routes.iter().take(place).any(|other| other.name == route.name) {
+            if !seen.insert(&route.name) {
                 let what = format!("two routes have the name {:?}", route.name);
                 return Err(Misfit::new(what).at("name").at(place).at("routes"));
             }

@@ -17,6 +17,7 @@ use arc_swap::ArcSwap;
 use broker::{Broker, QueueOptions};
 use message::{Address, Clock, Code, Dice, Fault, Kind, Limits, Misfit};
 use net::{Client, Tasks};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{Mutex, watch};
@@ -78,7 +79,7 @@ struct Applying {
 impl Hub {
     /// A hub with nothing configured: it refuses everybody. [`Hub::apply`] gives it its first configuration.
     pub fn new(parts: Parts) -> Result<Hub, Misfit> {
-        let compiled = Compiled::new(Config::default(), &mut Tallies::default(), parts.outside)?;
+        let compiled = Compiled::new(Config::default(), None, &mut Tallies::default(), parts.outside)?;
         let hub = Hub(Arc::new(Inner {
             parts,
             compiled: ArcSwap::from_pointee(compiled),
@@ -99,7 +100,8 @@ impl Hub {
     /// Checks a configuration as far as that goes without applying it.
     pub fn check(&self, config: &Config) -> Result<(), Misfit> {
         self.check_sizes(config)?;
-        let compiled = Compiled::new(config.clone(), &mut Tallies::default(), self.outside())?;
+        let before = self.compiled();
+        let compiled = Compiled::new(config.clone(), Some(&before), &mut Tallies::default(), self.outside())?;
         outlets::build(self, &compiled.config, &self.0.parts.outlet_kinds, &self.0.slots.load()).map(drop)
     }
 
@@ -110,14 +112,17 @@ impl Hub {
         let inner = &self.0;
         self.check_sizes(&config)?;
         let mut applying = inner.applying.lock().await;
-        let compiled = Arc::new(Compiled::new(config, &mut applying.tallies, self.outside())?);
+        let before = self.compiled();
+        let compiled = Compiled::new(config, Some(&before), &mut applying.tallies, self.outside())?;
+        let compiled = Arc::new(compiled);
         let slots = outlets::build(self, &compiled.config, &inner.parts.outlet_kinds, &inner.slots.load())?;
         self.declare(&compiled.config, &slots).await?;
         // Outlets first: a new route finds its outlet. An old one may miss its own for this moment, and is refused.
         inner.slots.store(Arc::new(slots));
         inner.compiled.store(Arc::clone(&compiled));
         applying.pumps.renew(self, &compiled, &inner.slots.load());
-        applying.tallies.retain(|name, _| compiled.config.routes.iter().any(|route| route.name == *name));
+        let names: HashSet<&str> = compiled.config.routes.iter().map(|route| &*route.name).collect();
+        applying.tallies.retain(|name, _| names.contains(&**name));
         inner.generation.send_modify(|generation| *generation += 1);
         Ok(())
     }

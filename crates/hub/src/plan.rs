@@ -3,6 +3,7 @@
 
 use crate::config::Config;
 use crate::route::{Rescue, Route, RouteCounts};
+use crate::steps::Surroundings;
 use access::{Access, Outside};
 use message::{Address, Kind, Misfit};
 use parking_lot::RwLock;
@@ -30,16 +31,33 @@ pub(crate) type Plan = SmallVec<[Arc<Route>; 2]>;
 pub(crate) type Tallies = BTreeMap<String, Arc<RouteCounts>>;
 
 impl Compiled {
-    pub(crate) fn new(config: Config, tallies: &mut Tallies, outside: Outside) -> Result<Compiled, Misfit> {
+    /// Compiles `config`, taking over the routes of `before` that did not change.
+    pub(crate) fn new(
+        config: Config,
+        before: Option<&Compiled>,
+        tallies: &mut Tallies,
+        outside: Outside,
+    ) -> Result<Compiled, Misfit> {
         config.check_names()?;
         let access = Access::compile(&config.access, outside).map_err(|misfit| misfit.at("access"))?;
+        let with = Surroundings { base: &config.base, outside, jq_steps: config.limits.jq_steps };
+        let before = before.filter(|before| before.config.limits.jq_steps == with.jq_steps);
+        let known: HashMap<&str, &Arc<Route>> = before
+            .into_iter()
+            .flat_map(|before| before.routes.iter().map(|route| (&*route.name, route)))
+            .collect();
         let mut routes = Vec::with_capacity(config.routes.len());
         for (place, route) in config.routes.iter().enumerate() {
-            let counts = Arc::clone(tallies.entry(route.name.clone()).or_default());
-            let compiled = Route::compile(route, &config.base, outside, counts);
-            let compiled = compiled.map_err(|misfit| misfit.at(place).at("routes"))?;
+            let compiled = match known.get(&*route.name).filter(|known| known.is_made_of(route)) {
+                Some(known) => Arc::clone(known),
+                None => {
+                    let counts = Arc::clone(tallies.entry(route.name.clone()).or_default());
+                    let compiled = Route::compile(route, with, counts);
+                    Arc::new(compiled.map_err(|misfit| misfit.at(place).at("routes"))?)
+                }
+            };
             check_exist(&config, &compiled).map_err(|misfit| misfit.at(place).at("routes"))?;
-            routes.push(Arc::new(compiled));
+            routes.push(compiled);
         }
         check_circles(&routes)?;
         let live = routes.iter().filter(|route| route.from.kind() != Some(Kind::Queue)).cloned().collect();
@@ -72,16 +90,20 @@ impl Compiled {
 /// A route to or from a queue, stream or outlet that nobody declared is a slip of the finger.
 fn check_exist(config: &Config, route: &Route) -> Result<(), Misfit> {
     let known = |kind: Kind, name: &str, key: &str| {
-        let names: Vec<&str> = match kind {
-            Kind::Queue if config.queues_on_demand => return Ok(()),
-            Kind::Queue => config.queues.keys().map(String::as_str).collect(),
-            Kind::Stream => config.streams.keys().map(String::as_str).collect(),
-            Kind::Out => config.outlets.keys().map(String::as_str).collect(),
-            _ => return Ok(()),
+        let there = match kind {
+            Kind::Queue => config.queues_on_demand || config.queues.contains_key(name),
+            Kind::Stream => config.streams.contains_key(name),
+            Kind::Out => config.outlets.contains_key(name),
+            _ => true,
         };
-        if names.contains(&name) {
+        if there {
             return Ok(());
         }
+        let names: Vec<&str> = match kind {
+            Kind::Queue => config.queues.keys().map(String::as_str).collect(),
+            Kind::Stream => config.streams.keys().map(String::as_str).collect(),
+            _ => config.outlets.keys().map(String::as_str).collect(),
+        };
         let list = if kind == Kind::Out {
             "outlets"
         } else if kind == Kind::Queue {

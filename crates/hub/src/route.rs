@@ -2,10 +2,8 @@
 //! Delivering what comes out is the hub's; leasing from a queue is the pump's.
 
 use crate::config::{Filtered, OnError, RouteConfig, TargetConfig};
-use crate::steps::{self, Condition, Flowing, Steps};
-use access::Outside;
+use crate::steps::{self, Condition, Flowing, Steps, Surroundings};
 use message::{Address, Code, Envelope, Fault, Kind, Misfit, Pattern};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -68,17 +66,16 @@ pub struct RouteStats {
 impl Route {
     pub(crate) fn compile(
         config: &RouteConfig,
-        base: &Path,
-        outside: Outside,
+        with: Surroundings<'_>,
         counts: Arc<RouteCounts>,
     ) -> Result<Route, Misfit> {
         let from = parse_source(&config.from).map_err(|misfit| misfit.at("from"))?;
-        let steps = compile_steps(&config.steps, base, outside)?;
+        let steps = compile_steps(&config.steps, with)?;
         if config.to.is_empty() {
             return Err(Misfit::new("a route needs at least one target").at("to"));
         }
         let target = |(place, target): (usize, &TargetConfig)| {
-            Target::compile(target, base, outside).map_err(|misfit| misfit.at(place).at("to"))
+            Target::compile(target, with).map_err(|misfit| misfit.at(place).at("to"))
         };
         let targets = config.to.iter().enumerate().map(target).collect::<Result<Vec<_>, _>>()?;
         if targets.iter().any(|target| from.matches(&target.to)) {
@@ -105,6 +102,12 @@ impl Route {
         };
         let (config, name) = (config.clone(), config.name.as_str().into());
         Ok(Route { config, name, from, steps, targets, reads_bodies, on_error, counts })
+    }
+
+    /// Whether compiling `config` would give this route again. A schema in a file may have changed, so it is read again.
+    pub(crate) fn is_made_of(&self, config: &RouteConfig) -> bool {
+        let mut steps = config.steps.iter().chain(config.to.iter().flat_map(|target| &target.steps));
+        self.config == *config && !steps.any(steps::StepConfig::reads_file)
     }
 
     /// Runs the steps on one envelope; what comes out goes to those addresses, and still says where it came from.
@@ -198,7 +201,7 @@ impl Route {
 }
 
 impl Target {
-    fn compile(config: &TargetConfig, base: &Path, outside: Outside) -> Result<Target, Misfit> {
+    fn compile(config: &TargetConfig, with: Surroundings<'_>) -> Result<Target, Misfit> {
         let to = Address::parse(&config.to).map_err(|fault| {
             let word = config.to.split('/').next().unwrap_or("");
             Misfit::new(fault.detail()).among(word, Kind::ALL.map(Kind::as_str)).at("to")
@@ -216,16 +219,15 @@ impl Target {
         let when = config
             .when
             .as_deref()
-            .map(Condition::compile)
+            .map(|code| Condition::compile(code, with.jq_steps))
             .transpose()
             .map_err(|e| Misfit::new(e.to_string()).at("when"))?;
-        Ok(Target { to, when, steps: compile_steps(&config.steps, base, outside)? })
+        Ok(Target { to, when, steps: compile_steps(&config.steps, with)? })
     }
 }
 
-fn compile_steps(configs: &[steps::StepConfig], base: &Path, outside: Outside) -> Result<Steps, Misfit> {
-    steps::compile(configs, base, outside)
-        .map_err(|error| Misfit::new(error.message).at(error.step).at("steps"))
+fn compile_steps(configs: &[steps::StepConfig], with: Surroundings<'_>) -> Result<Steps, Misfit> {
+    steps::compile(configs, with).map_err(|error| Misfit::new(error.message).at(error.step).at("steps"))
 }
 
 fn parse_source(text: &str) -> Result<Pattern, Misfit> {

@@ -12,8 +12,8 @@ pub use config::{Format, SchemaSource, SetConfig, StepConfig};
 
 use access::Outside;
 use bytes::Bytes;
+use jq::Val;
 use message::{Code, Envelope, Fault};
-use serde_json::Value;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -27,14 +27,23 @@ pub struct StepError {
     pub message: String,
 }
 
-/// Compiles `configs`; the files that they name are read now, relative to `base`, if they are looked at.
-pub fn compile(configs: &[StepConfig], base: &Path, outside: Outside) -> Result<Steps, StepError> {
+/// What steps are compiled with.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'b> {
+    /// The folder to which the names of files are relative.
+    pub base: &'b Path,
+    /// Whether files are looked at.
+    pub outside: Outside,
+    /// [`message::Limits::jq_steps`].
+    pub jq_steps: usize,
+}
+
+/// Compiles `configs`; the files that they name are read now, if they are looked at.
+pub fn compile(configs: &[StepConfig], with: Surroundings<'_>) -> Result<Steps, StepError> {
     let steps = configs
         .iter()
         .enumerate()
-        .map(|(step, config)| {
-            Step::compile(config, base, outside).map_err(|message| StepError { step, message })
-        })
+        .map(|(step, config)| Step::compile(config, with).map_err(|message| StepError { step, message }))
         .collect::<Result<_, _>>()?;
     Ok(Steps { steps })
 }
@@ -95,7 +104,7 @@ impl Steps {
 #[derive(Clone, Debug)]
 pub struct Flowing {
     envelope: Envelope,
-    json: OnceLock<Arc<Value>>,
+    json: OnceLock<Val>,
     stale: bool,
 }
 
@@ -112,13 +121,13 @@ impl Flowing {
     }
 
     /// The body as JSON, decoded on first use.
-    pub fn json(&self) -> Result<&Value, Fault> {
-        if self.json.get().is_none() {
-            let value = codec::decode_json(&self.envelope.body)?;
-            // Another thread may have been quicker, with the same value.
-            return Ok(self.json.get_or_init(|| Arc::new(value)));
+    fn json(&self) -> Result<&Val, Fault> {
+        if let Some(value) = self.json.get() {
+            return Ok(value);
         }
-        self.json.get().map(|value| &**value).ok_or_else(|| Fault::new(Code::Internal, "the body was lost"))
+        let value = codec::decode_json(&self.envelope.body)?;
+        // Another thread may have been quicker, with the same value.
+        Ok(self.json.get_or_init(|| value))
     }
 
     /// The envelope with the body that the steps made.
@@ -130,8 +139,8 @@ impl Flowing {
     }
 
     /// Puts `value` into the place of the body.
-    fn replace(mut self, value: Value) -> Flowing {
-        self.json = OnceLock::from(Arc::new(value));
+    fn replace(mut self, value: Val) -> Flowing {
+        self.json = OnceLock::from(value);
         self.stale = true;
         self.envelope.content_type = Some(codec::JSON.into());
         self
@@ -151,19 +160,45 @@ impl Flowing {
 pub struct Condition(jq::Program);
 
 impl Condition {
-    /// Compiles a jq expression in the total profile.
-    pub fn compile(code: &str) -> Result<Condition, jq::Refusal> {
-        jq::Program::compile(code).map(Condition)
+    /// Compiles a jq expression, of which a run may take so many steps.
+    pub fn compile(code: &str, steps_max: usize) -> Result<Condition, jq::Refusal> {
+        jq::Program::compile(code, steps_max).map(Condition)
     }
 
     /// Whether the message fits: true unless the result is `false`, `null` or nothing.
     pub fn test(&self, flowing: &Flowing) -> Result<bool, Fault> {
         let results = self.0.run(flowing.json()?, &flowing.envelope, 1)?;
-        Ok(results.first().is_some_and(|value| !matches!(value, Value::Null | Value::Bool(false))))
+        Ok(results.first().is_some_and(Val::is_true))
     }
 }
 
 pub use jq::Refusal;
+
+/// What a program made of one body: its results as JSON, and why it ended early, if it did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tried {
+    /// Up to the bound, in their order.
+    pub results: Vec<String>,
+    /// The error of the program, or that it took more than it may.
+    pub error: Option<String>,
+}
+
+/// Runs a jq program by itself on a body of JSON, with at most so many results: for judging the language.
+pub fn try_program(code: &str, envelope: &Envelope, results_max: usize) -> Result<Tried, Refusal> {
+    let program = jq::Program::compile(code, message::Limits::default().jq_steps)?;
+    let (values, fault) = match jq::json::read(&envelope.body, jq::json::Dialect::Jq) {
+        Ok(input) => program.run_partly(&input, envelope, results_max),
+        Err(why) => (Vec::new(), Some(Fault::new(Code::DecodeFailed, why))),
+    };
+    let mut tried = Tried { results: Vec::new(), error: fault.map(|fault| fault.detail().to_owned()) };
+    for value in &values {
+        match codec::encode_json(value) {
+            Ok(text) => tried.results.push(String::from_utf8_lossy(&text).into_owned()),
+            Err(fault) => tried.error = Some(fault.detail().to_owned()),
+        }
+    }
+    Ok(tried)
+}
 
 enum Step {
     Decode(Format),
@@ -181,16 +216,15 @@ struct Set {
 }
 
 impl Step {
-    fn compile(config: &StepConfig, base: &Path, outside: Outside) -> Result<Step, String> {
-        let program = |code: &str| jq::Program::compile(code).map_err(|refusal| refusal.to_string());
+    fn compile(config: &StepConfig, with: Surroundings<'_>) -> Result<Step, String> {
+        let program =
+            |code: &str| jq::Program::compile(code, with.jq_steps).map_err(|refusal| refusal.to_string());
         Ok(match config {
             StepConfig::Decode(format) => Step::Decode(*format),
             StepConfig::Encode(format) => Step::Encode(*format),
             StepConfig::Filter(code) => Step::Filter(Condition(program(code)?)),
             StepConfig::Map(code) => Step::Map(program(code)?),
-            StepConfig::Validate(source) => {
-                Step::Validate(schema::Schema::compile(&source.schema, base, outside)?)
-            }
+            StepConfig::Validate(source) => Step::Validate(schema::Schema::compile(source, with)?),
             StepConfig::Set(set) => Step::Set(Set {
                 key: set.key.as_deref().map(program).transpose()?,
                 content_type: set.content_type.as_deref().map(Arc::from),
@@ -237,7 +271,7 @@ impl Step {
                 Ok(result.map(|value| flowing.replace(value)))
             }
             Step::Validate(schema) => {
-                schema.check(flowing.json()?)?;
+                schema.check(&codec::to_value(flowing.json()?)?)?;
                 Ok(Some(flowing))
             }
             Step::Set(set) => set.run(flowing).map(Some),
@@ -251,9 +285,9 @@ impl Set {
             .run(flowing.json()?, &flowing.envelope, 1)?
             .pop()
         {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(Some(value.to_string())),
+            None | Some(Val::Null) => Ok(None),
+            Some(Val::Str(text)) => Ok(Some((*text).to_owned())),
+            Some(value @ (Val::Num(_) | Val::Dec(_) | Val::Bool(_))) => codec::plain(&value).map(Some),
             Some(_) => Err(Fault::new(Code::StepFailed, format!("{of} must be a text, a number or null"))),
         };
         let key = self.key.as_ref().map(|program| evaluate(program, &flowing, "key")).transpose()?;

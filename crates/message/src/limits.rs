@@ -30,6 +30,11 @@ pub struct Limits {
     /// The deepest nesting of JSON that routes read, and of the arguments of a tool; deeper is refused with TL0014. At most 128,
     /// which is also what holds for XML. Default 128.
     pub depth: usize,
+    /// The most steps that one run of a jq expression may take; beyond, the message is refused with TL0013. A step is an operation
+    /// of the program, or 16 bytes that it makes, or 128 that it looks at; a million takes about 30 ms of one processor, and the
+    /// default holds a run to 128 MiB. A message of 60 KB or more may take all, a smaller one less, down to an eighth. Default
+    /// 8,388,608.
+    pub jq_steps: usize,
     /// The most targets that one message may reach through all its routes together; more are refused with TL0013.
     /// Default 64.
     pub fan_out: usize,
@@ -59,6 +64,7 @@ impl Default for Limits {
             mailbox: 1_000,
             in_flight: 256,
             depth: 128,
+            jq_steps: 8 << 20,
             fan_out: 64,
             request_ms: 60_000,
             reply_bytes: 16 << 20,

@@ -1,7 +1,7 @@
-//! Other people's suites: MCP conformance and Inspector, the OpenAI SDK's own tests, Chromium.
+//! Other people's suites: MCP conformance and Inspector, the OpenAI SDK's own tests, jq's, Chromium.
 
-use crate::peers::{node, npm, sdk, venv};
-use crate::run::{command, output, root, say};
+use crate::peers::{jq_tests, node, npm, sdk, venv};
+use crate::run::{cargo, command, output, root, say, target};
 use crate::server::{ACCESS, KEY, Process, fixture, free_port, scratch, trunkline};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
@@ -25,6 +25,14 @@ pub(super) fn mcp() -> Result<()> {
         .env("NODE", node())
         .env("NPM", npm());
     command(&mut suite)
+}
+
+/// The language of steps against libjq and by jq's own tests.
+pub(super) fn jq() -> Result<()> {
+    cargo(&["build", "--release", "--quiet", "--package", "hub", "--example", "jq"])?;
+    let mut judge = Command::new(venv().join("bin/python"));
+    judge.arg("tests/judges/jq_language.py").arg(target().join("release/examples/jq")).arg(jq_tests());
+    command(judge.current_dir(root()))
 }
 
 pub(super) fn inspector() -> Result<()> {

@@ -7,11 +7,18 @@ use std::collections::BTreeMap;
 /// One step of a route, written as a key and its value: `- decode: hl7`.
 ///
 /// The steps see the body as JSON. A body that no `decode` step has read is taken as JSON when a step needs it.
-/// jq expressions run in a total profile: each ends, in bounded time and memory, on every message. Refused are
-/// recursion (`..`, `recurse`, `while`, a `def` that calls itself), `range` over data,
-/// `input`, `env`, `now` and the repetition of texts with `*`. They may read `$headers`, `$address`, `$key`, `$time` and `$id`,
-/// and pick HL7 fields with `hl7("PID-5.1")`. Regular expressions (`test`, `match`, `capture`, `scan`, `splits`, `sub`, `gsub`) know no
-/// look-around and no back-references, and must stand in the program.
+/// Expressions are jq 1.8's, with its semantics: assignment makes what is missing, numbers keep the digits that they came with,
+/// `walk`, `..`, `paths`, dates, `@csv` and the rest of its functions are there. Each run ends, in bounded time and memory, on
+/// every message: it may take `limits.jq_steps`, and a value may be nested 512 levels deep; beyond that the message is refused with
+/// TL0013, which no `try` catches. They may read `$headers`, `$address`, `$key`, `$time` and `$id`, and pick HL7 fields with
+/// `hl7("PID-5.1")`.
+///
+/// Refused, when the configuration is checked: `input`, `inputs` and `input_line_number`, for a step sees one message; `env`, `$ENV` and
+/// `halt`, for a program sees no environment and no process; `import`, `include` and `modulemeta`, for a step is one program.
+/// Regular expressions are searched in time linear in the text, so look-around, back-references, possessive and atomic groups and the flag
+/// `l` are refused; one that stands in the program is compiled with it, and one that comes from a message costs more steps. `now` is the
+/// moment at which the message entered, so that a message gives the same whenever it is tried again; the local zone is UTC. `debug` and
+/// `stderr` pass their input on and write nothing. `?//` may also stand for `?` and `//`.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StepConfig {
@@ -31,6 +38,11 @@ pub enum StepConfig {
 }
 
 impl StepConfig {
+    /// Whether compiling it reads a file.
+    pub(crate) fn reads_file(&self) -> bool {
+        matches!(self, StepConfig::Validate(SchemaSource { schema: serde_json::Value::String(_), .. }))
+    }
+
     /// The step's key.
     pub fn name(&self) -> &'static str {
         match self {
@@ -50,9 +62,11 @@ impl StepConfig {
 pub enum Format {
     /// JSON (RFC 8259), at most 128 levels deep.
     Json,
-    /// XML 1.0 in UTF-8, at most 128 levels deep, without document type and entities of its own. An element becomes an
-    /// object: attributes `@name`, text `#text`, children by name, repeated ones as a list; one that holds only text
-    /// becomes that text. The order of children with different names, comments and processing instructions are not kept.
+    /// XML 1.0 with namespaces, at most 128 levels deep, in UTF-8, UTF-16 or what its declaration names; written in UTF-8. A document that is
+    /// not well formed is refused, and so are document types with declarations and entities of their own. An element becomes an object:
+    /// attributes `@name`, text `#text`, children by name, repeated ones as a list; one that holds only text becomes that text. Where texts stand
+    /// between children, `#mixed` lists both in their order, each child as an object with one field; elsewhere the order of children with different names is not kept, nor are comments and processing instructions. A child that
+    /// comes once or many times is made a list by jq: `map: .order.line |= toarray`.
     Xml,
     /// HL7 version 2 in its delimited form. Each segment becomes an object of its fields by number, `MSH` as one object,
     /// all others as lists under their names: `.MSH["9"]["1"]`, `.OBX[]["5"]`. A field with one component is a text, with
@@ -71,8 +85,16 @@ pub enum Format {
 #[serde(deny_unknown_fields)]
 pub struct SchemaSource {
     /// A JSON Schema (2020-12 unless its `$schema` says otherwise), written here, or the name of a JSON file, relative to
-    /// the configuration file. `$ref` works inside the document only; nothing is fetched.
+    /// the configuration file. `$ref` finds what is inside the document, by pointer, `$id` or `$anchor`; nothing is fetched.
     pub schema: serde_json::Value,
+    /// Whether `format` refuses what does not fit it (`date-time`, `email`, `uuid` …), in every dialect. Without, it says nothing, as
+    /// 2020-12 has it. Default true.
+    #[serde(default = "yes")]
+    pub format: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What is set beside the body. Each value is a jq expression whose result is a text, a number or null.

@@ -1,40 +1,54 @@
-//! The jq language in a checked total profile: every accepted program ends, in bounded time and memory, on every input.
-//! It reads no environment, clock, file or further input, knows no recursion, and searches regular
-//! expressions in linear time only.
+//! The jq language, version 1.8, for programs that are written by people and run on messages from strangers. Every run ends,
+//! in bounded time and memory, on every input: the machine counts its steps and the bytes that it makes, and has stacks of
+//! its own. A program reads no environment, clock, file or further input.
 //!
-//! Two things together make it total. `profile` reads the program before it is accepted and refuses whatever could run
-//! without end, by name and position. What remains can still be expensive on a hostile message, so the accepted
-//! program is rewritten: where values grow or repeat, a call is put in that charges a meter and ends the run when the
-//! meter is empty or a value is too deep.
+//! `lexer` and `parser` make an `ast`, `compile` makes `code` of it, `machine` runs that. What a program may call is in `library`:
+//! the prelude in jq, and `natives` in Rust over `arithmetic`, `paths`, `text`, `sorting`, `dates`, `math` and `search`.
 
-mod builtins;
-mod patterns;
-mod profile;
-mod value;
+mod arithmetic;
+mod ast;
+mod code;
+mod compile;
+mod dates;
+pub(super) mod json;
+mod lexer;
+mod library;
+mod machine;
+mod math;
+mod meter;
+mod natives;
+mod number;
+mod parser;
+mod paths;
+mod pattern;
+mod search;
+mod sorting;
+mod text;
+pub(super) mod value;
 
-use jaq_core::load::parse::{Def, Term};
-use jaq_core::load::{self, Arena, File, Loader, lex};
-use jaq_core::{Compiler, Ctx, Filter, Vars};
+use super::hl7;
+use code::{Function, Unit};
+use library::{LIBRARY, Library};
+use machine::Machine;
 use message::{Code, Envelope, Fault};
-use serde_json::Value;
-use std::fmt::{self, Write as _};
-
-use builtins::{Kind, Meter, Run};
-use jaq_json::Val;
-use patterns::Patterns;
-use profile::Used;
+use meter::{Meter, Raise};
+use search::Patterns;
+use std::fmt;
+use value::Map;
+pub(super) use value::Val;
 
 /// The longest program in bytes.
-pub(super) const PROGRAM_BYTES_MAX: usize = 16 << 10;
-/// The deepest nesting of brackets in a program, so that the parser's recursion is bounded.
-const BRACKETS_MAX: usize = 48;
-/// Address space, not memory: what is not used is never touched.
-const STACK_BYTES: usize = 256 << 20;
-/// The longest text of a run-time error; jq puts the offending value into it.
+const PROGRAM_BYTES_MAX: usize = 16 << 10;
+/// The longest text of a run-time error; it may be made of the message.
 const ERROR_BYTES_MAX: usize = 300;
+/// What a run on the smallest message may spend: one part of what a run may spend at all. So many small messages do not hold a
+/// thread as a large one may.
+const SMALL_PART: usize = 8;
+/// How much more for each byte of a larger one.
+const STEPS_PER_BYTE: usize = 16;
 
-/// The variables that a program may read, in the order in which they are bound.
-const VARIABLES: [&str; 5] = ["$headers", "$address", "$key", "$time", "$id"];
+/// The variables that every program may read.
+const VARIABLES: [&str; 5] = ["headers", "address", "key", "time", "id"];
 
 /// Why a program was refused: what and where.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,13 +62,12 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal that points at `part`, which must be a slice of `code`.
-    fn at(code: &str, part: &str, message: String) -> Refusal {
-        let offset = (part.as_ptr() as usize).wrapping_sub(code.as_ptr() as usize);
-        let before = code.get(..offset).unwrap_or("");
+    /// A refusal that points at a byte of `code`.
+    fn at(code: &str, offset: usize, message: impl Into<String>) -> Refusal {
+        let before = code.get(..offset).unwrap_or(code);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-        Refusal { line, column, message }
+        Refusal { line, column, message: message.into() }
     }
 }
 
@@ -66,9 +79,10 @@ impl fmt::Display for Refusal {
 
 /// A compiled program: immutable, shared between threads.
 pub(super) struct Program {
-    filter: Filter<Kind>,
-    used: Used,
+    unit: Unit,
     patterns: Patterns,
+    /// What one run may spend.
+    steps_max: usize,
 }
 
 const _: fn() = || {
@@ -76,155 +90,148 @@ const _: fn() = || {
     shared::<Program>();
 };
 
+/// What natives see of a run.
+struct Context<'p> {
+    program: &'p Program,
+    envelope: &'p Envelope,
+    meter: Meter,
+    patterns: Patterns,
+    variables: [Option<Val>; VARIABLES.len()],
+}
+
+impl Context<'_> {
+    /// The value of a variable of every program, made when it is first read.
+    fn variable(&mut self, place: usize) -> Val {
+        let envelope = self.envelope;
+        let Some(slot) = self.variables.get_mut(place) else { return Val::Null };
+        let value = slot.get_or_insert_with(|| match VARIABLES.get(place).copied() {
+            Some("headers") => headers(envelope),
+            Some("address") => Val::from(envelope.address.to_string()),
+            Some("key") => envelope.key.as_deref().map_or(Val::Null, Val::from),
+            Some("time") => Val::from(envelope.time.to_string()),
+            _ => Val::from(envelope.id.to_string()),
+        });
+        value.clone()
+    }
+
+    /// When the message entered, in seconds since 1970: a step gives the same for the same message at any time.
+    fn now(&self) -> f64 {
+        self.envelope.time.as_millis() as f64 / 1000.0
+    }
+}
+
+/// The headers by name; of several of one name the first.
+fn headers(envelope: &Envelope) -> Val {
+    let mut map = Map::default();
+    for (name, value) in envelope.headers.iter() {
+        if map.get(name).is_none() {
+            map.insert(name.into(), Val::from(value));
+        }
+    }
+    Val::map(map)
+}
+
 impl Program {
-    /// Checks and compiles `code`.
-    pub(super) fn compile(code: &str) -> Result<Program, Refusal> {
+    /// Checks and compiles `code`, of which a run may take so many steps.
+    pub(super) fn compile(code: &str, steps_max: usize) -> Result<Program, Refusal> {
         if code.len() > PROGRAM_BYTES_MAX {
             let message =
                 format!("the program has {} bytes; at most {PROGRAM_BYTES_MAX} are allowed", code.len());
-            return Err(Refusal { line: 1, column: 1, message });
+            return Err(Refusal::at(code, 0, message));
         }
-        check_brackets(code)?;
-        // The parser recurses with the text (`- - - 1`), whose length is bounded, so it gets a stack for the worst of it.
-        // This happens when a configuration is read, never for a message.
-        let roomy = std::thread::Builder::new().stack_size(STACK_BYTES);
-        std::thread::scope(|scope| {
-            let compiled =
-                roomy.spawn_scoped(scope, || Program::compile_here(code)).map(|thread| thread.join());
-            let failed = |message: &str| Refusal { line: 1, column: 1, message: message.to_owned() };
-            match compiled {
-                Ok(Ok(compiled)) => compiled,
-                Ok(Err(_)) => Err(failed("the program cannot be compiled: the compiler panicked")),
-                Err(error) => Err(failed(&format!("the program cannot be compiled: no thread: {error}"))),
-            }
-        })
+        let ast = parser::program(code)?;
+        let compiled = compile::program(code, &ast, &LIBRARY)?;
+        Ok(Program { unit: compiled.unit, patterns: compiled.patterns, steps_max })
     }
 
-    fn compile_here(code: &str) -> Result<Program, Refusal> {
-        let term = read(code)?;
-        let (used, patterns) = profile::check(code, &term)?;
-        let main = Def { name: MAIN, args: Vec::new(), body: profile::meter(term) };
-        let prelude = builtins::definitions().map(|def| Def {
-            name: def.name,
-            args: def.args,
-            body: profile::meter(def.body),
-        });
-        let arena = Arena::default();
-        let internal = |what: &str| Refusal { line: 1, column: 1, message: what.to_owned() };
-        let modules = Loader::new(prelude.chain([main]))
-            .load(&arena, File { code: MAIN, path: () })
-            .map_err(|_| internal("the program cannot be loaded"))?;
-        let filter = Compiler::default()
-            .with_global_vars(VARIABLES)
-            .with_funs(builtins::functions())
-            .compile(modules)
-            .map_err(|errors| match errors.into_iter().flat_map(|(_, inner)| inner).next() {
-                Some((name, kind)) => Refusal::at(code, name, format!("no {} {name}", kind.as_str())),
-                None => internal("the program cannot be compiled"),
-            })?;
-        Ok(Program { filter, used, patterns })
+    fn library(&self) -> &'static Library {
+        &LIBRARY
+    }
+
+    /// The function that is the program itself: the last.
+    fn main(&self) -> &Function {
+        const NONE: &Function = &Function { start: u32::MAX, variables: 0 };
+        self.unit.functions.last().unwrap_or(NONE)
     }
 
     /// Runs it on `input` with the variables of `envelope`; more than `outputs_max` results are a fault.
     pub(super) fn run(
         &self,
-        input: &Value,
+        input: &Val,
         envelope: &Envelope,
         outputs_max: usize,
-    ) -> Result<Vec<Value>, Fault> {
-        let meter = Meter::new(envelope.body.len());
-        let run = Run { lut: &self.filter.lut, meter: &meter, patterns: &self.patterns };
-        let context = Ctx::<Kind>::new(run, Vars::new(self.bind(envelope)));
-        let mut outputs = Vec::new();
-        for result in self.filter.id.run((context, value::from_json(input))).map(jaq_core::unwrap_valr) {
-            if let Some(why) = meter.empty() {
-                return Err(Fault::new(Code::StepFailed, why));
-            }
-            let output = result.map_err(|error| Fault::new(Code::StepFailed, shorten(&error)))?;
-            if outputs.len() == outputs_max {
-                let why = format!("the program made more than {outputs_max} values; collect them with [ … ]");
-                return Err(Fault::new(Code::StepFailed, why));
-            }
-            outputs.push(value::to_json(&output).map_err(|why| Fault::new(Code::StepFailed, why))?);
-        }
-        match meter.empty() {
-            Some(why) => Err(Fault::new(Code::StepFailed, why)),
-            None => Ok(outputs),
+    ) -> Result<Vec<Val>, Fault> {
+        match self.run_partly(input, envelope, outputs_max) {
+            (outputs, None) => Ok(outputs),
+            (_, Some(fault)) => Err(fault),
         }
     }
 
-    /// The values of [`VARIABLES`]; those that the program does not read are not made.
-    fn bind(&self, envelope: &Envelope) -> [Val; VARIABLES.len()] {
-        let text = |used: bool, make: &dyn Fn() -> Option<String>| match used.then(make).flatten() {
-            Some(text) => Val::from(text),
-            None => Val::Null,
+    /// As [`Program::run`], with the results before a fault.
+    pub(super) fn run_partly(
+        &self,
+        input: &Val,
+        envelope: &Envelope,
+        outputs_max: usize,
+    ) -> (Vec<Val>, Option<Fault>) {
+        let large = envelope.body.len().saturating_mul(STEPS_PER_BYTE);
+        let mut context = Context {
+            program: self,
+            envelope,
+            meter: Meter::new((self.steps_max / SMALL_PART).saturating_add(large).min(self.steps_max)),
+            patterns: Patterns::default(),
+            variables: [const { None }; VARIABLES.len()],
         };
-        let headers = if self.used.headers { value::headers(envelope) } else { Val::Null };
-        [
-            headers,
-            text(self.used.address, &|| Some(envelope.address.to_string())),
-            text(self.used.key, &|| envelope.key.as_deref().map(str::to_owned)),
-            text(self.used.time, &|| Some(envelope.time.to_string())),
-            text(self.used.id, &|| Some(envelope.id.to_string())),
-        ]
-    }
-}
-
-/// The name of the user's program among the definitions; no user can call it, for it is no allowed builtin.
-const MAIN: &str = "trunkline_main";
-
-fn read(code: &str) -> Result<Term<&str>, Refusal> {
-    let end = code.get(code.len()..).unwrap_or("");
-    let tokens = lex::Lexer::new(code).lex().map_err(|errors| match errors.first() {
-        Some((expected, found)) => Refusal::at(code, found, format!("{} expected", expected.as_str())),
-        None => Refusal::at(code, end, "cannot be read".to_owned()),
-    })?;
-    load::Parser::new(&tokens).parse(|parser| parser.term()).map_err(|errors| match errors.first() {
-        Some((expected, found)) => {
-            let found = lex::Token::opt_as_str(*found, code);
-            let shown: String = found.chars().take(20).collect();
-            Refusal::at(code, found, format!("{} expected, found {shown:?}", expected.as_str()))
-        }
-        None => Refusal::at(code, end, "cannot be read".to_owned()),
-    })
-}
-
-/// The lexer and parser recurse once per bracket, so their depth is bounded before they start.
-fn check_brackets(code: &str) -> Result<(), Refusal> {
-    let mut depth = 0_usize;
-    for (place, byte) in code.bytes().enumerate() {
-        match byte {
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > BRACKETS_MAX {
-            let part = code.get(place..).unwrap_or("");
-            return Err(Refusal::at(code, part, format!("brackets nest deeper than {BRACKETS_MAX}")));
-        }
-    }
-    Ok(())
-}
-
-/// An error's text, cut: jq puts the offending value into it, which may be the whole message.
-fn shorten(error: &impl fmt::Display) -> String {
-    struct Cut(String);
-    impl fmt::Write for Cut {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            let room = ERROR_BYTES_MAX.saturating_sub(self.0.len());
-            if text.len() <= room {
-                self.0.push_str(text);
-                return Ok(());
+        let mut machine = Machine::new(self, &mut context, input.clone());
+        let mut outputs = Vec::new();
+        loop {
+            match machine.next() {
+                Ok(None) => return (outputs, None),
+                Ok(Some(output)) if outputs.len() < outputs_max => outputs.push(output),
+                Ok(Some(_)) => {
+                    let why =
+                        format!("the program made more than {outputs_max} values; collect them with [ … ]");
+                    return (outputs, Some(Fault::new(Code::StepFailed, why)));
+                }
+                Err(raise) => return (outputs, Some(Fault::new(Code::StepFailed, told(raise)))),
             }
-            self.0.extend(text.chars().take(room / 4));
-            self.0.push('…');
-            Err(fmt::Error)
         }
     }
-    let mut cut = Cut(String::new());
-    match write!(cut, "{error}") {
-        Ok(()) | Err(fmt::Error) => cut.0,
+}
+
+/// What the fault of a run says: an error's text, cut, for it may be made of the whole message.
+fn told(raise: Raise) -> String {
+    let value = match raise {
+        Raise::Stop(why) => return why.to_owned(),
+        Raise::Error(value) => value,
+    };
+    let mut text = match value {
+        Val::Str(text) => (*text).to_owned(),
+        Val::Null => "null (null) not a string".to_owned(),
+        other => {
+            let mut out = String::new();
+            drop(json::write(&other, &mut out, ERROR_BYTES_MAX * 2));
+            out + " (not a string)"
+        }
+    };
+    if text.len() > ERROR_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(ERROR_BYTES_MAX));
+        text.push('…');
     }
+    text
+}
+
+/// `hl7("PID-5.1")`.
+fn hl7_path(value: &Val, path: &Val) -> Result<Val, Raise> {
+    let path = path.as_str().ok_or_else(|| Raise::error("hl7 needs its path as a text"))?;
+    hl7::pick(value, path).map(Option::unwrap_or_default).map_err(Raise::error)
+}
+
+/// A time of HL7 as RFC 3339; null when it is none.
+fn hl7_time(value: &Val) -> Result<Val, Raise> {
+    let text =
+        value.as_str().ok_or_else(|| arithmetic::unfit(value, "is no time of HL7, which is a text"))?;
+    Ok(hl7::to_rfc3339(text).map_or(Val::Null, Val::from))
 }
 
 #[cfg(test)]

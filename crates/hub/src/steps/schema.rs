@@ -1,10 +1,11 @@
-//! JSON Schema, compiled once. Nothing is fetched: a `$ref` that leaves the document is refused when it is compiled.
+//! JSON Schema, compiled once. References find what has its `$id` or `$anchor` inside the document; nothing is fetched, and one that
+//! leaves the document is refused when it is compiled.
 
-use access::Outside;
-use jsonschema::{PatternOptions, Validator};
+use super::{SchemaSource, Surroundings};
+use jsonschema::{PatternOptions, Retrieve, Uri, Validator};
 use message::{Code, Fault};
 use serde_json::Value;
-use std::path::Path;
+use std::error::Error;
 
 /// The most violations that one fault names.
 const VIOLATIONS_MAX: usize = 10;
@@ -19,14 +20,14 @@ pub(super) struct Schema {
 }
 
 impl Schema {
-    /// Compiles an inline schema, or the one in the JSON file of that name relative to `base`; of a file that is not looked at
-    /// any value is.
-    pub(super) fn compile(source: &Value, base: &Path, outside: Outside) -> Result<Schema, String> {
+    /// Compiles an inline schema, or the one in the JSON file of that name; of a file that is not looked at any value is.
+    pub(super) fn compile(source: &SchemaSource, with: Surroundings<'_>) -> Result<Schema, String> {
         let read;
-        let schema = match source {
+        let schema = match &source.schema {
             Value::String(name) => {
-                let path = base.join(name);
-                let bytes = outside
+                let path = with.base.join(name);
+                let bytes = with
+                    .outside
                     .file(&path, FILE_BYTES_MAX)
                     .map_err(|error| format!("schema file {} cannot be read: {error}", path.display()))?;
                 read = bytes
@@ -36,10 +37,11 @@ impl Schema {
             }
             inline => inline,
         };
-        refuse_foreign(schema)?;
         let validator = jsonschema::options()
             // Linear in the text, without look-around; backtracking could take exponential time on a message.
             .with_pattern_options(PatternOptions::regex())
+            .with_retriever(Nowhere)
+            .should_validate_formats(source.format)
             .build(schema)
             .map_err(|error| {
                 format!("schema: {}{}", cut(&error.to_string()), at(error.instance_path().as_str()))
@@ -78,18 +80,13 @@ fn cut(text: &str) -> String {
     short
 }
 
-/// A `$ref` may point into the document (`#…`) only; relative names would be resolved against the network or disk.
-fn refuse_foreign(schema: &Value) -> Result<(), String> {
-    match schema {
-        Value::Object(fields) => fields.iter().try_for_each(|(name, value)| match (name.as_str(), value) {
-            ("$ref" | "$dynamicRef" | "$recursiveRef", Value::String(to)) if !to.starts_with('#') => {
-                Err(format!("schema: {name} {to:?} leaves the document; only #… is followed"))
-            }
-            ("const" | "enum" | "default" | "examples", _) => Ok(()),
-            (_, value) => refuse_foreign(value),
-        }),
-        Value::Array(items) => items.iter().try_for_each(refuse_foreign),
-        _ => Ok(()),
+/// What is asked for a schema that is not in the document: nothing is fetched, from the network or from disk.
+struct Nowhere;
+
+impl Retrieve for Nowhere {
+    fn retrieve(&self, uri: &Uri<String>) -> Result<Value, Box<dyn Error + Send + Sync>> {
+        let shown = uri.as_str();
+        Err(format!("{shown:?} leaves the document; only what has its `$id` inside is followed").into())
     }
 }
 

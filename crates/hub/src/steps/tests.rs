@@ -2,11 +2,15 @@
 
 use super::*;
 use message::{Address, Clock, Dice, Time};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn envelope(body: impl Into<Bytes>) -> Envelope {
     let clock = Clock::manual(Time::from_millis(1_700_000_000_000));
     Envelope::new(Address::parse("topic/hl7/in").unwrap(), body, &clock, &Dice::seeded(1))
+}
+
+fn with(base: &Path) -> Surroundings<'_> {
+    Surroundings { base, outside: Outside::Read, jq_steps: 1 << 20 }
 }
 
 fn examples() -> std::path::PathBuf {
@@ -23,12 +27,12 @@ fn lab() -> (Steps, Condition) {
     let route: Lab =
         serde_saphyr::from_str(&std::fs::read_to_string(examples().join("lab-route.yaml")).unwrap()).unwrap();
     let when = route.to.get(1).unwrap().get("when").unwrap().as_str().unwrap();
-    (compile(&route.steps, &examples(), Outside::Read).unwrap(), Condition::compile(when).unwrap())
+    (compile(&route.steps, with(&examples())).unwrap(), Condition::compile(when, 1 << 20).unwrap())
 }
 
 fn steps(configs: Value) -> Result<Steps, StepError> {
     let configs: Vec<StepConfig> = serde_json::from_value(configs).unwrap();
-    compile(&configs, Path::new("/nowhere"), Outside::Read)
+    compile(&configs, with(Path::new("/nowhere")))
 }
 
 fn run(configs: Value, body: &str) -> Result<Option<Envelope>, Fault> {
@@ -117,8 +121,8 @@ fn what_fails_is_named() {
     assert_eq!(run(json!([{"map": ".a"}]), "no json").unwrap_err().code(), Code::DecodeFailed);
     assert_eq!(run(json!([{"filter": "."}]), &"[".repeat(100_000)).unwrap_err().code(), Code::DecodeFailed);
     assert!(run(json!([{"map": "empty"}]), "1").unwrap().is_none());
-    let error = steps(json!([{"decode": "json"}, {"map": "recurse"}])).err().unwrap();
+    let error = steps(json!([{"decode": "json"}, {"map": "input"}])).err().unwrap();
     assert_eq!(error.step, 1);
-    assert!(error.message.contains("line 1 column 1: recurse/0"), "{error}");
+    assert!(error.message.contains("line 1 column 1: input is refused"), "{error}");
     assert!(steps(json!([{"validate": {"schema": "none.json"}}])).is_err());
 }

@@ -1,7 +1,7 @@
 //! Paths to values: `PID-5.1`, `OBX[3]-5`, `PID-3[2].1`, and inside one segment `5.1`. Numbers count from 1.
 //! The same path picks from a message and from its JSON form, whatever form its field happens to have there.
 
-use jaq_json::Val;
+use crate::steps::jq::Val;
 
 /// A path, read. What is not named is 1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,7 +77,7 @@ fn find(value: &Val, path: &Path<'_>) -> Option<Val> {
 
 fn key<'v>(value: &'v Val, name: &str) -> Option<&'v Val> {
     match value {
-        Val::Obj(fields) => fields.get(&Val::from(name.to_owned())),
+        Val::Obj(fields) => fields.get(name),
         _ => None,
     }
 }

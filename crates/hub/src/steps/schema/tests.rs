@@ -3,8 +3,14 @@
 use super::*;
 use serde_json::json;
 
+fn compile_with(schema: Value, format: bool) -> Result<Schema, String> {
+    let with =
+        Surroundings { base: std::path::Path::new("/nowhere"), outside: access::Outside::Read, jq_steps: 1 };
+    Schema::compile(&SchemaSource { schema, format }, with)
+}
+
 fn compile(schema: Value) -> Result<Schema, String> {
-    Schema::compile(&schema, Path::new("/nowhere"), Outside::Read)
+    compile_with(schema, true)
 }
 
 #[test]
@@ -36,7 +42,7 @@ fn follows_references_inside_the_document_only() {
     assert!(inside.check(&json!(["x"])).is_err());
     for foreign in ["http://127.0.0.1:1/x.json", "file:///etc/passwd", "other.json", "//host/x"] {
         let refused = compile(json!({"items": {"$ref": foreign}})).err().unwrap();
-        assert!(refused.contains("leaves the document"), "{refused}");
+        assert!(refused.contains("retrieving it failed"), "{refused}");
     }
     let id = compile(
         json!({"$id": "http://127.0.0.1:1/a", "$ref": "#/$defs/x", "$defs": {"x": {"type": "null"}}}),
@@ -51,4 +57,58 @@ fn refuses_what_is_no_schema() {
     assert!(compile(json!("missing.json")).err().unwrap().contains("cannot be read"));
     // Look-around needs backtracking, whose time a message could choose.
     assert!(compile(json!({"pattern": "(?=a)b"})).is_err());
+}
+
+// Finding: I13
+#[test]
+fn references_by_name_stay_inside_the_document() {
+    let bundle = compile(json!({
+        "$id": "https://example.com/order",
+        "type": "object",
+        "properties": {
+            "customer": {"$ref": "/customer"},
+            "item": {"$ref": "urn:example:item"},
+            "note": {"$ref": "/customer#note"},
+        },
+        "$defs": {
+            "customer": {
+                "$id": "/customer",
+                "type": "string",
+                "$defs": {"note": {"$anchor": "note", "type": "null"}},
+            },
+            "item": {"$id": "urn:example:item", "type": "integer"},
+        },
+    }))
+    .unwrap();
+    assert!(bundle.check(&json!({"customer": "a", "item": 1, "note": null})).is_ok());
+    for wrong in [json!({"customer": 1}), json!({"item": "x"}), json!({"note": 1})] {
+        assert!(bundle.check(&wrong).is_err(), "{wrong}");
+    }
+    // A dialect is no reference, and the dialects' own schemas are known.
+    let meta = json!({"$schema": "http://json-schema.org/draft-07/schema#", "$ref": "http://json-schema.org/draft-07/schema#"});
+    let meta = compile(meta).unwrap();
+    assert!(meta.check(&json!({"type": "object"})).is_ok());
+    assert!(meta.check(&json!({"type": 1})).is_err());
+}
+
+// Finding: I13
+#[test]
+fn formats_are_asserted_in_every_dialect_unless_switched_off() {
+    for dialect in ["https://json-schema.org/draft/2020-12/schema", "http://json-schema.org/draft-07/schema#"]
+    {
+        for (format, good, bad) in [
+            ("date-time", "2024-02-29T12:00:00Z", "2023-02-29T12:00:00Z"),
+            ("email", "a@example.com", "a@"),
+            ("uuid", "2eb8aa08-aa98-11ea-b4aa-73b441d16380", "2eb8"),
+        ] {
+            if format == "uuid" && dialect.contains("draft-07") {
+                continue;
+            }
+            let schema = json!({"$schema": dialect, "format": format});
+            let asserted = compile_with(schema.clone(), true).unwrap();
+            assert!(asserted.check(&json!(good)).is_ok(), "{dialect} {format}");
+            assert!(asserted.check(&json!(bad)).is_err(), "{dialect} {format}");
+            assert!(compile_with(schema, false).unwrap().check(&json!(bad)).is_ok(), "{dialect} {format}");
+        }
+    }
 }
