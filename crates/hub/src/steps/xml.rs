@@ -1,8 +1,12 @@
-//! XML 1.0 to JSON and back. No document types, no entities but the five of XML and characters by number, no namespaces
-//! resolved (prefixes stay in the names): a reader of data, not of documents.
+//! XML 1.0 with namespaces (Namespaces in XML 1.0) to JSON and back. A document that is not well formed is refused; a document type
+//! is read over and may declare nothing. No entities but the five of XML and characters by number; prefixes stay in the names.
 
+mod encoding;
+mod names;
+
+use names::{Scopes, check_characters, check_name, is_character};
 use quick_xml::Reader;
-use quick_xml::events::{BytesStart, Event};
+use quick_xml::events::{BytesDecl, BytesStart, Event};
 use serde_json::{Map, Value};
 
 /// The deepest nesting of elements, on both ways.
@@ -10,47 +14,77 @@ const DEPTH_MAX: usize = 128;
 /// The most attributes of one element.
 const ATTRIBUTES_MAX: usize = 256;
 
-/// Reads a document as `{"root": …}`; the text says what is wrong and at which byte.
+/// Reads a document as `{"root": …}`; the text says what is wrong and at which byte of it in UTF-8.
 pub(super) fn decode(body: &[u8]) -> Result<Value, String> {
-    let text = std::str::from_utf8(body).map_err(|error| format!("not UTF-8: {error}"))?;
-    let mut reader = Reader::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
+    let text = encoding::decode(body)?;
+    check_characters(&text)?;
+    let mut reader = Reader::from_str(&text);
     reader.config_mut().check_end_names = true;
-    let mut open: Vec<Element> = Vec::new();
-    let mut root = None;
+    reader.config_mut().check_comments = true;
+    let mut document = Document::default();
     loop {
+        let begins = reader.buffer_position();
         let event =
             reader.read_event().map_err(|error| format!("{error} at byte {}", reader.error_position()))?;
         let place = reader.buffer_position();
-        let wrong = |why: &str| Err(format!("{why} at byte {place}"));
+        let taken = match event {
+            Event::Eof => break,
+            Event::Decl(decl) if begins == 0 => check_declaration(&decl),
+            event => document.take(event),
+        };
+        taken.map_err(|why| format!("{why} at byte {place}"))?;
+    }
+    if !document.open.is_empty() {
+        return Err("the end inside an element".to_owned());
+    }
+    document.root.ok_or_else(|| "no root element".to_owned())
+}
+
+fn check_declaration(decl: &BytesDecl<'_>) -> Result<(), String> {
+    let version = decl.version().map_err(|_| "a declaration without a version")?;
+    let digits = version.strip_prefix("1.").unwrap_or("");
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("version {:?}, where 1.0 is read,", &*version));
+    }
+    Ok(())
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Document {
+    open: Vec<Element>,
+    scopes: Scopes,
+    root: Option<Value>,
+    typed: bool,
+}
+
+impl Document {
+    fn take(&mut self, event: Event<'_>) -> Result<(), String> {
         match event {
             Event::Start(start) => {
-                if root.is_some() && open.is_empty() {
-                    return wrong("a second root element");
+                if self.open.len() == DEPTH_MAX {
+                    return Err(format!("deeper than {DEPTH_MAX} levels"));
                 }
-                if open.len() == DEPTH_MAX {
-                    return wrong(&format!("deeper than {DEPTH_MAX} levels"));
-                }
-                open.push(Element::new(&start).map_err(|why| format!("{why} at byte {place}"))?);
+                let element = self.element(&start)?;
+                self.open.push(element);
             }
             Event::Empty(start) => {
-                if root.is_some() && open.is_empty() {
-                    return wrong("a second root element");
-                }
-                let element = Element::new(&start).map_err(|why| format!("{why} at byte {place}"))?;
-                close(element, &mut open, &mut root);
+                let element = self.element(&start)?;
+                self.close(element);
             }
-            Event::End(_) => match open.pop() {
-                Some(element) => close(element, &mut open, &mut root),
-                None => return wrong("an end without its start"),
-            },
-            Event::Text(text) => match open.last_mut() {
-                Some(element) => element.text.push_str(&text.xml10_content()),
+            Event::End(_) => {
+                let element = self.open.pop().ok_or("an end without its start")?;
+                self.close(element);
+            }
+            Event::Text(text) if text.contains("]]>") => return Err("\"]]>\" in a text".to_owned()),
+            Event::Text(text) => match self.open.last_mut() {
+                Some(element) => element.text(&text.xml10_content()),
                 None if text.trim().is_empty() => {}
-                None => return wrong("text outside the root element"),
+                None => return Err("text outside the root element".to_owned()),
             },
-            Event::CData(text) => match open.last_mut() {
-                Some(element) => element.text.push_str(&text.xml10_content()),
-                None => return wrong("text outside the root element"),
+            Event::CData(text) => match self.open.last_mut() {
+                Some(element) => element.text(&text.xml10_content()),
+                None => return Err("text outside the root element".to_owned()),
             },
             Event::GeneralRef(reference) => {
                 let resolved = match reference.resolve_char_ref() {
@@ -58,84 +92,120 @@ pub(super) fn decode(body: &[u8]) -> Result<Value, String> {
                     Ok(None) => named(&reference),
                     _ => None,
                 };
-                match (resolved, open.last_mut()) {
-                    (Some(character), Some(element)) => element.text.push(character),
-                    _ => {
-                        return wrong(&format!(
-                            "the entity &{};, which is not one of XML's own,",
-                            &*reference
-                        ));
-                    }
+                match (resolved, self.open.last_mut()) {
+                    (Some(character), Some(element)) => element.text(character.encode_utf8(&mut [0; 4])),
+                    _ => return Err(format!("the entity &{};, which is not one of XML's own,", &*reference)),
                 }
             }
-            Event::DocType(_) => return wrong("a document type, which is refused,"),
-            Event::Decl(decl) => {
-                if let Some(Ok(encoding)) = decl.encoding()
-                    && !["utf-8", "us-ascii"].contains(&encoding.to_ascii_lowercase().as_str())
-                {
-                    return wrong(&format!("the encoding {encoding}, where only UTF-8 is read,"));
-                }
+            Event::DocType(_) if self.typed || self.root.is_some() || !self.open.is_empty() => {
+                return Err("a document type that does not stand before the root element".to_owned());
             }
-            Event::Comment(_) | Event::PI(_) => {}
-            Event::Eof if !open.is_empty() => return wrong("the end inside an element"),
-            Event::Eof => return root.ok_or_else(|| "no root element".to_owned()),
+            Event::DocType(inside) if inside.contains('[') => {
+                return Err("a document type with declarations, which are refused,".to_owned());
+            }
+            Event::DocType(_) => self.typed = true,
+            Event::Decl(_) => return Err("a declaration that does not begin the document".to_owned()),
+            Event::PI(instruction) => {
+                let target = instruction.split(|c: char| c.is_ascii_whitespace()).next().unwrap_or("");
+                if target.eq_ignore_ascii_case("xml") || target.contains(':') {
+                    return Err(format!("an instruction for {target:?}"));
+                }
+                check_name(target)?;
+            }
+            Event::Comment(_) | Event::Eof => {}
         }
+        Ok(())
     }
-}
 
-struct Element {
-    name: String,
-    fields: Map<String, Value>,
-    text: String,
-    children: bool,
-}
-
-impl Element {
-    fn new(start: &BytesStart<'_>) -> Result<Element, String> {
-        let mut fields = Map::new();
+    fn element(&mut self, start: &BytesStart<'_>) -> Result<Element, String> {
+        if self.root.is_some() && self.open.is_empty() {
+            return Err("a second root element".to_owned());
+        }
+        let mut attributes: Vec<(String, String)> = Vec::new();
         for attribute in start.attributes() {
             let attribute = attribute.map_err(|error| error.to_string())?;
-            if fields.len() == ATTRIBUTES_MAX {
+            if attributes.len() == ATTRIBUTES_MAX {
                 return Err(format!("more than {ATTRIBUTES_MAX} attributes"));
+            }
+            if attribute.value.contains('<') {
+                return Err("\"<\" in an attribute".to_owned());
             }
             let value = attribute
                 .normalized_value(quick_xml::XmlVersion::Implicit1_0)
                 .map_err(|error| error.to_string())?;
-            let name = check_name(attribute.key.as_ref())?;
-            fields.insert(format!("@{name}"), Value::String(value.into_owned()));
+            check_characters(&value)?;
+            attributes.push((check_name(attribute.key.as_ref())?.to_owned(), value.into_owned()));
         }
         let name = check_name(start.name().as_ref())?.to_owned();
-        Ok(Element { name, fields, text: String::new(), children: false })
+        self.scopes.enter(&name, attributes.iter().map(|(name, value)| (&**name, &**value)))?;
+        let fields = attributes.into_iter().map(|(name, value)| (format!("@{name}"), Value::String(value)));
+        Ok(Element { name, fields: fields.collect(), ..Element::default() })
     }
 
-    /// Space between children is layout; other text is kept.
-    fn into_pair(mut self) -> (String, Value) {
-        if self.fields.is_empty() {
-            return (self.name, Value::String(self.text));
+    /// Puts a finished element into its parent, or makes it the document.
+    fn close(&mut self, element: Element) {
+        self.scopes.leave();
+        let (name, value) = element.into_pair();
+        match self.open.last_mut() {
+            None => self.root = Some(Value::Object(Map::from_iter([(name, value)]))),
+            Some(parent) => parent.children.push((name, value)),
         }
-        let layout = self.children && self.text.trim().is_empty();
-        if !self.text.is_empty() && !layout {
-            self.fields.insert("#text".to_owned(), Value::String(self.text));
-        }
-        (self.name, Value::Object(self.fields))
     }
 }
 
-/// Puts a finished element into its parent, or makes it the document.
-fn close(element: Element, open: &mut [Element], root: &mut Option<Value>) {
-    let (name, value) = element.into_pair();
-    match open.last_mut() {
-        None => *root = Some(Value::Object(Map::from_iter([(name, value)]))),
-        Some(parent) => {
-            parent.children = true;
-            match parent.fields.get_mut(&name) {
-                None => {
-                    parent.fields.insert(name, value);
-                }
-                Some(Value::Array(list)) => list.push(value),
-                Some(first) => *first = Value::Array(vec![first.take(), value]),
-            }
+#[derive(Default)]
+struct Element {
+    name: String,
+    /// Attributes, and in the end everything.
+    fields: Map<String, Value>,
+    children: Vec<(String, Value)>,
+    /// Texts, each with the number of children before it.
+    texts: Vec<(usize, String)>,
+}
+
+impl Element {
+    fn text(&mut self, text: &str) {
+        let before = self.children.len();
+        match self.texts.last_mut() {
+            Some((place, last)) if *place == before => last.push_str(text),
+            _ => self.texts.push((before, text.to_owned())),
         }
+    }
+
+    /// Space between children is layout. Other text between children keeps its place, in a list of texts and children.
+    fn into_pair(mut self) -> (String, Value) {
+        let layout = self.texts.iter().all(|(_, text)| text.trim().is_empty());
+        if self.children.is_empty() {
+            let text: String = self.texts.into_iter().map(|(_, text)| text).collect();
+            if self.fields.is_empty() {
+                return (self.name, Value::String(text));
+            }
+            if !text.is_empty() {
+                self.fields.insert("#text".to_owned(), Value::String(text));
+            }
+        } else if layout {
+            for (name, value) in self.children {
+                match self.fields.get_mut(&name) {
+                    None => {
+                        self.fields.insert(name, value);
+                    }
+                    Some(Value::Array(list)) => list.push(value),
+                    Some(first) => *first = Value::Array(vec![first.take(), value]),
+                }
+            }
+        } else {
+            let mut mixed = Vec::with_capacity(self.children.len() + self.texts.len());
+            let mut texts = self.texts.into_iter().peekable();
+            for (place, (name, value)) in self.children.into_iter().enumerate() {
+                if let Some((_, text)) = texts.next_if(|(before, _)| *before == place) {
+                    mixed.push(Value::String(text));
+                }
+                mixed.push(Value::Object(Map::from_iter([(name, value)])));
+            }
+            mixed.extend(texts.map(|(_, text)| Value::String(text)));
+            self.fields.insert("#mixed".to_owned(), Value::Array(mixed));
+        }
+        (self.name, Value::Object(self.fields))
     }
 }
 
@@ -150,18 +220,6 @@ fn named(name: &str) -> Option<char> {
     }
 }
 
-/// XML 1.0 §2.2.
-fn is_character(c: char) -> bool {
-    matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
-}
-
-/// The names that both ways agree on: letters, digits and `_ - . :`, not first a digit, `-` or `.` (a part of XML 1.0 §2.3).
-fn check_name(name: &str) -> Result<&str, String> {
-    let first = name.chars().next().is_some_and(|c| c.is_alphabetic() || matches!(c, '_' | ':'));
-    let rest = name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | ':' | '-' | '.'));
-    if first && rest { Ok(name) } else { Err(format!("{name:?} is no name of XML")) }
-}
-
 /// Writes `{"root": …}` as a document; the text says what XML cannot say.
 pub(super) fn encode(value: &Value) -> Result<String, String> {
     let root = value.as_object().filter(|fields| fields.len() == 1).and_then(|fields| fields.iter().next());
@@ -171,49 +229,74 @@ pub(super) fn encode(value: &Value) -> Result<String, String> {
     if value.is_array() {
         return Err("XML has one root element, not a list".to_owned());
     }
-    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>");
-    write_element(&mut out, name, value, DEPTH_MAX)?;
-    Ok(out)
+    let mut writer =
+        Writer { out: String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>"), ..Writer::default() };
+    writer.element(name, value, DEPTH_MAX)?;
+    Ok(writer.out)
 }
 
-fn write_element(out: &mut String, name: &str, value: &Value, depth: usize) -> Result<(), String> {
-    let name = check_name(name)?;
-    let depth = depth.checked_sub(1).ok_or_else(|| format!("deeper than {DEPTH_MAX} levels"))?;
-    if let Value::Array(list) = value {
-        return list.iter().try_for_each(|item| match item {
-            Value::Array(_) => Err(format!("{name} holds a list in a list, which XML cannot say")),
-            item => write_element(out, name, item, depth + 1),
-        });
-    }
-    out.push('<');
-    out.push_str(name);
-    let Value::Object(fields) = value else {
-        out.push('>');
-        write_text(out, value)?;
-        return end(out, name);
-    };
-    for (key, value) in fields {
-        if let Some(attribute) = key.strip_prefix('@') {
-            let attribute = check_name(attribute)?;
-            out.extend([" ", attribute, "=\""]);
-            write_text(out, value)?;
-            out.push('"');
-        }
-    }
-    out.push('>');
-    for (key, value) in fields {
-        match key.as_str() {
-            "#text" => write_text(out, value)?,
-            attribute if attribute.starts_with('@') => {}
-            child => write_element(out, child, value, depth)?,
-        }
-    }
-    end(out, name)
+#[derive(Default)]
+struct Writer {
+    out: String,
+    scopes: Scopes,
 }
 
-fn end(out: &mut String, name: &str) -> Result<(), String> {
-    out.extend(["</", name, ">"]);
-    Ok(())
+impl Writer {
+    fn element(&mut self, name: &str, value: &Value, depth: usize) -> Result<(), String> {
+        let name = check_name(name)?;
+        let depth = depth.checked_sub(1).ok_or_else(|| format!("deeper than {DEPTH_MAX} levels"))?;
+        if let Value::Array(list) = value {
+            return list.iter().try_for_each(|item| match item {
+                Value::Array(_) => Err(format!("{name} holds a list in a list, which XML cannot say")),
+                item => self.element(name, item, depth + 1),
+            });
+        }
+        self.out.extend(["<", name]);
+        let none = Map::new();
+        let fields = value.as_object().unwrap_or(&none);
+        let attributes = || {
+            let named = fields.iter().filter_map(|(key, value)| Some((key.strip_prefix('@')?, value)));
+            named.map(|(name, value)| (name, value.as_str().unwrap_or("0")))
+        };
+        self.scopes.enter(name, attributes())?;
+        for (key, value) in fields {
+            if let Some(attribute) = key.strip_prefix('@') {
+                self.out.extend([" ", check_name(attribute)?, "=\""]);
+                write_text(&mut self.out, value)?;
+                self.out.push('"');
+            }
+        }
+        self.out.push('>');
+        if !value.is_object() {
+            write_text(&mut self.out, value)?;
+        }
+        for (key, value) in fields {
+            match key.as_str() {
+                "#text" => write_text(&mut self.out, value)?,
+                "#mixed" => self.mixed(value, depth)?,
+                attribute if attribute.starts_with('@') => {}
+                child => self.element(child, value, depth)?,
+            }
+        }
+        self.out.extend(["</", name, ">"]);
+        self.scopes.leave();
+        Ok(())
+    }
+
+    /// Texts and children in their order.
+    fn mixed(&mut self, value: &Value, depth: usize) -> Result<(), String> {
+        let list = value.as_array().ok_or("#mixed must be a list of texts and of objects with one field")?;
+        for item in list {
+            match item {
+                Value::Object(child) if child.len() == 1 => {
+                    child.iter().try_for_each(|(name, value)| self.element(name, value, depth))?;
+                }
+                Value::Object(_) => return Err("an object in #mixed must have one field".to_owned()),
+                text => write_text(&mut self.out, text)?,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Text for content and attributes alike: line ends and tabs by number, for a reader would change them.
