@@ -386,6 +386,4 @@ fn made_up_parts(envelope: &Envelope) -> Result<Parts, Fault> {
 }
 
 #[cfg(test)]
-mod next_tests;
-#[cfg(test)]
 mod tests;

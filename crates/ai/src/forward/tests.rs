@@ -1,5 +1,7 @@
 //! The way upstream: what is cut in, who is asked next, when one is left alone, what is written down.
 
+mod next;
+
 use crate::testing::{KEY, NARROW, Upstream, World, chat_answer, nowhere};
 use access::Outcome;
 use bytes::Bytes;

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::queue::fold::Folded;
+use crate::queue::types::Selection;
 use message::{Address, Clock, Dice, Envelope, Time};
 
 struct Queue {
