@@ -95,11 +95,15 @@ pub enum Metric {
     ShelfRefused,
     /// Audit records lost before they were written.
     AuditLost,
+    /// Requests that got the answer of an earlier one.
+    IdempotencyReplayed,
+    /// Kept answers that went before their time.
+    IdempotencyForgotten,
 }
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Metric; 42] = [
+    pub const ALL: [Metric; 44] = [
         Metric::Published,
         Metric::PublishedBytes,
         Metric::Calls,
@@ -142,6 +146,8 @@ impl Metric {
         Metric::ShelfMessages,
         Metric::ShelfRefused,
         Metric::AuditLost,
+        Metric::IdempotencyReplayed,
+        Metric::IdempotencyForgotten,
     ];
 
     /// Name, type and help.
@@ -257,6 +263,16 @@ impl Metric {
                 "counter",
                 "Publishes refused because such a session is full.",
             ),
+            Metric::IdempotencyReplayed => (
+                "trunkline_idempotency_replayed_total",
+                "counter",
+                "Requests answered with the answer of an earlier one with the same key.",
+            ),
+            Metric::IdempotencyForgotten => (
+                "trunkline_idempotency_forgotten_total",
+                "counter",
+                "Answers forgotten before their time for want of room.",
+            ),
             Metric::AuditLost => {
                 ("trunkline_audit_lost_total", "counter", "Audit records lost before they were written.")
             }
@@ -370,6 +386,8 @@ fn plain(page: &mut Page, metric: Metric, state: &State) {
         Metric::Panics => hub.tasks().panics(),
         Metric::AuditLost => hub.ledger().counts().1,
         Metric::ShelfMessages => hub.broker().shelf().messages as u64,
+        Metric::IdempotencyReplayed => hub.answer_stats().replayed,
+        Metric::IdempotencyForgotten => hub.answer_stats().forgotten,
         Metric::ShelfRefused => hub.broker().shelf().refused,
         Metric::MailboxDropped => {
             let (fleeting, lasting) = hub.broker().mailbox_drops();

@@ -1,6 +1,7 @@
 //! The hub's configuration: limits, access, queues, streams, routes, outlets, audit. The doc comments are the manual.
 //! Reading files and saying line and column is the binary's business; here a misfit is named by its path.
 
+use crate::answers::IdempotencyConfig;
 use crate::breaker::BreakerConfig;
 use crate::retry::RetryConfig;
 use crate::steps::StepConfig;
@@ -34,6 +35,8 @@ pub struct Config {
     pub outlets: BTreeMap<String, OutletConfig>,
     /// What is written down of what people and programs do.
     pub audit: AuditConfig,
+    /// Answers that are kept for requests which are sent again.
+    pub idempotency: IdempotencyConfig,
     /// The folder that file names in steps are relative to: that of the configuration file.
     #[serde(skip)]
     #[schemars(skip)]

@@ -111,12 +111,14 @@ impl Hub {
         let largest = usize::try_from(largest).unwrap_or(usize::MAX);
         let (topics, bytes) = self.broker().retained_usage();
         let retained = self.broker().retained_limits();
+        let idempotency = usize::try_from(self.compiled().config.idempotency.bytes.0).unwrap_or(usize::MAX);
         vec![
             Gauge::new("message_bytes", largest, limits.message_bytes),
             Gauge::new("mailbox", fullest, limits.mailbox),
             Gauge::new("subscriptions", filters, limits.subscriptions),
             Gauge::new("retained_topics", topics, retained.topics),
             Gauge::new("retained_bytes", bytes, retained.bytes),
+            Gauge::new("idempotency_bytes", self.answer_stats().bytes, idempotency),
             Gauge::new("audit_waiting", self.ledger().waiting(), access::WAITING_MAX),
         ]
     }

@@ -1,6 +1,7 @@
 //! The hub: what holds the parts together and changes configuration whole.
 //! Who may do what is checked in the session before; what a protocol looks like is known in the wings only.
 
+use crate::answers::{AnswerStats, Answers};
 use crate::audit;
 use crate::config::{Config, QueueConfig};
 use crate::counters::Counters;
@@ -60,6 +61,7 @@ struct Inner {
     slots: ArcSwap<Slots>,
     handlers: Handlers,
     counters: Counters,
+    answers: Answers,
     gauges: Gauges,
     ledger: Ledger,
     trail: audit::Trail,
@@ -86,6 +88,7 @@ impl Hub {
             slots: ArcSwap::default(),
             handlers: Handlers::default(),
             counters: Counters::default(),
+            answers: Answers::default(),
             gauges: Gauges::default(),
             ledger: Ledger::default(),
             trail: audit::Trail::default(),
@@ -295,6 +298,15 @@ impl Hub {
     /// What the hub has done, in numbers.
     pub fn counters(&self) -> &Counters {
         &self.0.counters
+    }
+
+    /// How the answers are doing that are kept for requests which are sent again.
+    pub fn answer_stats(&self) -> AnswerStats {
+        self.0.answers.stats()
+    }
+
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.0.answers
     }
 
     /// What each route has done.

@@ -2,6 +2,7 @@
 //! It speaks no protocol and opens no socket: wings come in through [`Session`] and are called through [`Handler`] and [`Outlet`].
 #![warn(missing_docs)]
 
+mod answers;
 pub mod audit;
 mod breaker;
 mod config;
@@ -11,6 +12,7 @@ mod gauges;
 mod handler;
 mod http_auth;
 mod hub;
+mod once;
 mod outlets;
 pub mod pages;
 mod plan;
@@ -25,6 +27,7 @@ pub mod steps;
 #[cfg(test)]
 mod testing;
 
+pub use answers::{AnswerStats, IdempotencyConfig};
 pub use breaker::{Breach, Breaker, BreakerConfig};
 pub use config::{
     AuditConfig, Config, Filtered, OnError, OutletConfig, QueueConfig, RouteConfig, StreamConfig,
@@ -37,6 +40,7 @@ pub use http_auth::{
     Keyless, TOKEN_PARAMETER, http_session, http_session_of_judged_page, http_session_or_query,
 };
 pub use hub::{Hub, Parts};
+pub use once::{Asked, IDEMPOTENCY_KEY, idempotency_key};
 pub use outlets::OutletStats;
 pub use protocol::{BuildOutlet, Inlet, OpenInlet, Outlet, OutletKind, Protocol};
 pub use rehearsal::{Aim, Rehearsal, Stage};

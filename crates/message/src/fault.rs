@@ -170,6 +170,10 @@ catalogue! {
     IdleTimeout = "TL0038", "idle timeout", Client, Later;
     /// Answers take all the memory that they may.
     Overloaded = "TL0039", "overloaded", Here, Later;
+    /// The first request with this idempotency key is under way, or its answer was not kept.
+    RequestRepeated = "TL0040", "request repeated", Client, Later;
+    /// An idempotency key that came with another request before.
+    KeyReused = "TL0041", "idempotency key reused", Client, Never;
 }
 
 impl Code {

@@ -96,23 +96,40 @@ async fn publish(hub: Hub, mut call: Call, kind: Kind, name: &'static str) -> Re
     let body =
         call.body(hub.limits().message_bytes).await.map_err(refused(&session, Verb::Publish, &address))?;
     let request = &call.request;
-    let read = crate::strict::Query::read(request.uri().query(), intake::QUERY)
-        .and_then(|query| intake::read(request.headers(), &query, body, &address, (hub.clock(), hub.dice())));
-    match read.map_err(refused(&session, Verb::Publish, &address))? {
-        intake::Intake::One(envelope) => {
-            let trace = envelope.trace.clone();
-            let receipt = session.publish(envelope).await?;
-            let mut out = Vec::with_capacity(96);
-            shapes::receipt(&mut out, &receipt);
-            let mut response = json(taken(&receipt), out);
-            trace_out(&mut response, trace.as_ref());
-            Ok(response)
+    let read = crate::strict::Query::read(request.uri().query(), intake::QUERY).and_then(|query| {
+        intake::read(request.headers(), &query, body.clone(), &address, (hub.clock(), hub.dice()))
+    });
+    let read = read.map_err(refused(&session, Verb::Publish, &address))?;
+    let (by, to) = (session.clone(), address.clone());
+    let work = async move {
+        match read {
+            intake::Intake::One(envelope) => {
+                let trace = envelope.trace.clone();
+                let receipt = by.publish(envelope).await?;
+                let mut out = Vec::with_capacity(96);
+                shapes::receipt(&mut out, &receipt);
+                let mut response = json(taken(&receipt), out);
+                trace_out(&mut response, trace.as_ref());
+                Ok(response)
+            }
+            intake::Intake::Many(envelopes) => {
+                allowed(&by, Verb::Publish, &to)?;
+                Ok(publish_many(&by, envelopes).await)
+            }
         }
-        intake::Intake::Many(envelopes) => {
-            allowed(&session, Verb::Publish, &address)?;
-            Ok(publish_many(&session, envelopes).await)
-        }
-    }
+    };
+    session.once(asked(Verb::Publish, &address, &call, &question(&call, &body)), work).await
+}
+
+/// What makes a request another one, beside its address: its query, the type of its body and the body.
+fn question<'q>(call: &'q Call, body: &'q Bytes) -> [&'q [u8]; 3] {
+    let query = call.request.uri().query().unwrap_or_default();
+    let kind = call.request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    [query.as_bytes(), kind, body]
+}
+
+fn asked<'q>(verb: Verb, address: &'q Address, call: &'q Call, question: &'q [&'q [u8]]) -> hub::Asked<'q> {
+    hub::Asked { verb, address, headers: call.request.headers(), question }
 }
 
 /// Publishes in the order of the batch, without one waiting for the disk before the next is under way.

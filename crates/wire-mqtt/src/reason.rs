@@ -47,6 +47,8 @@ pub(crate) fn of(code: Code) -> Reason {
         | Code::BadConfiguration
         | Code::StepFailed
         | Code::LeaseLost
+        | Code::RequestRepeated
+        | Code::KeyReused
         | Code::UpstreamRefused
         | Code::UpstreamFailed
         | Code::UpstreamProtocol

@@ -26,8 +26,10 @@ pub fn status_of(fault: &Fault) -> StatusCode {
         | Code::UnknownTool
         | Code::UnknownSession => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        Code::SchemaViolation | Code::StepFailed | Code::DecodeFailed => StatusCode::UNPROCESSABLE_ENTITY,
-        Code::LeaseLost | Code::AddressInUse => StatusCode::CONFLICT,
+        Code::SchemaViolation | Code::StepFailed | Code::DecodeFailed | Code::KeyReused => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
+        Code::LeaseLost | Code::AddressInUse | Code::RequestRepeated => StatusCode::CONFLICT,
         Code::IdleTimeout => StatusCode::REQUEST_TIMEOUT,
         Code::TooManyRequests | Code::TooManySubscriptions => StatusCode::TOO_MANY_REQUESTS,
         Code::QueueFull

@@ -111,16 +111,16 @@ fn controls(
         let name = name.as_str();
         match name.as_bytes() {
             [b't', b'l', b'-', ..] => control(envelope, name, &decoded(name, value)?, now, single)?,
-            b"idempotency-key" if single => {
-                // The draft says a structured string, in quotation marks; most senders leave them out.
-                envelope.identify(cloudevents::check_id(decoded(name, value)?.trim_matches('"'))?);
-            }
             b"traceparent" if envelope.trace.is_none() => {
                 let state = headers.get("tracestate").and_then(|state| state.to_str().ok());
                 envelope.trace = Trace::parse(utf8(name, value)?, state);
             }
             _ => {}
         }
+    }
+    // The door makes of the key what it is for all requests; here it is an id, so that a queue knows the message after a restart.
+    if let Some(key) = hub::idempotency_key(headers)?.filter(|_| single && envelope.fingerprint.is_none()) {
+        envelope.identify(key);
     }
     if let Some(coding) = headers.get(CONTENT_ENCODING) {
         envelope.headers.push("content-encoding", utf8("content-encoding", coding)?);

@@ -3,6 +3,7 @@
 mod bounds;
 mod curl;
 mod follow;
+mod once;
 mod queues;
 mod refusals;
 mod topics;
