@@ -157,3 +157,6 @@ fn check_circles(routes: &[Arc<Route>]) -> Result<(), Misfit> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,8 @@ mod tracking;
 
 use tracking::Tracking;
 
+/// What one more item or field takes, with the room that containers keep to grow.
+const SLOT_BYTES: usize = 2 * size_of::<Val>();
 /// The most entries of each stack.
 const STACK_MAX: usize = 1 << 18;
 
@@ -509,7 +511,7 @@ impl<'p, 'c> Machine<'p, 'c> {
             if Arc::strong_count(map) > 1 {
                 self.context.meter.copy(map.len() * size_of::<(Arc<str>, Val)>())?;
             }
-            self.context.meter.steps(2)?;
+            self.context.meter.copy(SLOT_BYTES)?;
             Arc::make_mut(map).insert(name, value);
         }
         self.push(check_depth(object)?);
@@ -523,7 +525,7 @@ impl<'p, 'c> Machine<'p, 'c> {
             if Arc::strong_count(items) > 1 {
                 self.context.meter.copy(items.len() * size_of::<Val>())?;
             }
-            self.context.meter.steps(2)?;
+            self.context.meter.copy(SLOT_BYTES)?;
             Arc::make_mut(items).push(value);
         }
         let list = check_depth(list)?;

@@ -1,4 +1,4 @@
-//! The functions of `libm` that Rust's `f64` has, and those that a line of it makes.
+//! The functions of C's mathematics library: Rust's `f64` has most, the crate `libm` the rest, and some are a line.
 
 use super::arithmetic::unfit;
 use super::meter::Raise;
@@ -99,30 +99,17 @@ pub(super) fn remainder(number: f64, by: f64) -> f64 {
     if sign { -rest } else { rest }
 }
 
-/// Lanczos's approximation of the logarithm of the gamma function's absolute value.
-pub(super) fn ln_gamma(number: f64) -> f64 {
-    const COEFFICIENTS: [f64; 8] = [
-        676.520_368_121_885_1,
-        -1_259.139_216_722_402_8,
-        771.323_428_777_653_1,
-        -176.615_029_162_140_6,
-        12.507_343_278_686_905,
-        -0.138_571_095_265_720_12,
-        9.984_369_578_019_572e-6,
-        1.505_632_735_149_311_6e-7,
-    ];
-    use std::f64::consts::PI;
-    if number <= 0.0 && number.fract() == 0.0 {
-        return f64::INFINITY;
-    }
-    if number < 0.5 {
-        return (PI / (PI * number).sin().abs()).ln() - ln_gamma(1.0 - number);
-    }
-    let shifted = number - 1.0;
-    let mut sum = 0.999_999_999_999_809_9;
-    for (coefficient, place) in COEFFICIENTS.into_iter().zip(1_u8..) {
-        sum += coefficient / (shifted + f64::from(place));
-    }
-    let base = shifted + 7.5;
-    0.5 * (2.0 * PI).ln() + (shifted + 0.5) * base.ln() - base + sum.ln()
+/// The logarithm of the gamma function's absolute value, and the sign of its value.
+pub(super) fn lgamma_pair(value: &Val) -> Result<Val, Raise> {
+    let number = value.as_f64().ok_or_else(|| unfit(value, "number required"))?;
+    let (logarithm, sign) = libm::lgamma_r(number);
+    Ok(Val::list(vec![Val::Num(logarithm), Val::Num(f64::from(sign))]))
+}
+
+/// The Bessel functions of an order.
+pub(super) fn bessel(order: f64, number: f64, second: bool) -> f64 {
+    let order = i32::try_from(number::truncate(order)).unwrap_or(i32::MAX);
+    // Its time grows with its order.
+    let order = order.clamp(-1000, 1000);
+    if second { libm::yn(order, number) } else { libm::jn(order, number) }
 }

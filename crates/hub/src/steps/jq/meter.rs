@@ -4,7 +4,7 @@
 use super::value::{DEPTH_MAX, Val};
 
 /// Bytes that are made for one step: a run's memory is at most its steps times these.
-const COPIED_PER_STEP: usize = 16;
+const COPIED_PER_STEP: usize = 8;
 /// Bytes that are only looked at for one step.
 const LOOKED_PER_STEP: usize = 128;
 /// The largest text or container in bytes that a program may make.

@@ -9,7 +9,9 @@ use super::value::{Map, Val};
 use std::sync::Arc;
 
 /// Steps that compiling an expression costs.
-const COMPILE_STEPS: usize = 4096;
+const COMPILE_STEPS: usize = 1 << 16;
+/// The most expressions of one program, and of one run beside.
+const PATTERNS_MAX: usize = 64;
 
 /// Expressions by their text and flags.
 #[derive(Default)]
@@ -26,6 +28,9 @@ impl Patterns {
     pub(super) fn add(&mut self, pattern: &str, flags: &str) -> Result<Arc<Pattern>, Wrong> {
         if let Some(compiled) = self.find(pattern, flags) {
             return Ok(compiled);
+        }
+        if self.0.len() == PATTERNS_MAX {
+            return Err(Wrong::Pattern(format!("there are more than {PATTERNS_MAX} regular expressions")));
         }
         let compiled = Arc::new(Pattern::compile(pattern, flags)?);
         self.0.push((pattern.into(), flags.into(), Arc::clone(&compiled)));
@@ -49,6 +54,9 @@ pub(super) fn search(context: &mut Context<'_>, input: &Val, arguments: &[Val; 3
         Some(compiled) => compiled,
         None => {
             context.meter.steps(COMPILE_STEPS)?;
+            if context.patterns.0.len() == PATTERNS_MAX {
+                context.patterns = Patterns::default();
+            }
             context.patterns.add(pattern, flags).map_err(|wrong| match wrong {
                 Wrong::Flags => Raise::error(format!("{flags} is not a valid modifier string")),
                 Wrong::Pattern(why) => Raise::error(format!("Regex failure: {why}")),

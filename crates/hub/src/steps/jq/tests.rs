@@ -206,6 +206,11 @@ fn deep_recursion_takes_no_stack() {
     check("def f: if . > 3000 then 0 else . + 1 | 1 + f end; f", json!(0), json!(3001));
     check("[limit(3; def f: ., f; f)]", json!(1), json!([1, 1, 1]));
     check("reduce range(500) as $i (0; [.]) | [recurse(.[]?)] | length", json!(0), json!(501));
+    check(
+        "reduce range(500) as $i (0; [.]) | [., [., .]] | sort | unique | tojson | length",
+        json!(0),
+        json!(3009),
+    );
     check("last(limit(1000; repeat(1)))", json!(0), json!(1));
 }
 
@@ -265,6 +270,8 @@ fn regular_expressions_do_as_in_jq() {
     check("gsub(\"\"; \"-\")", json!("äb"), json!("-ä-b-"));
     check("[.p as $p | .s[] | test($p)]", json!({"p": "^a", "s": ["ab", "ba"]}), json!([true, false]));
     refused("\n test(\"(\")", "line 2 column 2: test: \"(\": unclosed group");
+    let many: Vec<String> = (0..65).map(|number| format!("test(\"a{number}\")")).collect();
+    refused(&many.join(","), "more than 64 regular expressions");
     refused("test(\"a\"; \"q\")", "a flag that there is not");
     refused("test(\"(?=a)\")", "look-around is refused");
     refused("test(\"(a)\\\\1\")", "back-references are refused");
