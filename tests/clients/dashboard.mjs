@@ -231,6 +231,37 @@ async function checkConfig(page) {
   await page.getByRole("button", { name: "Check", exact: true }).click();
   await page.getByText('did you mean "queues"?').waitFor();
   ok("a wrong configuration is explained, with its line", (await page.locator(".verdict button").innerText()) === "line 1, column 1");
+  // Finding: N-C7
+  const verdict = await page.locator(".verdict").boundingBox();
+  ok("the verdict is on the screen", verdict && verdict.y + verdict.height < WIDE.height, JSON.stringify(verdict));
+  await open(page, "#/queues", /Queues/);
+  await open(page, "#/config", /Configuration/);
+  await until("what was typed is still there", async () => (await area.inputValue()) === "quues: {}\n");
+  await page.getByRole("button", { name: "Back to the file" }).click();
+  await until("the file is shown again", async () => (await area.inputValue()).includes("routes:"));
+}
+
+async function wrongPlaces(page) {
+  expected.push(/404/);
+  // Finding: N-C8: what does not exist says so and offers nothing
+  await open(page, "#/nonsense", /Not found/);
+  await open(page, "#/queues/nope", /nope/);
+  await until("a queue that does not exist says so", async () => (await page.locator("#view").innerText()).includes("It does not exist."));
+  ok("nothing is offered for it", (await page.getByRole("button", { name: /Purge|Replay all|Drop all/ }).count()) === 0);
+}
+
+async function hints(page) {
+  // Finding: N-C6
+  await open(page, "#/tools", /Tools/);
+  const snippet = JSON.parse(await page.locator("pre", { hasText: "mcpServers" }).innerText());
+  ok("the agent's configuration is whole", snippet.mcpServers.trunkline.type === "http" && snippet.mcpServers.trunkline.url === `${url}/mcp`);
+  // Finding: N-C5: the path that the empty list of streams tells to follow is served
+  const source = await (await fetch(`${url}/assets/views/streams.js`)).text();
+  const path = source.match(/\$\{location\.origin\}(\/api\/streams[^`" ]*)/)[1];
+  const leave = new AbortController();
+  const followed = await fetch(url + path, { headers: { accept: "text/event-stream" }, signal: leave.signal });
+  ok("the hint for streams names a path that is served", followed.status === 200 && followed.headers.get("content-type").startsWith("text/event-stream"));
+  leave.abort();
 }
 
 async function keyIsAsked(page) {
@@ -241,10 +272,24 @@ async function keyIsAsked(page) {
   const dialog = page.getByRole("dialog");
   await dialog.getByLabel("Key", { exact: true }).waitFor({ timeout: DEADLINE_MS });
   ok("a wrong key is asked for again", true);
+  // Finding: N-C4: requests that the dialog broke off are not told as faults
+  ok("no broken-off request is shown", !/aborted|#\/faults\/\d/.test(await page.content()));
+  // Finding: N-C9: a new tab has the key of the others, and Cancel stays cancelled
+  const second = await page.context().newPage();
+  await second.goto(url);
+  await until("a new tab has the key", () => second.evaluate(() => sessionStorage.getItem("trunkline-key") === "tl_wrong"));
+  await second.getByRole("dialog").getByRole("button", { name: "Cancel" }).click();
+  await second.getByText("A key is needed.").waitFor({ timeout: DEADLINE_MS });
+  let asked = 0;
+  second.on("request", (request) => (asked += request.url().includes("/admin/") ? 1 : 0));
+  await second.waitForTimeout(3500);
+  ok("after Cancel nothing is asked of the server", asked === 0 && (await second.getByRole("dialog").count()) === 0, `${asked} requests`);
   await dialog.getByRole("button", { name: "Forget key" }).click();
   await page.locator('#live[data-state="live"]').waitFor({ timeout: DEADLINE_MS });
   const [session, local] = await page.evaluate(() => [sessionStorage.getItem("trunkline-key"), JSON.stringify({ ...localStorage })]);
   ok("a forgotten key is nowhere", session === null && !local.includes("tl_"));
+  await until("nor in another tab", () => second.evaluate(() => sessionStorage.getItem("trunkline-key") === null));
+  await second.close();
 }
 
 async function themes(page) {
@@ -325,7 +370,7 @@ try {
   page.setDefaultTimeout(DEADLINE_MS);
   page.on("pageerror", (error) => problems.push(`uncaught: ${error.message}`));
   page.on("console", (message) => message.type() === "error" && problems.push(`console: ${message.text()} ${message.location().url}`));
-  const steps = [overviewLives, everySection, liveLists, triedMessages, demoLetters, replayOne, replayAndDropMany, faultPage, callTool, askModel, checkConfig, keyboard, pauses, themes, narrow, keyIsAsked];
+  const steps = [overviewLives, everySection, liveLists, triedMessages, demoLetters, replayOne, replayAndDropMany, faultPage, callTool, askModel, checkConfig, wrongPlaces, hints, keyboard, pauses, themes, narrow, keyIsAsked];
   for (const step of steps) {
     try {
       await step(page);

@@ -1,7 +1,6 @@
 // The public admin API: fetches JSON, shows the key, turns problems into errors with a fault code.
-// The key lives in sessionStorage: it ends with the tab and is sent nowhere but to this server.
 
-const KEY = "trunkline-key";
+import { key } from "./key.js";
 
 /** What the server refused: `status`, and from its problem document `code`, `title`, `detail`. */
 export class Refusal extends Error {
@@ -13,12 +12,6 @@ export class Refusal extends Error {
     this.detail = problem.detail || "";
   }
 }
-
-export const key = {
-  get: () => sessionStorage.getItem(KEY),
-  set: (value) => sessionStorage.setItem(KEY, value),
-  forget: () => sessionStorage.removeItem(KEY),
-};
 
 /** Told when the API answers 401; the page asks for a key then. */
 export const keyNeeded = new EventTarget();

@@ -1,9 +1,10 @@
 // The frame of the page: sections, hash routes, the polling loop, the banner, the key and the theme.
 // What a section shows is its file under views/; every view gives `{ title, el, refresh(signal) }`.
 
-import { get, key, keyNeeded, Refusal } from "./api.js";
+import { get, keyNeeded, Refusal } from "./api.js";
 import { h, put, text, attribute } from "./dom.js";
 import { count } from "./format.js";
+import { key, keyChanged } from "./key.js";
 import { toast } from "./parts.js";
 import access from "./views/access.js";
 import addresses from "./views/addresses.js";
@@ -63,6 +64,8 @@ let paused = false;
 let asking = false;
 /** Whether the server let the present key in. */
 let letIn = false;
+/** Whether the person would not give a key: then nothing is asked until they do. */
+let declined = false;
 const links = new Map();
 
 function buildNav() {
@@ -79,7 +82,21 @@ function buildNav() {
 
 function where() {
   const [id = "", name] = location.hash.replace(/^#\/?/, "").split("/").map(decodeSafe);
-  return { part: PARTS.find((part) => part.id === id) ?? PARTS[0], name: name || null };
+  return { part: PARTS.find((part) => part.id === id) ?? { id, name: "Not found", view: notFound }, name: name || null };
+}
+
+/** What is shown for a hash that is no section. */
+function notFound() {
+  const el = h("div", { class: "view" }, h("h1", null, "Not found"),
+    h("p", { class: "lead" }, "There is no such page here. ", h("a", { href: "#/" }, "Overview")));
+  return { title: "Not found", el, refresh: async () => {} };
+}
+
+/** What is shown instead of a view whose thing does not exist, or that this key may not see: none of its buttons would work. */
+function refused(view, refusal) {
+  const absent = refusal.status === 404;
+  return h("div", { class: "view" }, h("h1", null, view.title),
+    h("p", { class: "notice", "data-tone": "warn" }, h("strong", null, absent ? "It does not exist." : "This key may not see it."), ` ${refusal.code ?? ""} ${refusal.detail}`));
 }
 
 function decodeSafe(part) {
@@ -116,6 +133,10 @@ function stop() {
 async function tick() {
   stop();
   if (asking) return;
+  if (declined) {
+    drawTrouble({ status: "fulfilled" }, { status: "fulfilled" });
+    return;
+  }
   const mine = new AbortController();
   round = mine;
   const limit = setTimeout(() => mine.abort(new Error("no answer within 10 s")), DEADLINE_MS);
@@ -132,11 +153,18 @@ async function tick() {
       context.overview = frame.value;
       drawFrame(frame.value);
     }
+    drawView(view, shown);
     drawTrouble(frame, shown);
   } finally {
     clearTimeout(limit);
-    if (round === mine && !paused && !document.hidden && !asking) timer = setTimeout(tick, EVERY_MS);
+    if (round === mine && !paused && !document.hidden && !asking && !declined) timer = setTimeout(tick, EVERY_MS);
   }
+}
+
+function drawView(view, shown) {
+  const refusal = shown.reason instanceof Refusal && [403, 404].includes(shown.reason.status) ? shown.reason : null;
+  if (refusal) put(at("view"), refused(view, refusal));
+  else if (!at("view").contains(view.el)) put(at("view"), view.el);
 }
 
 function drawFrame(now) {
@@ -154,10 +182,11 @@ function drawFrame(now) {
 function drawTrouble(frame, shown) {
   const lines = [];
   const now = context.overview;
-  const failed = [frame, shown].find((one) => one.status === "rejected")?.reason;
+  const failed = [frame, shown].find((one) => one.status === "rejected" && one.reason?.name !== "AbortError")?.reason;
   const unreachable = failed && !(failed instanceof Refusal);
   if (unreachable) lines.push(["bad", "The server cannot be reached.", `${failed.message || failed}. Trying again; what you see is from before.`]);
   else if (failed && failed.status !== 401) lines.push(["warn", `${failed.title}.`, `${failed.code ?? ""} ${failed.detail}`]);
+  if (declined) lines.push(["warn", "A key is needed.", "Give one with the key button above."]);
   if (now?.store.state === "poisoned") lines.push(["bad", "The store takes no writes.", `${now.store.detail ?? "a write to disk failed"}. Free the disk or repair it, then restart.`]);
   if (now?.store.state === "damaged") lines.push(["bad", "Damage was found in the store.", now.store.damage.map((one) => `${one.file}: ${one.what}`).join("; ")]);
   if (now?.store.full) lines.push(["bad", "The disk is full.", "New durable messages are refused until there is room."]);
@@ -169,7 +198,7 @@ function drawTrouble(frame, shown) {
     banner.dataset.says = wanted;
     put(banner, lines.map(([tone, head, detail]) => h("div", { class: "notice", "data-tone": tone }, h("strong", null, head), " ", detail)));
   }
-  drawLive(paused ? "paused" : unreachable ? "unreachable" : failed?.status === 401 ? "key needed" : "live");
+  drawLive(paused ? "paused" : unreachable ? "unreachable" : declined || failed?.status === 401 ? "key needed" : "live");
 }
 
 function drawLive(state) {
@@ -184,10 +213,11 @@ function askKey(refusal) {
   drawLive("key needed");
   const known = key.get();
   const field = h("input", { type: "password", id: "key-field", autocomplete: "off", spellcheck: "false", required: true, placeholder: "tl_…" });
-  const why = refusal ? refusal.detail : known ? "This tab holds a key. Enter another, or forget it." : "Requests go without a key now.";
+  const why = refusal ? refusal.detail : known ? "This browser holds a key. Enter another, or forget it." : "Requests go without a key now.";
   const box = h("dialog", { class: "dialog", "aria-labelledby": "key-title" });
   const done = (change) => {
-    change();
+    declined = Boolean(refusal) && !change;
+    change?.();
     box.close();
     box.remove();
     asking = false;
@@ -202,14 +232,14 @@ function askKey(refusal) {
     h("h2", { id: "key-title" }, "API key"),
     h("p", null, why),
     h("label", { for: "key-field" }, "Key"), field,
-    h("p", { class: "muted" }, "It is kept in this tab only and ends with it. The demo prints its key at the start; `trunkline serve` takes the keys of its configuration."),
+    h("p", { class: "muted" }, "It is kept in this browser's tabs of this server and ends with the last of them. The demo prints its key at the start; `trunkline serve` takes the keys of its configuration."),
     h("div", { class: "actions" },
       known && h("button", { type: "button", class: "button", onclick: () => done(() => key.forget()) }, "Forget key"),
-      h("button", { type: "button", class: "button", onclick: () => done(() => {}) }, "Cancel"),
+      h("button", { type: "button", class: "button", onclick: () => done() }, "Cancel"),
       h("button", { type: "submit", class: "button primary" }, "Use key"))));
   box.addEventListener("cancel", (event) => {
     event.preventDefault();
-    done(() => {});
+    done();
   });
   document.body.append(box);
   box.showModal();
@@ -254,7 +284,16 @@ function toggleMenu() {
 }
 
 buildNav();
-window.addEventListener("hashchange", () => open());
+window.addEventListener("hashchange", () => {
+  // A question belongs to the page that asked it.
+  for (const box of document.querySelectorAll("dialog[open]")) box.dispatchEvent(new Event("cancel", { cancelable: true }));
+  open();
+});
+keyChanged.addEventListener("changed", () => {
+  declined = false;
+  letIn = false;
+  if (!asking) open(true);
+});
 document.addEventListener("visibilitychange", () => (document.hidden ? stop() : !paused && tick()));
 document.addEventListener("keydown", (event) => event.key === "Escape" && closeMenu());
 at("main").addEventListener("click", closeMenu);
@@ -263,9 +302,10 @@ at("menu").addEventListener("click", toggleMenu);
 at("theme").addEventListener("click", toggleTheme);
 at("pause").addEventListener("click", togglePause);
 at("key").addEventListener("click", () => askKey(null));
-keyNeeded.addEventListener("needed", (event) => askKey(event.detail));
+keyNeeded.addEventListener("needed", (event) => declined || askKey(event.detail));
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   at("main").focus();
 });
+await key.shared();
 open(true);

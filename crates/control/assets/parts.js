@@ -13,9 +13,11 @@ export function panel(title, ...children) {
 
 /** Shows why a part could not be read, or nothing. */
 function failed(element, reason) {
+  // A round that was broken off, by leaving the page or by a dialog, says nothing about the server.
+  if (reason?.name === "AbortError") return;
   element.hidden = !reason;
   if (!reason) return;
-  put(element, reason.code ? [faultLink(reason.code), " "] : null, reason.message);
+  put(element, typeof reason.code === "string" ? [faultLink(reason.code), " "] : null, reason.message);
 }
 
 /** A figure: a big number with its name, and a line under it. */
@@ -129,7 +131,7 @@ export async function act(button, work) {
     if (said) toast(said);
     return true;
   } catch (reason) {
-    toast(`${reason.code ? `${reason.code}: ` : ""}${reason.message}`, "bad");
+    toast(`${typeof reason.code === "string" ? `${reason.code}: ` : ""}${reason.message}`, "bad");
     return false;
   } finally {
     if (button) button.disabled = false;

@@ -4,26 +4,39 @@ import { get, post, postText } from "../api.js";
 import { h, put, text } from "../dom.js";
 import { act, confirm, panel } from "../parts.js";
 
+/** What was typed and not yet written to the file, kept while other sections are looked at. */
+let draft = null;
+
+window.addEventListener("beforeunload", (event) => draft !== null && event.preventDefault());
+
 export default function config() {
   const numbers = h("pre", { class: "line-numbers", "aria-hidden": "true" });
-  const area = h("textarea", { class: "code-area", id: "config-text", spellcheck: "false", autocomplete: "off", wrap: "off", "aria-label": "Configuration", oninput: () => count() });
+  const area = h("textarea", { class: "code-area", id: "config-text", spellcheck: "false", autocomplete: "off", wrap: "off", "aria-label": "Configuration", oninput: () => edited() });
   const file = h("code");
   const verdict = h("div", { class: "verdict", "aria-live": "polite" });
   const check = h("button", { type: "button", class: "button primary", onclick: () => act(check, async () => {
     show(await postText("/admin/config/check", area.value), area, verdict);
   }) }, "Check");
-  const undo = h("button", { type: "button", class: "button", onclick: () => load() }, "Back to the file");
+  const undo = h("button", { type: "button", class: "button", onclick: () => {
+    draft = null;
+    return load();
+  } }, "Back to the file");
   const reload = h("button", { type: "button", class: "button", onclick: async () => {
     if (!(await confirm("Apply the file again?", "The server reads the file from disk, not the text here. When something is wrong in it, nothing changes.", "Apply", "primary"))) return;
     await act(reload, async () => show(await post("/admin/config/reload"), area, verdict, "The file is applied."));
   } }, "Apply the file");
-  const box = panel("File", h("p", null, file), h("div", { class: "editor" }, numbers, area), h("div", { class: "toolbar" }, check, undo, h("span", { class: "spacer" }), reload), verdict);
+  const box = panel("File", h("p", null, file), h("div", { class: "toolbar" }, check, undo, h("span", { class: "spacer" }), reload), verdict, h("div", { class: "editor" }, numbers, area));
   const el = h("div", { class: "view" }, h("h1", null, "Configuration"),
     h("p", { class: "lead" }, "Try a change here and check it; then write it to the file, which the server follows by itself. Nothing here changes the file."), box.el);
   area.addEventListener("scroll", () => {
     numbers.scrollTop = area.scrollTop;
   });
 
+  let onDisk = "";
+  function edited() {
+    draft = area.value === onDisk ? null : area.value;
+    count();
+  }
   function count() {
     const lines = area.value.split("\n").length;
     text(numbers, Array.from({ length: lines }, (_, place) => place + 1).join("\n"));
@@ -31,10 +44,12 @@ export default function config() {
   async function load(signal) {
     const now = await get("/admin/config", signal);
     text(file, now.file ?? "The server was started without a file.");
-    area.value = now.text ?? "";
+    onDisk = now.text ?? "";
+    if (draft === onDisk) draft = null;
+    area.value = draft ?? onDisk;
     reload.disabled = !now.file;
     count();
-    put(verdict);
+    put(verdict, draft !== null && h("p", { class: "notice", "data-tone": "warn" }, "This is your change from before, not the file: check it, then write it to the file; \"Back to the file\" discards it."));
   }
   let loaded = false;
   async function refresh(signal) {

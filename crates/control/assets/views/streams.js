@@ -25,7 +25,7 @@ export default function streams() {
       { id: "rate_out", label: "Out/s", num: true, text: (row) => rate(row.rate_out), sort: (row) => row.rate_out },
     ],
     empty: empty("No streams are declared. Declare one in the configuration: `streams: {readings: {bytes: 64MiB, age: 1d}}`, then:",
-      `curl -N ${location.origin}/api/streams/readings/events`),
+      `curl -N -H "accept: text/event-stream" ${location.origin}/api/streams/readings`),
   });
   const el = h("div", { class: "view" }, h("h1", null, "Streams"),
     h("p", { class: "lead" }, "Logs that keep what went through them, by size and age; readers go back to any offset."), h("section", { class: "panel" }, shown.el));

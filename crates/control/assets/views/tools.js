@@ -3,6 +3,7 @@
 import { list, post } from "../api.js";
 import { h, put, text } from "../dom.js";
 import { age, count, duration } from "../format.js";
+import { key } from "../key.js";
 import { schemaForm } from "../form.js";
 import { badge, empty, faultLink, panel } from "../parts.js";
 import { table } from "../table.js";
@@ -13,7 +14,9 @@ export default function tools({ name }) {
   const upstreams = upstreamTable();
   const catalogue = toolTable(name);
   const tried = h("div", { class: "stack" });
-  const config = JSON.stringify({ mcpServers: { trunkline: { url: `${location.origin}/mcp` } } });
+  const server = { type: "http", url: `${location.origin}/mcp` };
+  if (key.get()) server.headers = { Authorization: "Bearer YOUR_KEY" };
+  const config = JSON.stringify({ mcpServers: { trunkline: server } }, null, 2);
   const el = h("div", { class: "view" }, h("h1", null, name ? `Tool ${name}` : "Tools"),
     h("p", { class: "lead" }, name ? h("a", { href: "#/tools" }, "All tools") : "What agents may call over MCP at /mcp: tools of the servers behind, and tools made from our own addresses."),
     tried,
@@ -67,7 +70,7 @@ function upstreamTable() {
       { id: "since", label: "Since", num: true, text: (row) => age(Date.now() - Date.parse(row.since)) },
       { id: "error", label: "Last error", class: "grow", text: (row) => row.error ?? "" },
     ],
-    empty: empty("No MCP servers are configured; the tools below are Trunkline's own. Add one: mcp: {upstreams: {everything: {command: [npx, -y, \"@modelcontextprotocol/server-everything\"]}}}"),
+    empty: empty("No MCP servers are configured; the tools above are Trunkline's own. Add one: mcp: {upstreams: {everything: {command: [npx, -y, \"@modelcontextprotocol/server-everything\"]}}}"),
   });
 }
 
