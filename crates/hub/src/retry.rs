@@ -10,21 +10,23 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetryConfig {
-    /// How many deliveries in all, the first included; then the message becomes a dead letter. Default 8.
+    /// How many deliveries in all, the first included; then the message becomes a dead letter. Default 10, which with the
+    /// waits below is 28 to 35 hours: a server that is down overnight loses nothing.
     pub count: u32,
-    /// The wait after the first failure. Default 1s.
+    /// The wait after the first failure. A server that names a time (`Retry-After`) is waited for longer, at most 1h.
+    /// Default 5s.
     pub first: Span,
-    /// By how much each wait is longer than the one before. Default 2.
+    /// By how much each wait is longer than the one before. Default 5.
     pub factor: f64,
-    /// The longest wait. Default 5m.
+    /// The longest wait, at most 30d. Default 10h.
     pub max: Span,
-    /// Which share of a wait is left to chance, 0 to 1, so that many failures do not come back at once. Default 0.5.
+    /// Which share of a wait is left to chance, 0 to 1, so that many failures do not come back at once. Default 0.2.
     pub jitter: f64,
 }
 
 impl Default for RetryConfig {
     fn default() -> RetryConfig {
-        RetryConfig { count: 8, first: Span::secs(1), factor: 2.0, max: Span::secs(300), jitter: 0.5 }
+        RetryConfig { count: 10, first: Span::secs(5), factor: 5.0, max: Span::secs(36_000), jitter: 0.2 }
     }
 }
 
@@ -33,6 +35,9 @@ impl RetryConfig {
     pub(crate) fn check(&self) -> Result<(), Misfit> {
         if self.count == 0 {
             return Err(Misfit::new("the first delivery counts, so it is at least 1").at("count"));
+        }
+        if self.max.0 > broker::Settlement::DELAY_MAX {
+            return Err(Misfit::new("a message is delayed by at most 30d").at("max"));
         }
         if !(1.0..=100.0).contains(&self.factor) {
             return Err(Misfit::new("a wait grows by a factor from 1 to 100").at("factor"));

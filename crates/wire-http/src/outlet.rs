@@ -35,9 +35,10 @@ pub const OUTLET: OutletKind =
 
 /// An HTTP server that is sent each message as one request.
 ///
-/// Any status from 200 to 299 takes the message. 408, 425, 429 and 500 to 599 are tried again (TL0018), not before the
-/// time that `Retry-After` names; every other status is a refusal (TL0017), and the message becomes a dead letter at
-/// once. Redirects are not followed: a webhook that has moved is configured anew.
+/// Any status from 200 to 299 takes the message. 410 is a refusal (TL0017): the receiver wants no more, and the message
+/// becomes a dead letter at once. Every other status is tried again (TL0018), not before the time that `Retry-After`
+/// names, of which at most an hour is waited: a receiver that is deployed anew answers 404, one whose token changes 401.
+/// Redirects are not followed: a webhook that has moved is configured anew.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -237,10 +238,7 @@ impl Webhook {
             detail.push_str(": ");
             detail.push_str(&said);
         }
-        let again = matches!(
-            status,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
-        ) || status.is_server_error();
+        let again = status != StatusCode::GONE;
         let code = if again { Code::UpstreamFailed } else { Code::UpstreamRefused };
         let mut fault = Fault::new(code, detail).with_status(status.as_u16());
         let wait = head.headers.get(RETRY_AFTER).filter(|_| again);

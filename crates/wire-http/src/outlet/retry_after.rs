@@ -5,11 +5,12 @@ use http::HeaderValue;
 use message::Time;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// How long to wait from `now` on; `None` for what is neither. A date in the past is no wait.
+/// How long to wait from `now` on; `None` for what is neither. A date in the past is no wait, and more seconds than can be
+/// counted are as many as can.
 pub(crate) fn read(value: &HeaderValue, now: Time) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
     let moment = httpdate::parse_http_date(text).ok()?;
     let then = moment.duration_since(UNIX_EPOCH).ok()?;

@@ -145,6 +145,7 @@ async fn what_the_server_sees_in_each_mode() {
     );
 }
 
+// Finding: B8
 #[tokio::test]
 async fn what_an_answer_means() {
     let server = start_with(json!({})).await;
@@ -153,9 +154,15 @@ async fn what_an_answer_means() {
     for (status, wait, code, retry_in) in [
         (200, None, None, None),
         (202, None, None, None),
-        (301, None, Some(Code::UpstreamRefused), None),
-        (400, Some("9"), Some(Code::UpstreamRefused), None),
-        (404, None, Some(Code::UpstreamRefused), None),
+        (301, None, Some(Code::UpstreamFailed), None),
+        (400, Some("9"), Some(Code::UpstreamFailed), Some(9)),
+        (401, None, Some(Code::UpstreamFailed), None),
+        (403, Some("99999999999999999999"), Some(Code::UpstreamFailed), Some(u64::MAX)),
+        (404, None, Some(Code::UpstreamFailed), None),
+        (409, None, Some(Code::UpstreamFailed), None),
+        (410, Some("9"), Some(Code::UpstreamRefused), None),
+        (413, None, Some(Code::UpstreamFailed), None),
+        (422, None, Some(Code::UpstreamFailed), None),
         (408, None, Some(Code::UpstreamFailed), None),
         (425, None, Some(Code::UpstreamFailed), None),
         (429, Some("7"), Some(Code::UpstreamFailed), Some(7)),
@@ -259,7 +266,7 @@ async fn our_own_api_takes_what_our_outlet_sends() {
 
 #[tokio::test]
 async fn through_the_hub_with_retries_and_dead_letters() {
-    let sink = sink(&[(503, None), (200, None), (400, None)]);
+    let sink = sink(&[(503, None), (200, None), (410, None)]);
     let url = format!("http://{}/hook", sink.address);
     let server = start_with(json!({
         "queues": { "orders": {} },
@@ -281,6 +288,6 @@ async fn through_the_hub_with_retries_and_dead_letters() {
     let dead = server.hub.broker().dead(&queue, None, 10).await.unwrap();
     let envelope = dead[0].envelope.as_ref().unwrap();
     assert_eq!((envelope.id.to_string().as_str(), &envelope.body[..]), ("two", &b"second"[..]));
-    assert!(dead[0].text.contains("400"), "{}", dead[0].text);
+    assert!(dead[0].text.contains("410"), "{}", dead[0].text);
     assert_eq!(sink.seen.lock().len(), 3);
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 
+// Finding: B8
 #[test]
 fn seconds_and_dates() {
     let now = Time::parse_rfc3339("1994-11-06T08:49:00Z").unwrap();
@@ -10,6 +11,8 @@ fn seconds_and_dates() {
         (" 0 ", Some(0)),
         ("Sun, 06 Nov 1994 08:49:37 GMT", Some(37)),
         ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+        ("99999999999999999999", Some(u64::MAX)),
+        ("", None),
         ("soon", None),
         ("-1", None),
     ] {
