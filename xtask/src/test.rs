@@ -3,6 +3,7 @@
 
 mod crash;
 mod judges;
+mod memory;
 mod packaging;
 mod people;
 mod trace;
@@ -47,6 +48,7 @@ const PARTS: &[Part] = &[
         "the image's files under chroot, the Debian package, the unit, the Grafana board and the alerts",
         packaging::run,
     ),
+    ("memory", "every list asked by clients that never read, in 512 MiB", memory::run),
     ("crash", "SIGKILL under load: nothing acknowledged may be lost", crash::run),
 ];
 
