@@ -54,7 +54,8 @@ pub struct QueueConfig {
     pub bytes: ByteCount,
     /// How often a message may be delivered before it becomes a dead letter. Default 16.
     pub deliveries: u32,
-    /// How long a consumer holds a message that it leased without naming a time. Default 30s.
+    /// How long a consumer holds a message that it leased without naming a time, at most 12h, which is also the longest that
+    /// one may ask for. Default 30s.
     pub hold: Span,
     /// Whether messages with the same key are delivered in their order, one at a time. Default false.
     pub ordered: bool,
@@ -67,6 +68,8 @@ pub struct QueueConfig {
     pub dedupe_messages: u64,
     /// The most dead letters that are kept; beyond it the oldest is dropped and counted. Default 100,000.
     pub dead_letters: u64,
+    /// The most bytes of those dead letters; beyond it as with `dead_letters`, but the newest always stays. Default 1GiB.
+    pub dead_letter_bytes: ByteCount,
 }
 
 impl QueueConfig {
@@ -82,6 +85,7 @@ impl QueueConfig {
             dedupe_ms: millis(self.dedupe),
             dedupe_max: usize::try_from(self.dedupe_messages).unwrap_or(usize::MAX),
             dead_max: usize::try_from(self.dead_letters).unwrap_or(usize::MAX),
+            dead_bytes_max: self.dead_letter_bytes.0,
             ..broker::QueueOptions::default()
         }
     }
@@ -108,6 +112,7 @@ impl Default for QueueConfig {
             dedupe: Span::secs(120),
             dedupe_messages: 1_000_000,
             dead_letters: 100_000,
+            dead_letter_bytes: ByteCount(1 << 30),
         }
     }
 }
@@ -116,7 +121,8 @@ impl Default for QueueConfig {
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StreamConfig {
-    /// The most bytes that are kept; the oldest are dropped. Default 1GiB.
+    /// How many bytes are kept at least, once there are as many: the oldest go 256 records at a time, so that up to 256 more
+    /// are there. Default 1GiB.
     pub bytes: ByteCount,
     /// How long messages are kept. Default 7d.
     pub age: Span,

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 /// The longest name in bytes: MQTT allows 65,535, but an address is a key in tables, metrics and logs.
 pub(crate) const NAME_BYTES_MAX: usize = 1024;
+/// The longest name of a queue or stream in bytes: it is also the name of a log, and logs have shorter ones.
+const LOG_NAME_BYTES_MAX: usize = 500;
 /// The most levels of a name, which bounds the depth of every tree that is keyed by levels.
 pub(crate) const LEVELS_MAX: usize = 64;
 
@@ -82,7 +84,7 @@ impl Kind {
 
 /// A kind and a name, written `kind/name`: `topic/plant/7/temp`, `queue/orders`.
 ///
-/// The name is 1 to 1,024 bytes of UTF-8 in at most 64 levels, holds no control character and no `+` or `#`.
+/// The name is 1 to 1,024 bytes of UTF-8 (for a queue or a stream at most 500) in at most 64 levels, holds no control character and no `+` or `#`.
 /// Cloning is a reference count.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Address {
@@ -94,6 +96,12 @@ impl Address {
     /// An address of `kind` with `name`, or [`Code::BadAddress`] naming what is wrong with it.
     pub fn new(kind: Kind, name: &str) -> Result<Address, Fault> {
         check_name(name, false)?;
+        if matches!(kind, Kind::Queue | Kind::Stream) && name.len() > LOG_NAME_BYTES_MAX {
+            let (word, bytes) = (kind.as_str(), name.len());
+            let why =
+                format!("the name has {bytes} bytes; that of a {word} has at most {LOG_NAME_BYTES_MAX}");
+            return Err(Fault::new(Code::BadAddress, why));
+        }
         Ok(Address { kind, name: name.into() })
     }
 

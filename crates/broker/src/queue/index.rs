@@ -222,6 +222,13 @@ impl Index {
         Some(dead)
     }
 
+    /// The oldest dead letter, while there are more of them or of their bytes than the options allow; the newest always stays.
+    pub(crate) fn excess_dead(&self, options: &QueueOptions) -> Option<Number> {
+        let many = self.dead.len() > options.dead_max;
+        let large = self.dead_bytes > options.dead_bytes_max && self.dead.len() > 1;
+        self.dead.keys().next().copied().filter(|_| many || large)
+    }
+
     /// How many records hold what is needed, and their bytes.
     pub(crate) fn keeps(&self) -> (u64, u64) {
         ((self.entries.len() + self.dead.len()) as u64, self.bytes + self.dead_bytes)

@@ -323,6 +323,7 @@ impl Lane {
     }
 
     pub(crate) async fn settle(&self, token: Token, settlement: Settlement) -> Result<Settled, Fault> {
+        settlement.check()?;
         self.ask(|reply| Ask::Settle { token, settlement, reply }).await
     }
 

@@ -382,6 +382,7 @@ impl Machine {
                 Settled::Dead
             }
             Settlement::Extend { hold } => {
+                self.options.check_hold(hold)?;
                 let until = self.options.held_until(now, hold);
                 self.index.put(number, Place::Leased { until: until.at, since, consumer });
                 Settled::Held(until)

@@ -3,7 +3,7 @@
 
 use crate::codec::{self, Reader};
 use bytes::Bytes;
-use message::{Due, Now};
+use message::{Code, Due, Fault, Now, Span};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub struct QueueOptions {
     pub deliveries_max: u32,
     /// How long a lease holds when the consumer names no time, in milliseconds. Default 30,000.
     pub hold_ms: u64,
-    /// The longest hold that a consumer may ask for, in milliseconds; longer ones are shortened. Default 12 hours.
+    /// The longest hold that a consumer may ask for, in milliseconds; a longer one is refused with TL0028. Default 12 hours.
     pub hold_ms_max: u64,
     /// The pause before the second delivery when the consumer names none, in milliseconds; it doubles with each
     /// further one. Default 1,000.
@@ -43,6 +43,8 @@ pub struct QueueOptions {
     pub dedupe_max: usize,
     /// The most dead letters that are kept; the oldest are dropped. Default 10,000.
     pub dead_max: usize,
+    /// The most bytes of those dead letters; beyond it as with `dead_max`, but the newest always stays. Default 1 GiB.
+    pub dead_bytes_max: u64,
 }
 
 /// What happens to a message whose deadline has passed.
@@ -72,6 +74,7 @@ impl Default for QueueOptions {
             dedupe_ms: 0,
             dedupe_max: 1_000_000,
             dead_max: 10_000,
+            dead_bytes_max: 1 << 30,
         }
     }
 }
@@ -81,6 +84,18 @@ impl QueueOptions {
     pub(crate) fn held_until(&self, now: Now, hold: Option<Duration>) -> Due {
         let hold = hold.unwrap_or(Duration::from_millis(self.hold_ms));
         now.due_in(hold.clamp(Duration::from_millis(1), Duration::from_millis(self.hold_ms_max.max(1))))
+    }
+
+    /// Whether a consumer may ask for this hold.
+    pub(crate) fn check_hold(&self, hold: Option<Duration>) -> Result<(), Fault> {
+        let most = Duration::from_millis(self.hold_ms_max);
+        match hold.filter(|hold| *hold > most) {
+            Some(hold) => {
+                let what = format!("hold is {}; a lease holds for at most {}", Span(hold), Span(most));
+                Err(Fault::new(Code::BadRequest, what))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The pause after delivery number `attempt` (from 1) failed.
@@ -106,6 +121,7 @@ impl QueueOptions {
             dedupe_ms,
             dedupe_max,
             dead_max,
+            dead_bytes_max,
         } = self;
         let mut out = Vec::new();
         for value in [
@@ -122,6 +138,7 @@ impl QueueOptions {
             *dedupe_ms,
             wide(*dedupe_max),
             wide(*dead_max),
+            *dead_bytes_max,
         ] {
             codec::number(&mut out, value);
         }
@@ -151,6 +168,7 @@ impl QueueOptions {
             dedupe_ms: next(usual.dedupe_ms)?,
             dedupe_max: usize::try_from(next(wide(usual.dedupe_max))?).ok()?,
             dead_max: usize::try_from(next(wide(usual.dead_max))?).ok()?,
+            dead_bytes_max: next(usual.dead_bytes_max)?,
         })
     }
 }

@@ -2,7 +2,7 @@
 //! The state machine behind them is in `machine`.
 
 use crate::Bounds;
-use message::{Code, Due, Envelope, Fault, Time};
+use message::{Code, Due, Envelope, Fault, Span, Time};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -96,7 +96,7 @@ pub enum Settlement {
     Ack,
     /// It failed; deliver it again later, or make it a dead letter when it was delivered often enough.
     Retry {
-        /// The pause; absent means the queue's `retry_ms`, doubled with each attempt.
+        /// The pause, at most [`Settlement::DELAY_MAX`]; absent means the queue's `retry_ms`, doubled with each attempt.
         delay: Option<Duration>,
         /// Why it failed.
         error: Fault,
@@ -115,6 +115,25 @@ pub enum Settlement {
     },
     /// Not begun: back to the queue at once, as if it had not been delivered.
     Release,
+}
+
+impl Settlement {
+    /// The longest pause before a message is delivered again.
+    pub const DELAY_MAX: Duration = Duration::from_secs(30 * 86_400);
+
+    /// Whether its pause is one that is kept.
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        match self {
+            Settlement::Retry { delay: Some(delay), .. } if *delay > Settlement::DELAY_MAX => {
+                let (delay, most) = (Span(*delay), Span(Settlement::DELAY_MAX));
+                Err(Fault::new(
+                    Code::BadRequest,
+                    format!("delay is {delay}; a message is delayed by at most {most}"),
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What came of a settlement.

@@ -207,6 +207,10 @@ impl Worker {
                 return None;
             }
             Ask::Lease { lease, ticket, reply } => {
+                if let Err(fault) = core.machine.options().check_hold(lease.hold) {
+                    drop(reply.send(Err(fault)));
+                    return None;
+                }
                 core.leases.insert(ticket, reply);
                 let until = now.moment.after(lease.wait);
                 let (max, hold, consumer) = (lease.max, lease.hold, lease.consumer);

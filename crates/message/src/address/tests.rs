@@ -25,3 +25,15 @@ fn what_is_no_address_says_why() {
     check(&format!("topic/{}", "x".repeat(1025)), "1025 bytes");
     check(&format!("topic/{}", "/".repeat(64)), "65 levels");
 }
+
+// Finding: B10
+#[test]
+fn queues_and_streams_have_names_that_the_store_can_hold() {
+    let fits = |kind: Kind, bytes: usize| Address::new(kind, &"x".repeat(bytes)).is_ok();
+    for kind in [Kind::Queue, Kind::Stream] {
+        assert!(fits(kind, 500) && !fits(kind, 501), "{}", kind.as_str());
+        // With its kind in front it is the name of a log.
+        assert!(kind.as_str().len() + 1 + 500 <= 512);
+    }
+    assert!(fits(Kind::Topic, 1_024) && !fits(Kind::Topic, 1_025));
+}

@@ -58,12 +58,13 @@ impl Call {
         self.queries().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
-    /// All query parameters in their order, decoded.
+    /// All query parameters in their order, decoded. Whoever is refused for what is not UTF-8 was so before
+    /// ([`super::Routes::call`]).
     pub fn queries(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         let query = self.request.uri().query().unwrap_or_default();
         query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode_form(name), decode_form(value))
+            (decode_form(name).unwrap_or_default(), decode_form(value).unwrap_or_default())
         })
     }
 
@@ -95,10 +96,11 @@ impl Call {
     }
 }
 
-/// Percent-decoding. An escape that is none stays as it is; bytes that are no UTF-8 become U+FFFD.
-pub(crate) fn percent_decode(text: &str) -> Cow<'_, str> {
+/// Percent-decoding. An escape that is none stays as it is; None for bytes that are not UTF-8: two names that differ must
+/// not become one.
+pub(crate) fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
-        return Cow::Borrowed(text);
+        return Some(Cow::Borrowed(text));
     }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -118,15 +120,12 @@ pub(crate) fn percent_decode(text: &str) -> Cow<'_, str> {
             }
         }
     }
-    Cow::Owned(match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-    })
+    String::from_utf8(bytes).ok().map(Cow::Owned)
 }
 
-fn decode_form(text: &str) -> Cow<'_, str> {
+fn decode_form(text: &str) -> Option<Cow<'_, str>> {
     if text.contains('+') {
-        Cow::Owned(percent_decode(&text.replace('+', " ")).into_owned())
+        percent_decode(&text.replace('+', " ")).map(|decoded| Cow::Owned(decoded.into_owned()))
     } else {
         percent_decode(text)
     }

@@ -207,6 +207,11 @@ impl Routes {
 
     fn answer(&self, request: Request, conn: &Arc<ConnInfo>) -> Answering {
         let path = request.uri().path();
+        let text = request.uri().path_and_query().map_or(path, |whole| whole.as_str());
+        if percent_decode(text).is_none() {
+            let what = "the path or the query is not UTF-8 once its escapes are decoded";
+            return ready(problem(&Fault::new(Code::BadAddress, what)));
+        }
         let mut search = Search { method: request.method(), params: Params::default(), refused: None };
         let exact = self.exact.get(path).and_then(|leaf| search.handler(leaf));
         let found = exact.or_else(|| self.root.find(path.strip_prefix('/').unwrap_or(path), &mut search));
@@ -296,7 +301,7 @@ impl Node {
             Some((level, after)) => (level, Some(after)),
             None => (path, None),
         };
-        let decoded = percent_decode(level);
+        let decoded = percent_decode(level).unwrap_or_default();
         if let Some(node) = self.literals.get(&*decoded)
             && let Some(found) = node.under(after, search)
         {
@@ -314,7 +319,7 @@ impl Node {
         }
         let (name, leaf) = self.rest.as_ref()?;
         let found = search.handler(leaf)?;
-        search.params.0.push((Arc::clone(name), percent_decode(path).into_owned()));
+        search.params.0.push((Arc::clone(name), percent_decode(path).unwrap_or_default().into_owned()));
         Some(found)
     }
 

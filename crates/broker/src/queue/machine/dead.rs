@@ -42,9 +42,7 @@ impl Machine {
         let ended = Ended { number, leases, deliveries, until: None, died: Some(died.clone()), attempt };
         self.list(record::DIED, effects, |out| record::write_ended(out, &ended));
         self.index.bury(number, Dead::new(entry, died));
-        while self.index.dead.len() > self.options.dead_max
-            && let Some(oldest) = self.index.dead.keys().next().copied()
-        {
+        while let Some(oldest) = self.index.excess_dead(&self.options) {
             self.index.unbury(oldest);
             self.list(record::FORGOTTEN, effects, |out| write_number(out, oldest));
         }

@@ -151,7 +151,9 @@ fn extending_holds_a_lease_and_is_bounded() {
     queue.put(|_| ());
     let token = queue.one();
     queue.pass(ms(90));
-    let held = queue.settle(token, Settlement::Extend { hold: Some(ms(10_000)) });
+    let refused = queue.settle(token, Settlement::Extend { hold: Some(ms(501)) });
+    assert_eq!(refused, Err(Code::BadRequest));
+    let held = queue.settle(token, Settlement::Extend { hold: Some(ms(500)) });
     assert_eq!(held, Ok(Settled::Held(queue.clock.both().due_in(ms(500)))));
     queue.pass(ms(499));
     assert_eq!(queue.settle(token, Settlement::Ack), Ok(Settled::Acked));
@@ -482,5 +484,18 @@ async fn what_outlives_a_restart_waits_no_longer_than_was_asked() {
             let waits = (until.since(now.moment), entry.meta.deadline.unwrap().left(now.moment));
             assert_eq!(waits, left, "by {by}, snapshot {snapshot}");
         }
+    }
+}
+
+// Finding: B11
+#[test]
+fn dead_letters_are_bounded_in_bytes_and_the_newest_stays() {
+    let mut queue = Queue::new(QueueOptions { dead_bytes_max: 1, ..QueueOptions::default() });
+    for _ in 0..3 {
+        let number = queue.put(|_| {});
+        let lease = queue.lease(1).remove(0);
+        let error = Fault::new(Code::UpstreamRefused, "not like this");
+        queue.settle(lease.token, Settlement::Reject { error }).unwrap();
+        assert_eq!(queue.machine.index().dead.keys().copied().collect::<Vec<_>>(), [number]);
     }
 }

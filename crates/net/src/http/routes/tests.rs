@@ -86,12 +86,13 @@ proptest::proptest! {
         proptest::prop_assume!(request.is_ok());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let response = runtime.block_on(table().call(request.unwrap(), &no_conn()));
-        proptest::prop_assert!([200, 404, 405].contains(&response.status().as_u16()));
+        // What is not UTF-8 is refused before it is looked for.
+        proptest::prop_assert!([200, 400, 404, 405].contains(&response.status().as_u16()));
     }
 
     #[test]
     fn percent_decoding_undoes_encoding(text in ".{0,20}") {
         let encoded: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        proptest::prop_assert_eq!(percent_decode(&encoded), text);
+        proptest::prop_assert_eq!(percent_decode(&encoded).unwrap(), text);
     }
 }

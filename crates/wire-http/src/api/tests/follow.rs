@@ -1,6 +1,6 @@
 //! Following by server-sent events and WebSocket.
 
-use crate::testing::{KEY, PLANT_KEY, Server, soon, start, until};
+use crate::testing::{KEY, PLANT_KEY, Server, soon, start, start_with, until};
 use futures_util::{SinkExt, StreamExt};
 use http::Method;
 use net::http::Body;
@@ -75,6 +75,46 @@ async fn a_stream_is_resumed_where_it_broke_off() {
     assert_eq!(data(&next(&mut reader).await)["data"], "c");
     server.post("/api/streams/audit", &[], "d").await;
     assert_eq!(next(&mut reader).await.id.as_deref(), Some("3"));
+}
+
+// Finding: B9
+#[tokio::test]
+async fn a_reader_of_a_stream_is_told_what_it_missed() {
+    let server = start_with(json!({ "streams": { "audit": { "bytes": "100KiB" } } })).await;
+    let append = async |count: usize| {
+        for _ in 0..count {
+            assert_eq!(server.post("/api/streams/audit", &[], vec![b'x'; 1_000]).await.status, 201);
+        }
+    };
+    append(10).await;
+    let stats = async || server.get("/api/streams/audit?max=1", &[]).await.json();
+    while stats().await["head"] == 0 {
+        append(100).await;
+    }
+    let now = stats().await;
+    let (head, tail) = (now["head"].as_u64().unwrap(), now["tail"].as_u64().unwrap());
+    let mut reader = events(&server, "/api/streams/audit", &[("last-event-id", "4")]).await;
+    let first = next(&mut reader).await;
+    assert_eq!((first.event.as_deref(), data(&first)), (Some("dropped"), json!({ "count": head - 5 })));
+    assert_eq!(next(&mut reader).await.id, Some(head.to_string()));
+    let page = server.get("/api/streams/audit?from=5&max=1", &[]).await.json();
+    assert_eq!((&page["dropped"], &page["records"][0]["offset"]), (&json!(head - 5), &json!(head)));
+    // An offset that was never given: the answer says which there are.
+    for (path, last) in [
+        ("/api/streams/audit?from=99999999", ""),
+        ("/api/streams/audit", "99999999999"),
+        ("/api/streams/audit", "18446744073709551615"),
+    ] {
+        let answer = server.get(path, &[("accept", "text/event-stream"), ("last-event-id", last)]).await;
+        assert_eq!(answer.fault(), (400, "TL0028".into()), "{path} {last}");
+        assert!(answer.json()["detail"].as_str().unwrap().contains(&format!("{head} to {tail}")));
+    }
+    assert_eq!(server.get("/api/streams/audit?from=99999999", &[]).await.fault(), (400, "TL0028".into()));
+    // The end itself is where the next one comes.
+    let path = format!("/api/streams/audit?from={tail}");
+    let mut reader = events(&server, &path, &[]).await;
+    append(1).await;
+    assert_eq!(next(&mut reader).await.id, Some(tail.to_string()));
 }
 
 #[tokio::test]

@@ -98,3 +98,43 @@ async fn a_body_over_the_limit_is_refused_however_it_comes() {
     let fits = server.post("/api/queues/orders", &[], vec![b'x'; 100_000]).await;
     assert_eq!(fits.status, 201);
 }
+
+// Finding: B10
+#[tokio::test]
+async fn two_names_never_become_one() {
+    let server = start().await;
+    for path in
+        ["/api/topics/a%ff", "/api/topics/a%fe", "/api/queues/%ff/peek", "/api/topics/a?retain=%ff", "/%ff"]
+    {
+        for method in [Method::GET, Method::POST] {
+            let answer = server.send(method, path, &[], Body::empty()).await;
+            assert_eq!(answer.status(), 400, "{path}");
+        }
+    }
+    let long = "x".repeat(501);
+    for path in
+        [format!("/api/queues/{long}"), format!("/api/streams/{long}"), format!("/api/queues/{long}/peek")]
+    {
+        assert_eq!(server.get(&path, &[]).await.fault(), (400, "TL0011".into()), "{path}");
+    }
+    assert_eq!(server.post(&format!("/api/queues/{long}"), &[], "x").await.fault(), (400, "TL0011".into()));
+}
+
+// Finding: B11
+#[tokio::test]
+async fn spans_beyond_their_limit_are_refused_not_cut() {
+    let server = start().await;
+    server.post("/api/queues/orders", &[], "x").await;
+    let refused = server.post("/api/queues/orders/lease", &[], r#"{"hold":"13h"}"#).await;
+    assert_eq!(refused.fault(), (400, "TL0028".into()));
+    assert!(refused.json()["detail"].as_str().unwrap().contains("12h"), "{:?}", refused.body);
+    let token = server.lease("orders").await.remove(0)["token"].as_str().unwrap().to_owned();
+    let path = format!("/api/queues/orders/leases/{token}");
+    for order in [r#"{"action":"extend","hold":"13h"}"#, r#"{"action":"retry","delay":"999999d"}"#] {
+        assert_eq!(server.post(&path, &[], order).await.fault(), (400, "TL0028".into()), "{order}");
+    }
+    // The lease is as it was.
+    for order in [r#"{"action":"extend","hold":"12h"}"#, r#"{"action":"retry","delay":"30d"}"#] {
+        assert_eq!(server.post(&path, &[], order).await.status, 200, "{order}");
+    }
+}
