@@ -89,6 +89,12 @@ impl Grants {
         self.is_everywhere(verb) || self.patterns(verb).iter().any(|mine| mine.covers(pattern))
     }
 
+    /// Whether `verb` is allowed on anything of that kind.
+    pub fn allows_some(&self, verb: Verb, kind: Kind) -> bool {
+        let is_of = |pattern: &Pattern| pattern.kind().is_none_or(|own| own == kind);
+        self.is_everywhere(verb) || self.patterns(verb).iter().any(is_of)
+    }
+
     /// The patterns on which `verb` is allowed, for people to read.
     pub fn patterns(&self, verb: Verb) -> &[Pattern] {
         self.allowed.get(verb as usize).map_or(&[], Vec::as_slice)

@@ -308,6 +308,12 @@ impl Session {
         self.identity_in(&compiled).is_ok_and(|identity| identity.grants.allows(verb, address))
     }
 
+    /// Whether the client may do this to anything of that kind.
+    pub fn may_some(&self, verb: Verb, kind: Kind) -> bool {
+        let compiled = self.hub.compiled();
+        self.identity_in(&compiled).is_ok_and(|identity| identity.grants.allows_some(verb, kind))
+    }
+
     /// Writes down something that a wing did or refused for this client: what passes through the calls above is
     /// recorded there.
     pub fn record_text(&self, verb: Verb, address: Arc<str>, fault: &Fault) {

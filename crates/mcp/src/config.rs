@@ -26,9 +26,13 @@ pub struct Config {
     /// (`localhost`, 127.0.0.0/8 and `[::1]`, any port) may always, as they are those of its own tools. Others are refused
     /// with 403. Default none.
     pub allowed_origins: Vec<String>,
-    /// The most sessions (revisions up to 2025-11-25) at once; a further `initialize` is refused with 503 and TL0021.
-    /// Default 1,000.
+    /// The most sessions (revisions up to 2025-11-25) at once. A further `initialize` ends the session that was silent longest
+    /// of the principal with the most, when that has more than the newcomer would have, and is refused with 503 and TL0021
+    /// otherwise. Default 1,000.
     pub sessions: usize,
+    /// The most sessions of one principal, which must be allowed to call a tool, a prompt or a resource; a further
+    /// `initialize` is refused with 503 and TL0021. All who show no key are one principal. Default 250.
+    pub sessions_per_principal: usize,
     /// How long a session may be silent before it is closed; its next request is answered 404. Default `30m`.
     pub session_idle: Span,
     /// The most messages that wait for a client that does not read its stream; then the oldest are dropped.
@@ -44,6 +48,8 @@ pub struct Config {
     /// The most calls that wait for a stateless client to bring the input that an upstream of an earlier revision asked
     /// for; a further one fails with TL0022. Default 256.
     pub parked: usize,
+    /// The most of those that are one principal's; a further one fails with TL0022. Default 64.
+    pub parked_per_principal: usize,
     /// How long such a call waits; then it is cancelled and a late retry is refused. Default `5m`.
     pub parked_for: Span,
     /// What the ids of tasks are sealed with, as a reference; any text of 16 bytes or more. With it clients can go on asking
@@ -65,11 +71,13 @@ impl Default for Config {
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             sessions: 1_000,
+            sessions_per_principal: 250,
             session_idle: Span::secs(1_800),
             mailbox: 256,
             replay: ByteCount(256 << 10),
             resume_for: Span::secs(60),
             parked: 256,
+            parked_per_principal: 64,
             parked_for: Span::secs(300),
             task_secret: None,
             page: 1_000,
@@ -128,8 +136,13 @@ pub struct Upstream {
     pub connect: Span,
     /// The largest single message that is taken from it; a larger one fails the call with TL0003. Default `16MiB`.
     pub message: ByteCount,
-    /// The most calls under way at once; a further one waits its turn within its deadline. Default 64.
+    /// The most calls under way at once; a further one waits its turn within `timeout`. Default 64.
     pub in_flight: usize,
+    /// The most of those that one principal may have, so that others find room; a further one waits its turn. Of those who
+    /// wait, whoever has the fewest under way is next. Default 32.
+    pub in_flight_per_principal: usize,
+    /// The most calls of one principal that wait for their turn; a further one is refused with TL0022. Default 256.
+    pub waiting_per_principal: usize,
     /// Whose calls one process of the `command` serves. Default `all`.
     pub share: Share,
     /// With `share: principal`, the most such processes at once; then the one that is idle longest is ended for a further
@@ -172,6 +185,8 @@ impl Default for Upstream {
             connect: Span::secs(10),
             message: ByteCount(16 << 20),
             in_flight: 64,
+            in_flight_per_principal: 32,
+            waiting_per_principal: 256,
             share: Share::All,
             processes: 16,
             process_idle: Span::secs(600),
@@ -201,7 +216,12 @@ impl Config {
                 return Err(Misfit::new(why).at("prefix").at(name).at("upstreams"));
             }
         }
-        for (key, value) in [("sessions", self.sessions), ("mailbox", self.mailbox), ("page", self.page)] {
+        for (key, value) in [
+            ("sessions", self.sessions),
+            ("sessions_per_principal", self.sessions_per_principal),
+            ("mailbox", self.mailbox),
+            ("page", self.page),
+        ] {
             if value == 0 {
                 return Err(Misfit::new("must be at least 1").at(key));
             }
@@ -240,8 +260,8 @@ fn check_upstream(name: &str, upstream: &Upstream) -> Result<(), String> {
     if !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)) {
         return Err(format!("the prefix {prefix:?} may hold letters, digits, `_`, `-` and `.` only"));
     }
-    if upstream.in_flight == 0 || upstream.processes == 0 {
-        return Err("`in_flight` and `processes` must be at least 1".into());
+    if [upstream.in_flight, upstream.in_flight_per_principal, upstream.processes].contains(&0) {
+        return Err("`in_flight`, `in_flight_per_principal` and `processes` must be at least 1".into());
     }
     if upstream.url.is_some() && upstream.share == Share::Principal {
         return Err("`share` is for a `command`; at a `url` each principal has sessions of its own".into());

@@ -54,6 +54,7 @@ pub(crate) struct Session {
 }
 
 /// What a new session is made of.
+#[derive(Clone)]
 pub(crate) struct Opening {
     pub(crate) principal: Arc<str>,
     pub(crate) tenant: Arc<str>,
@@ -106,7 +107,12 @@ impl Session {
     /// Whether nothing was heard for `idle`; an open stream or a running call counts as being heard.
     fn stale(&self, now: Moment, idle: Duration) -> bool {
         let seen = Moment::from_micros(self.seen.load(Ordering::Relaxed));
-        now.since(seen) > idle && self.running.lock().is_empty() && !self.standing.is_read()
+        now.since(seen) > idle && self.is_quiet()
+    }
+
+    /// Whether no call runs and no stream is open.
+    fn is_quiet(&self) -> bool {
+        self.running.lock().is_empty() && !self.standing.is_read()
     }
 
     /// A fresh question for the client: its id as JSON, and where the answer arrives. The asker drops the receiver
@@ -277,6 +283,13 @@ impl Drop for Run {
     }
 }
 
+/// How many sessions there may be: in all, and of one principal.
+#[derive(Clone, Copy)]
+pub(crate) struct Share {
+    pub(crate) most: usize,
+    pub(crate) each: usize,
+}
+
 /// All sessions.
 pub(crate) struct Sessions {
     by_id: Mutex<HashMap<String, Arc<Session>>>,
@@ -288,19 +301,42 @@ impl Sessions {
         Sessions { by_id: Mutex::new(HashMap::new()), clock }
     }
 
-    /// Opens a session, unless there are `most` already; stale ones make room first.
-    pub(crate) fn open(&self, opening: Opening, most: usize, idle: Duration) -> Option<Arc<Session>> {
+    /// Opens a session, unless there are too many already. When all places are taken, the session that was silent longest of
+    /// whoever has the most makes room, so that nobody who has fewer is shut out; it is the second of the two, and has ended.
+    pub(crate) fn open(
+        &self,
+        opening: Opening,
+        share: Share,
+    ) -> Option<(Arc<Session>, Option<Arc<Session>>)> {
         let id = secret_id()?;
-        if self.by_id.lock().len() >= most {
-            self.sweep(idle);
-        }
         let mut all = self.by_id.lock();
-        if all.len() >= most {
+        let mut counts: HashMap<(&str, &str), usize> = HashMap::new();
+        for session in all.values() {
+            *counts.entry((&session.principal, &session.tenant)).or_default() += 1;
+        }
+        let mine = counts.get(&(&*opening.principal, &*opening.tenant)).copied().unwrap_or_default();
+        if mine >= share.each {
             return None;
+        }
+        let mut ended = None;
+        if all.len() >= share.most {
+            let greediest = counts.iter().max_by_key(|(_, count)| **count)?;
+            if *greediest.1 <= mine + 1 {
+                return None;
+            }
+            let is_of = |session: &&Arc<Session>| (&*session.principal, &*session.tenant) == *greediest.0;
+            let seen = |session: &&Arc<Session>| session.seen.load(Ordering::Relaxed);
+            let oldest = all.values().filter(is_of).filter(|session| session.is_quiet()).min_by_key(seen)?;
+            let oldest = oldest.id.clone();
+            ended = all.remove(&oldest);
         }
         let session = Arc::new(Session::open(opening, id.clone(), self.clock.moment()));
         all.insert(id, session.clone());
-        Some(session)
+        drop(all);
+        if let Some(ended) = &ended {
+            ended.end();
+        }
+        Some((session, ended))
     }
 
     /// The session with that id, if it is that principal's.

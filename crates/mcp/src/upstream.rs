@@ -3,6 +3,7 @@
 
 mod apart;
 mod keep;
+mod places;
 mod watch;
 mod way;
 
@@ -26,7 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch::Sender as Phases;
-use tokio::sync::{Notify, OnceCell, Semaphore};
+use tokio::sync::{Notify, OnceCell};
 
 /// What the operator sees of an upstream.
 #[derive(Clone, Debug)]
@@ -72,7 +73,7 @@ pub(crate) struct Upstream {
     clock: Clock,
     dice: Dice,
     reach: Reach,
-    places: Semaphore,
+    places: Arc<places::Places>,
     breaker: Breaker,
     state: Mutex<State>,
     pub(crate) offer: ArcSwap<Offer>,
@@ -160,7 +161,11 @@ impl Upstream {
             clock,
             dice: hub.dice().clone(),
             reach,
-            places: Semaphore::new(config.in_flight),
+            places: places::Places::new(
+                config.in_flight,
+                config.in_flight_per_principal,
+                config.waiting_per_principal,
+            ),
             breaker: Breaker::new(config.breaker.clone()),
             state: Mutex::new(State {
                 modern: false,
@@ -185,12 +190,14 @@ impl Upstream {
     /// Asks it on behalf of a client.
     pub(crate) async fn call(self: &Arc<Self>, exchange: &Arc<Exchange>, call: Call<'_>) -> Outcome {
         self.ready().await?;
-        let full = || {
-            let why = format!("the upstream {} has {} calls under way", self.name, self.config.in_flight);
-            Fault::new(Code::TooManyRequests, why)
+        let config = &self.config;
+        let full = |what: &str, most: usize| {
+            Fault::new(Code::TooManyRequests, format!("the upstream {}: {what} (at most {most})", self.name))
         };
-        let place = tokio::time::timeout(self.config.timeout.0, self.places.acquire()).await;
-        let _place = place.map_err(|_| full())?.map_err(|_| full())?;
+        let place = tokio::time::timeout(config.timeout.0, self.places.take(&exchange.party)).await;
+        let _place = place
+            .map_err(|_| full("no place for a call was free in time", config.in_flight))?
+            .map_err(|_| full("more of your calls wait than may", config.waiting_per_principal))?;
         self.breaker.enter(self.clock.moment()).map_err(|fault| self.named(fault))?;
         let mut attempt = Attempt { upstream: self, noted: false };
         let outcome = self.converse(exchange, call).await;
@@ -257,7 +264,7 @@ impl Upstream {
             resources: offer.resources.len() + offer.templates.len(),
             last_error: state.error.clone(),
             since: state.since,
-            in_flight: self.config.in_flight.saturating_sub(self.places.available_permits()),
+            in_flight: self.places.taken(),
             breaker: self.breaker.look().0.as_str(),
             processes: self.apart(),
             unattributed: self.unclear.load(Ordering::Relaxed),

@@ -13,12 +13,12 @@ use crate::catalogue::List;
 use crate::exchange::{Era, LEGACY, severity};
 use crate::json::{Fields, Object};
 use crate::rpc::{self, Message};
-use crate::session::{Opening, Session};
+use crate::session::{Opening, Session, Share};
 use crate::tasks;
 use crate::upstream::Topic;
 use futures_util::future::join_all;
 use http::{HeaderValue, StatusCode};
-use message::{Code, Fault, Verb};
+use message::{Code, Fault, Kind, Verb};
 use net::http::Response;
 use std::sync::Arc;
 
@@ -115,11 +115,16 @@ async fn initialize(visit: &Visit, id: &str, params: Option<&str>) -> Result<Res
         mailbox: config.mailbox,
         replay: usize::try_from(config.replay.0).unwrap_or(usize::MAX),
     };
+    let kinds = [Kind::Tool, Kind::Prompt, Kind::Resource];
+    if !kinds.into_iter().any(|kind| visit.session.may_some(Verb::Call, kind)) {
+        let why =
+            format!("{} may call no tool, prompt or resource, so a session is of no use", principal.name);
+        let fault = Fault::new(Code::Forbidden, why);
+        visit.session.record_text(Verb::Call, "tool/#".into(), &fault);
+        return Err(fault.into());
+    }
     visit.gateway.settled().await;
-    let full =
-        || Fault::new(Code::TooManyConnections, format!("{} sessions are open already", config.sessions));
-    let session =
-        visit.gateway.sessions.open(opening, config.sessions, config.session_idle.0).ok_or_else(full)?;
+    let session = open(visit, opening).await?;
     let catalogue = visit.gateway.catalogue.load();
     let capabilities = if has_tasks(&session) { &catalogue.seated } else { &catalogue.capabilities };
     let mut result = Object::new()
@@ -134,6 +139,31 @@ async fn initialize(visit: &Visit, id: &str, params: Option<&str>) -> Result<Res
         answer.headers_mut().insert(SESSION, value);
     }
     Ok(answer)
+}
+
+/// Opens the session, within all and within the principal's own.
+async fn open(visit: &Visit, opening: Opening) -> Result<Arc<Session>, Refusal> {
+    let gateway = &visit.gateway;
+    let config = gateway.config.load_full();
+    let share = Share { most: config.sessions, each: config.sessions_per_principal };
+    let mut opened = gateway.sessions.open(opening.clone(), share);
+    if opened.is_none() {
+        // Those that are idle make room first.
+        for idle in gateway.sessions.sweep(config.session_idle.0) {
+            gateway.farewell(&idle).await;
+        }
+        opened = gateway.sessions.open(opening, share);
+    }
+    let (session, ended) = opened.ok_or_else(|| {
+        let (most, each) = (share.most, share.each);
+        let why =
+            format!("too many sessions are open already (at most {each} of one principal, {most} in all)");
+        Fault::new(Code::TooManyConnections, why)
+    })?;
+    if let Some(ended) = ended {
+        gateway.farewell(&ended).await;
+    }
+    Ok(session)
 }
 
 async fn request(

@@ -12,6 +12,7 @@ use crate::gateway::Inner;
 use crate::json::{Fields, Object, quote};
 use crate::link::server_meta;
 use crate::rpc;
+use crate::session::Share;
 use crate::{mirror, sse, tasks};
 use bytes::Bytes;
 use http::StatusCode;
@@ -262,7 +263,8 @@ impl Held {
     ) -> Result<String, rpc::Error> {
         let config = gateway.config.load();
         let until = parked::until(gateway.hub.clock().moment(), config.parked_for.0);
-        gateway.parked.park(running, questions, self.owner.clone(), self.about.clone(), until, config.parked)
+        let share = Share { most: config.parked, each: config.parked_per_principal };
+        gateway.parked.park(running, questions, self.owner.clone(), self.about.clone(), until, share)
     }
 
     /// Parks a call for all that is being asked now.

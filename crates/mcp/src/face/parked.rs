@@ -5,8 +5,8 @@ use super::asking::Running;
 use crate::exchange::Question;
 use crate::json::{Fields, Object, quote};
 use crate::rpc;
-use crate::session::secret_id;
-use message::{Dice, Moment};
+use crate::session::{Share, secret_id};
+use message::{Code, Dice, Fault, Moment};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -43,9 +43,15 @@ impl Parked {
         owner: (Arc<str>, Arc<str>),
         about: String,
         until: Moment,
-        most: usize,
+        share: Share,
     ) -> Result<String, rpc::Error> {
-        let full = || rpc::Error::new(rpc::INTERNAL, format!("{most} calls are waiting for input already"));
+        let Share { most, each } = share;
+        let full = || {
+            let why = format!(
+                "too many calls wait for input already (at most {each} of one principal, {most} in all)"
+            );
+            rpc::Error::from(&Fault::new(Code::TooManyRequests, why))
+        };
         let token = secret_id().ok_or_else(full)?;
         let mut requests = Object::new();
         for (key, question) in &questions {
@@ -62,7 +68,8 @@ impl Parked {
             .raw("_meta", &crate::link::server_meta())
             .done();
         let mut all = self.waiting.lock();
-        if all.len() >= most {
+        let mine = all.values().filter(|waiting| waiting.owner == owner).count();
+        if all.len() >= most || mine >= each {
             return Err(full());
         }
         all.insert(token, Waiting { running, questions, owner, about, until });

@@ -22,23 +22,48 @@ fn sessions_are_owned_capped_and_expire() {
     let clock = Clock::manual(Time::from_millis(1_000_000_000));
     let sessions = Sessions::new(clock.clone());
     let idle = Duration::from_secs(10);
-    let one = sessions.open(opening("ann"), 2, idle).unwrap();
+    let share = Share { most: 2, each: 2 };
+    let (one, _) = sessions.open(opening("ann"), share).unwrap();
     assert!(one.id.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) && one.id.len() == 32);
     assert!(sessions.find(&one.id, "bob", "default").is_none());
     assert!(sessions.find(&one.id, "ann", "other").is_none());
     assert!(sessions.find(&one.id, "ann", "default").is_some());
-    sessions.open(opening("bob"), 2, idle).unwrap();
+    sessions.open(opening("bob"), share).unwrap();
     clock.set(Time::from_millis(5_000_000_000));
-    assert!(sessions.open(opening("eve"), 2, idle).is_none());
+    assert!(sessions.open(opening("eve"), share).is_none());
     clock.set(Time::from_millis(1));
     clock.advance(Duration::from_secs(11));
     let run = one.run("7");
-    let eve = sessions.open(opening("eve"), 2, idle).unwrap();
+    assert_eq!(sessions.sweep(idle).len(), 1);
+    let (eve, _) = sessions.open(opening("eve"), share).unwrap();
     assert_eq!(sessions.count(), 2, "bob was silent, ann has a call running");
     drop(run);
     sessions.close(&eve);
     assert!(eve.gone.is_cancelled());
     assert!(sessions.find(&eve.id, "eve", "default").is_none());
+}
+
+// Finding: M10
+#[test]
+fn whoever_has_the_most_sessions_makes_room() {
+    let clock = Clock::manual(Time::from_millis(1));
+    let sessions = Sessions::new(clock.clone());
+    let share = Share { most: 4, each: 3 };
+    let mut eves: Vec<Arc<Session>> = Vec::new();
+    for _ in 0..3 {
+        eves.push(sessions.open(opening("eve"), share).unwrap().0);
+        clock.advance(Duration::from_secs(1));
+    }
+    assert!(sessions.open(opening("eve"), share).is_none(), "that is her share");
+    assert!(sessions.open(opening("bob"), share).unwrap().1.is_none());
+    let busy = eves[0].run("1");
+    let (_, ended) = sessions.open(opening("ann"), share).unwrap();
+    assert_eq!(ended.unwrap().id, eves[1].id, "the one that was silent longest and has nothing to do");
+    assert!(eves[1].gone.is_cancelled() && sessions.count() == 4);
+    assert!(sessions.open(opening("ann"), share).is_none(), "nobody would have more than she has");
+    drop(busy);
+    assert!(sessions.open(opening("pat"), share).unwrap().1.is_some());
+    assert!(sessions.open(opening("sue"), share).is_none(), "everybody has one");
 }
 
 #[tokio::test]

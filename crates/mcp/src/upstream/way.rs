@@ -18,6 +18,8 @@ use tokio::sync::OnceCell;
 const ROUNDS: usize = 16;
 /// The most sessions that are kept at one upstream; then the one that was used longest ago is ended.
 const SEATS: usize = 1_024;
+/// The most of those that are one principal's own for its stateless clients, which differ by what they say they can answer.
+const SEATS_EACH: usize = 64;
 /// How long a session for stateless clients is kept unused.
 const SEAT_IDLE: Duration = Duration::from_secs(600);
 
@@ -137,11 +139,18 @@ impl Upstream {
         let key = key(exchange);
         let cell = {
             let mut seats = self.seats.lock();
-            if seats.len() >= SEATS && !seats.contains_key(&key) {
+            let own = owned(&exchange.party);
+            let mine = || seats.keys().filter(|key| key.starts_with(&own)).count();
+            let crowded = exchange.session.is_none() && mine() >= SEATS_EACH;
+            if (seats.len() >= SEATS || crowded) && !seats.contains_key(&key) {
                 let used = |cell: &Arc<OnceCell<Arc<Seat>>>| {
                     cell.get().map_or(u64::MAX, |seat| seat.used.load(Ordering::Relaxed))
                 };
-                let oldest = seats.iter().min_by_key(|(_, cell)| used(cell)).map(|(key, _)| key.clone());
+                let oldest = seats
+                    .iter()
+                    .filter(|(key, _)| !crowded || key.starts_with(&own))
+                    .min_by_key(|(_, cell)| used(cell))
+                    .map(|(key, _)| key.clone());
                 if let Some(oldest) = oldest {
                     seats
                         .remove(&oldest)
@@ -226,11 +235,13 @@ impl Upstream {
 fn key(exchange: &Exchange) -> String {
     match &exchange.session {
         Some(session) => session_key(session),
-        None => {
-            let Party { principal, tenant } = &exchange.party;
-            format!("p:{}:{}:{}", quote(tenant), quote(principal), exchange.capabilities)
-        }
+        None => format!("{}{}", owned(&exchange.party), exchange.capabilities),
     }
+}
+
+/// How the keys of a principal's sessions for stateless clients begin.
+fn owned(party: &Party) -> String {
+    format!("p:{}:{}:", quote(&party.tenant), quote(&party.principal))
 }
 
 fn session_key(session: &Session) -> String {

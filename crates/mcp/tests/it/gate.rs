@@ -16,6 +16,10 @@ const ANN_SHA256: &str = "7f80a65c25fa90ec67593ea935587c450d3fffaff33cbf1d1419d2
 pub(crate) const BOB: &str = "test-key-of-bob-0002";
 const BOB_SHA256: &str = "ebc506e13bff64b74de5022bba500cbc760be9dd40bb7229ef885aca3e71dfc0";
 
+/// Her role allows nothing.
+pub(crate) const EVE: &str = "test-key-of-eve-0003";
+const EVE_SHA256: &str = "ccc5c9b050edfea5f1704343f2d6544dabb143f24964d8f5b63f6867fb30a96a";
+
 pub(crate) struct Gate {
     pub(crate) address: SocketAddr,
     pub(crate) hub: hub::Hub,
@@ -67,8 +71,9 @@ impl Gate {
             "keys": [
                 { "name": "ann", "sha256": ANN_SHA256, "roles": ["admin"] },
                 { "name": "bob", "sha256": BOB_SHA256, "roles": ["little"] },
+                { "name": "eve", "sha256": EVE_SHA256, "roles": ["none"] },
             ],
-            "roles": { "little": { "allow": [{ "verbs": ["call"], "on": ["tool/fx/echo", "tool/enqueue"] }] } },
+            "roles": { "none": { "allow": [] }, "little": { "allow": [{ "verbs": ["call"], "on": ["tool/fx/echo", "tool/enqueue"] }] } },
         });
         let config = json!({ "access": access, "queues_on_demand": true });
         hub.apply(serde_json::from_value(config).unwrap()).await.unwrap();

@@ -286,3 +286,59 @@ async fn a_change_is_told_when_there_is_one() {
     }
     assert!(told <= 3, "the upstream came, and its list changed twice: {told}");
 }
+
+// Finding: M10
+#[tokio::test(flavor = "multi_thread")]
+async fn one_principal_cannot_shut_out_the_others() {
+    let fixture = crate::gate::fixture(fixtures::mcp::Era::Both).await;
+    let section = json!({
+        "sessions": 5, "sessions_per_principal": 4, "parked_per_principal": 1,
+        "upstreams": { "fx": { "url": url(fixture), "prefix": "", "in_flight": 4, "in_flight_per_principal": 3, "waiting_per_principal": 2 } },
+    });
+    let gate = Gate::open(section, false).await;
+    // Without a right there is no session at all.
+    let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "t", "version": "1" } });
+    let initialize = crate::gate::request(1, "initialize", params).to_string();
+    let refused = gate.send("POST", &[("X-Api-Key", crate::gate::EVE)], &initialize).await;
+    assert_eq!(refused.status, 403, "{}", refused.text);
+    // Sessions: ann takes her share, bob finds room, and takes hers when all are taken.
+    for count in 0..5 {
+        let opened = gate.send("POST", &[("X-Api-Key", ANN)], &initialize).await;
+        assert_eq!(opened.status, if count < 4 { 200 } else { 503 }, "{}", opened.text);
+        assert_eq!(opened.text.contains("TL0021"), count >= 4);
+    }
+    for _ in 0..2 {
+        assert_eq!(gate.send("POST", &[("X-Api-Key", BOB)], &initialize).await.status, 200);
+    }
+    assert_eq!(gate.gateway.sessions(), 5);
+    // Calls: ann's hang, three of them at the upstream and two in her queue; the sixth is refused, and bob's passes.
+    let wait = crate::gate::modern_body(
+        "tools/call",
+        json!({ "name": "wait", "arguments": { "ms": 8_000 } }),
+        &json!({}),
+    )
+    .to_string();
+    let headers = [
+        ("X-Api-Key", ANN),
+        ("MCP-Protocol-Version", "2026-07-28"),
+        ("Mcp-Method", "tools/call"),
+        ("Mcp-Name", "wait"),
+    ];
+    let mut hanging = Vec::new();
+    for _ in 0..5 {
+        hanging.push(gate.begin("POST", &headers, &wait).await);
+    }
+    crate::gate::eventually("her share is taken", || gate.gateway.upstreams()[0].in_flight == 3).await;
+    let sixth = crate::gate::eventually_some(async || {
+        let answer = gate.send("POST", &headers, &wait);
+        let answer = tokio::time::timeout(Duration::from_millis(500), answer).await.ok()?;
+        answer.text.contains("TL0022").then_some(answer.text)
+    })
+    .await;
+    assert!(sixth.contains("wait"), "{sixth}");
+    let echo = json!({ "name": "echo", "arguments": { "message": "hi" } });
+    let his = gate.modern("tools/call", echo, &[("X-Api-Key", BOB)]);
+    let his = tokio::time::timeout(Duration::from_secs(5), his).await.expect("he does not wait for hers");
+    assert!(his.text.contains("hi"), "{}", his.text);
+    drop(hanging);
+}
