@@ -78,6 +78,7 @@ fn upstream(status: &mcp::UpstreamStatus) -> Value {
         "server": status.server, "tools": status.tools, "prompts": status.prompts, "resources": status.resources,
         "error": status.last_error, "since": status.since.to_string(), "in_flight": status.in_flight,
         "breaker": status.breaker, "processes": status.processes, "unattributed": status.unattributed,
+        "shared_uris": status.shared_uris, "renamed": status.renamed,
     })
 }
 

@@ -67,6 +67,10 @@ pub enum Metric {
     OutletDeliveries,
     /// Whether an outlet's breaker is open.
     OutletBreakerOpen,
+    /// What an MCP server said that could not be attributed to one client.
+    McpUnattributed,
+    /// Resources of an MCP server that another lists by the same URI.
+    McpSharedUris,
     /// Tokens by principal, model and direction.
     ModelTokens,
     /// Cost by principal and model.
@@ -103,7 +107,7 @@ pub enum Metric {
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Metric; 44] = [
+    pub const ALL: [Metric; 46] = [
         Metric::Published,
         Metric::PublishedBytes,
         Metric::Calls,
@@ -132,6 +136,8 @@ impl Metric {
         Metric::RouteMessages,
         Metric::OutletDeliveries,
         Metric::OutletBreakerOpen,
+        Metric::McpUnattributed,
+        Metric::McpSharedUris,
         Metric::ModelTokens,
         Metric::ModelCost,
         Metric::StoreBytes,
@@ -229,6 +235,16 @@ impl Metric {
             Metric::OutletDeliveries => {
                 ("trunkline_outlet_deliveries_total", "counter", "Deliveries, by outcome.")
             }
+            Metric::McpUnattributed => (
+                "trunkline_mcp_unattributed_total",
+                "counter",
+                "Questions and notifications of an MCP server that could be meant for several clients, and reached none.",
+            ),
+            Metric::McpSharedUris => (
+                "trunkline_mcp_shared_uris",
+                "gauge",
+                "Resources of an MCP server that another server lists by the same URI.",
+            ),
             Metric::OutletBreakerOpen => {
                 ("trunkline_outlet_breaker_open", "gauge", "1 while an outlet is left alone.")
             }
@@ -353,6 +369,15 @@ fn write_metric(page: &mut Page, metric: Metric, state: &State, queues: &[broker
             for (name, counts) in state.console.connections.protocols() {
                 let count = if metric == Metric::ConnectionsOpen { counts.open } else { counts.accepted };
                 page.sample(metric, &[("protocol", name)], count);
+            }
+        }
+        Metric::McpUnattributed | Metric::McpSharedUris => {
+            for row in state.console.mcp.upstreams() {
+                let count = match metric {
+                    Metric::McpUnattributed => row.unattributed,
+                    _ => u64::try_from(row.shared_uris).unwrap_or(u64::MAX),
+                };
+                page.sample(metric, &[("upstream", &row.name)], count);
             }
         }
         Metric::RouteMessages | Metric::OutletDeliveries | Metric::OutletBreakerOpen => {

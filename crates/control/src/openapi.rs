@@ -271,6 +271,8 @@ pub(crate) static WORDS: &[Words] = &[
             "breaker",
             "processes",
             "unattributed",
+            "shared_uris",
+            "renamed",
         ]),
     )
     .asks(PAGED),

@@ -1,8 +1,13 @@
 //! What all upstreams and our own tools offer together: merged, renamed, and found by name, URI or address.
 //! It is rebuilt whole when something changes; who may see an entry is asked at each list.
 
+mod owners;
+
+pub(crate) use owners::{Found, Lost, Owners};
+
 use crate::builtin;
 use crate::json::{Fields, Object, splice};
+use crate::links;
 use crate::mirror::{self, Param};
 use crate::names::{self, Template};
 use crate::tasks;
@@ -153,6 +158,7 @@ pub(crate) struct Catalogue {
     by_address: HashMap<Address, Arc<Item>>,
     /// Upstreams that declare resources, in order.
     pub(crate) readers: Vec<Arc<str>>,
+    pub(crate) owners: Owners,
     /// Names that were changed because somebody had them already.
     pub(crate) renamed: Vec<(String, String)>,
     /// The merged capabilities, in JSON, without those that hold in one era only.
@@ -176,7 +182,12 @@ impl Catalogue {
     /// Merges the parts in their order, and our own tools after them. Our names are ours, and what begins with the prefix of an
     /// upstream is that upstream's: another's tool that would be called so gets the name of its upstream before its own.
     pub(crate) fn merge(parts: &[Part<'_>], own: &[Entry], instructions: Option<&str>) -> Catalogue {
-        let mut all = Catalogue::default();
+        let says = |part: &&Part<'_>| {
+            Fields::parse(&part.offer.capabilities).is_ok_and(|f| f.get("resources").is_some())
+        };
+        let readers: Vec<Arc<str>> = parts.iter().filter(says).map(|part| part.upstream.clone()).collect();
+        let owners = Owners::new(parts, readers.len());
+        let mut all = Catalogue { readers, owners, ..Catalogue::default() };
         let mut by_prefix: Vec<&Part<'_>> = parts.iter().collect();
         by_prefix.sort_by_key(|part| std::cmp::Reverse(part.prefix.len()));
         for list in List::ALL {
@@ -191,10 +202,6 @@ impl Catalogue {
         }
         let ours = Part { upstream: "".into(), prefix: String::new(), offer: &Offer::default() };
         own.iter().for_each(|entry| all.add(List::Tools, &ours, &[], entry));
-        let says = |part: &&Part<'_>| {
-            Fields::parse(&part.offer.capabilities).is_ok_and(|f| f.get("resources").is_some())
-        };
-        all.readers = parts.iter().filter(says).map(|part| part.upstream.clone()).collect();
         all.matchers = parts
             .iter()
             .map(|part| {
@@ -216,15 +223,18 @@ impl Catalogue {
     fn add(&mut self, list: List, part: &Part<'_>, all: &[Part<'_>], entry: &Entry) {
         let kind = list.kind();
         let upstream = &part.upstream;
+        let outward = |uri: &str| self.owners.outward(upstream, uri);
+        let app = (list == List::Tools && entry.raw.contains("ui://"))
+            .then(|| links::tool(&entry.raw, &outward))
+            .flatten();
         let name = if list.is_named() {
             self.name_for(kind, part, all, &entry.name)
-        } else if self.find(kind, &entry.name).is_some() {
-            return; // The first upstream that has a URI answers for it.
         } else {
-            entry.name.clone()
+            outward(&entry.name).unwrap_or_else(|| entry.name.clone())
         };
         let Ok(address) = names::address(kind, upstream, &entry.name) else { return };
-        let raw = if name == entry.name { entry.raw.clone() } else { renamed(&entry.raw, &name) };
+        let raw = app.unwrap_or_else(|| entry.raw.clone());
+        let raw = if name == entry.name { raw } else { renamed(&raw, list.key(), &name) };
         let item = Arc::new(Item {
             name: name.clone(),
             theirs: entry.name.clone(),
@@ -315,26 +325,6 @@ impl Catalogue {
         self.by_address.get(address)
     }
 
-    /// Which upstream answers for a URI: one that lists it, one with a template for it, or the only one with resources.
-    /// Templates are looked at only of upstreams of which the caller may read it.
-    pub(crate) fn reader(&self, uri: &str, may: impl Fn(&Address) -> bool) -> Option<Arc<str>> {
-        if uri.len() > URI_MAX {
-            return None;
-        }
-        if let Some(item) = self.find(Kind::Resource, uri) {
-            return Some(item.upstream.clone());
-        }
-        let readable =
-            |upstream: &str| names::address(Kind::Resource, upstream, uri).is_ok_and(|address| may(&address));
-        let made = |templates: &[Template]| templates.iter().any(|template| template.makes(uri));
-        let found = self.matchers.iter().find(|(upstream, templates)| readable(upstream) && made(templates));
-        match (found, self.readers.as_slice()) {
-            (Some((upstream, _)), _) => Some(upstream.clone()),
-            (None, [only]) => Some(only.clone()),
-            _ => None,
-        }
-    }
-
     /// Every address that exists.
     pub(crate) fn addresses(&self, kind: Kind) -> Vec<Address> {
         self.by_address.keys().filter(|address| address.kind() == kind).cloned().collect()
@@ -372,11 +362,11 @@ impl Offer {
     }
 }
 
-fn renamed(raw: &str, name: &str) -> String {
+fn renamed(raw: &str, key: &str, name: &str) -> String {
     let Ok(fields) = Fields::parse(raw) else { return raw.to_owned() };
     let mut object = Object::with_capacity(raw.len() + 32);
-    for (key, value) in fields.iter() {
-        object = if key == "name" { object.text("name", name) } else { object.raw(key, value) };
+    for (member, value) in fields.iter() {
+        object = if member == key { object.text(key, name) } else { object.raw(member, value) };
     }
     object.done()
 }

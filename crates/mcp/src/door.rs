@@ -7,6 +7,7 @@ use crate::exchange::Exchange;
 use crate::gateway::Inner;
 use crate::json::quote;
 use crate::link::{Call, Failure};
+use crate::links;
 use crate::rpc;
 use crate::tasks;
 use crate::upstream::Upstream;
@@ -75,7 +76,14 @@ async fn answer(gateway: &Arc<Inner>, session: &Session, mut request: Request) -
         call.mirror = pairs.collect();
     }
     match upstream.call(&exchange, call).await {
-        Ok(result) => {
+        Ok(mut result) => {
+            let catalogue = gateway.catalogue.load();
+            if catalogue.owners.concerns(&result)
+                && let Some(other) =
+                    links::result(&result, &|uri| catalogue.owners.outward(&upstream.name, uri))
+            {
+                result = other;
+            }
             let (tickets, notes) = (gateway.tickets.load(), &gateway.notes);
             let address = &envelope.address;
             tasks::outward(&tickets, notes, session.into(), &exchange, address, &upstream.name, result)

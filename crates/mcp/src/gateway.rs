@@ -169,7 +169,12 @@ impl Gateway {
 
     /// The upstreams as the operator sees them, by name.
     pub fn upstreams(&self) -> Vec<UpstreamStatus> {
-        self.0.upstreams.load().values().map(|upstream| upstream.status()).collect()
+        let catalogue = self.0.catalogue.load();
+        let status = |upstream: &Arc<Upstream>| {
+            let (shared_uris, renamed) = catalogue.conflicts(&upstream.name);
+            UpstreamStatus { shared_uris, renamed, ..upstream.status() }
+        };
+        self.0.upstreams.load().values().map(status).collect()
     }
 
     /// How many client sessions are open.
@@ -253,6 +258,15 @@ impl Inner {
                 "the name is ours or another upstream's, so it was changed: set `prefix`"
             );
         }
+        for (uri, owners) in now.owners.clashes() {
+            if !before.owners.clashes().any(|clash| clash == (uri, owners)) {
+                tracing::warn!(
+                    uri,
+                    ?owners,
+                    "several upstreams list this resource, so clients see it under their names"
+                );
+            }
+        }
         for list in List::ALL.into_iter().filter(|list| !now.shows_the_same(&before, *list)) {
             self.announce(Change::List(list));
         }
@@ -330,10 +344,9 @@ impl Inner {
         for upstream in upstreams.values() {
             upstream.leave(session);
         }
-        for uri in session.take_subscriptions() {
-            let reader = self.catalogue.load().reader(&uri, |_| true).and_then(|name| self.upstream(&name));
-            if let Some(upstream) = reader {
-                upstream.unwatch(&Topic::Resource(uri)).await;
+        for (upstream, theirs) in session.take_subscriptions() {
+            if let Some(upstream) = self.upstream(&upstream) {
+                upstream.unwatch(&Topic::Resource(theirs)).await;
             }
         }
     }
@@ -384,13 +397,15 @@ async fn fan_out(
             for session in inner.sessions.all() {
                 match change {
                     Change::List(list) => session.post_once(rpc::notification(changed(*list), None)),
-                    Change::Resource { uri, .. } if session.is_subscribed(uri) => {
-                        let params = crate::json::Object::new().text("uri", uri).done();
-                        session
-                            .post_once(rpc::notification("notifications/resources/updated", Some(&params)));
+                    Change::Resource { upstream, uri } => {
+                        for uri in session.subscribed_as(upstream, uri) {
+                            let params = crate::json::Object::new().text("uri", &uri).done();
+                            let message = rpc::notification("notifications/resources/updated", Some(&params));
+                            session.post_once(message);
+                        }
                     }
                     // Sessions hear of tasks elsewhere: the extension is of the stateless revision.
-                    Change::Resource { .. } | Change::Task { .. } => {}
+                    Change::Task { .. } => {}
                 }
             }
         }

@@ -12,6 +12,7 @@ pub mod fuzzing;
 mod gateway;
 mod json;
 mod link;
+mod links;
 mod mirror;
 mod names;
 mod origin;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use message::{Clock, Moment};
 use net::CancellationToken;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -43,7 +43,8 @@ pub(crate) struct Session {
     level: Mutex<Option<String>>,
     questions: Mutex<HashMap<String, oneshot::Sender<Answer>>>,
     running: Mutex<HashMap<String, CancellationToken>>,
-    subscribed: Mutex<HashSet<String>>,
+    /// The resources that it follows, by the client's URI: whose each is, and its upstream's URI.
+    subscribed: Mutex<HashMap<String, (Arc<str>, String)>>,
     tasks: Mutex<VecDeque<(TaskKey, String)>>,
     standing: Arc<Replay>,
     mail_max: usize,
@@ -80,7 +81,7 @@ impl Session {
             level: Mutex::new(None),
             questions: Mutex::new(HashMap::new()),
             running: Mutex::new(HashMap::new()),
-            subscribed: Mutex::new(HashSet::new()),
+            subscribed: Mutex::new(HashMap::new()),
             tasks: Mutex::new(VecDeque::new()),
             standing: Arc::new(Replay::new(0, opening.replay, now, gone.clone())),
             mail_max: opening.mailbox,
@@ -177,22 +178,35 @@ impl Session {
     }
 
     /// Notes an interest in a resource; false when it was there already.
-    pub(crate) fn subscribe(&self, uri: &str) -> bool {
-        self.subscribed.lock().insert(uri.to_owned())
+    pub(crate) fn subscribe(&self, uri: &str, upstream: Arc<str>, theirs: String) -> bool {
+        let mut subscribed = self.subscribed.lock();
+        if subscribed.contains_key(uri) {
+            return false;
+        }
+        subscribed.insert(uri.to_owned(), (upstream, theirs));
+        true
     }
 
-    /// Ends an interest; false when there was none.
-    pub(crate) fn unsubscribe(&self, uri: &str) -> bool {
+    /// Ends an interest; says in what, if there was one.
+    pub(crate) fn unsubscribe(&self, uri: &str) -> Option<(Arc<str>, String)> {
         self.subscribed.lock().remove(uri)
     }
 
     pub(crate) fn is_subscribed(&self, uri: &str) -> bool {
-        self.subscribed.lock().contains(uri)
+        self.subscribed.lock().contains_key(uri)
+    }
+
+    /// The client's URIs of something that it follows.
+    pub(crate) fn subscribed_as(&self, upstream: &str, theirs: &str) -> Vec<String> {
+        let subscribed = self.subscribed.lock();
+        let is_it =
+            |(_, (owner, uri)): &(&String, &(Arc<str>, String))| **owner == *upstream && uri == theirs;
+        subscribed.iter().filter(is_it).map(|(uri, _)| uri.clone()).collect()
     }
 
     /// Takes all interests, to end them.
-    pub(crate) fn take_subscriptions(&self) -> Vec<String> {
-        self.subscribed.lock().drain().collect()
+    pub(crate) fn take_subscriptions(&self) -> Vec<(Arc<str>, String)> {
+        self.subscribed.lock().drain().map(|(_, followed)| followed).collect()
     }
 
     /// Remembers a task that was made here by our id; the one that is forgotten for it.

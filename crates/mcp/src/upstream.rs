@@ -22,7 +22,7 @@ use hub::{Breaker, Hub};
 use message::{Clock, Code, Dice, Fault, Misfit, Time};
 use net::{CancellationToken, Tasks};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -62,6 +62,10 @@ pub struct UpstreamStatus {
     pub processes: usize,
     /// Questions and notifications of it that could not be attributed to one client, and were passed on to nobody.
     pub unattributed: u64,
+    /// How many of its resources another upstream lists by the same URI.
+    pub shared_uris: usize,
+    /// How many of its tools and prompts have another name here, because theirs is ours or another upstream's.
+    pub renamed: usize,
 }
 
 /// One upstream.
@@ -131,16 +135,11 @@ impl Upstream {
                 next: AtomicU64::new(1),
             })),
             (None, command) => {
-                let mut env = std::collections::BTreeMap::new();
-                for (key, secret) in &config.env {
-                    let value = secret.reveal(hub.outside()).map_err(|misfit| misfit.at(key).at("env"))?;
-                    env.extend(value.map(|value| (key.clone(), value.to_string())));
-                }
                 let program = Program {
                     notes,
                     command: command.clone().unwrap_or_default(),
                     args: config.args.clone(),
-                    env,
+                    env: environment(config, hub.outside())?,
                     cwd: config.cwd.as_ref().map(Into::into),
                     timeout: config.timeout.0,
                     connect: config.connect.0,
@@ -268,6 +267,8 @@ impl Upstream {
             breaker: self.breaker.look().0.as_str(),
             processes: self.apart(),
             unattributed: self.unclear.load(Ordering::Relaxed),
+            shared_uris: 0,
+            renamed: 0,
         }
     }
 
@@ -314,6 +315,19 @@ impl Drop for Attempt<'_> {
             self.upstream.breaker.withdraw(self.upstream.clock.moment());
         }
     }
+}
+
+/// The variables of a program, opened.
+fn environment(
+    config: &config::Upstream,
+    outside: access::Outside,
+) -> Result<BTreeMap<String, String>, Misfit> {
+    let mut env = BTreeMap::new();
+    for (key, secret) in &config.env {
+        let value = secret.reveal(outside).map_err(|misfit| misfit.at(key).at("env"))?;
+        env.extend(value.map(|value| (key.clone(), value.to_string())));
+    }
+    Ok(env)
 }
 
 fn credentials(config: &config::Upstream, outside: access::Outside) -> Result<HeaderMap, Misfit> {

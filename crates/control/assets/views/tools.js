@@ -66,6 +66,8 @@ function upstreamTable() {
       { id: "eras", label: "Era", text: (row) => (row.eras ?? []).join(", ") },
       { id: "tools", label: "Tools", num: true, text: (row) => count(row.tools), sort: (row) => row.tools },
       { id: "in_flight", label: "In flight", num: true, text: (row) => count(row.in_flight), sort: (row) => row.in_flight },
+      { id: "shared", label: "Shared URIs", num: true, text: (row) => count(row.shared_uris), sort: (row) => row.shared_uris },
+      { id: "renamed", label: "Renamed", num: true, text: (row) => count(row.renamed), sort: (row) => row.renamed },
       { id: "unattributed", label: "Unattributed", num: true, text: (row) => count(row.unattributed), sort: (row) => row.unattributed },
       { id: "since", label: "Since", num: true, text: (row) => age(Date.now() - Date.parse(row.since)) },
       { id: "error", label: "Last error", class: "grow", text: (row) => row.error ?? "" },

@@ -34,13 +34,6 @@ fn names_get_prefixes_and_collisions_are_renamed() {
     assert_eq!((item.theirs.as_str(), item.raw.as_str()), ("echo", r#"{"x":1.0,"name":"b_echo"}"#));
     assert_eq!(item.address.to_string(), "tool/b/echo");
     assert_eq!(all.find(Kind::Tool, "publish").unwrap().address.to_string(), "tool/publish");
-    assert_eq!(all.reader("r://1", |_| true).as_deref(), Some("a"));
-    assert_eq!(all.reader("r://2", |_| true).as_deref(), Some("b"));
-    assert_eq!(all.reader("t://9/x", |_| true).as_deref(), Some("a"));
-    assert_eq!(all.reader("t://9/x", |address| !address.name().starts_with("a/")).as_deref(), Some("b"));
-    assert_eq!(all.reader("t://9/x", |_| false), None, "no template is tried for who may read nothing");
-    assert_eq!(all.reader(&format!("r://{}", "x".repeat(5_000)), |_| true), None);
-    assert_eq!(all.reader("z://", |_| true), None);
     assert!(all.capabilities.contains("\"resources\"") && !all.capabilities.contains("prompts"));
 }
 
@@ -56,4 +49,60 @@ fn a_name_is_free_or_gets_a_number() {
     let all = Catalogue::merge(&parts, &[], None);
     let names: Vec<&str> = all.list(List::Tools).iter().map(|item| item.name.as_str()).collect();
     assert_eq!(names, ["git_hub_x_2", "git_settle", "git_hub_x", "hub_x", "a_settle"]);
+}
+
+/// Where a URI leads for somebody who may read of these upstreams.
+fn leads(all: &Catalogue, uri: &str, mine: &[&str]) -> String {
+    let may = |address: &Address| mine.iter().any(|name| address.name().starts_with(&format!("{name}/")));
+    match all.resolve(uri, may) {
+        Ok(found) => format!("{} {}", found.upstream, found.theirs),
+        Err(Lost::Unknown) => "unknown".into(),
+        Err(Lost::Forbidden(address)) => format!("forbidden {address}"),
+        Err(Lost::Several(uris)) => uris.join(" or "),
+    }
+}
+
+// Finding: M7
+#[test]
+fn a_resource_is_its_owners() {
+    let one = offer(&[], &["r://1", "r://only", "ui://app", "trunkline://b/r://1"]);
+    let two = offer(&[], &["r://1", "r://2", "ui://app"]);
+    let part = |upstream: &str, offer| Part { upstream: upstream.into(), prefix: String::new(), offer };
+    let all = Catalogue::merge(&[part("a", &one), part("b", &two)], &[], None);
+    let listed: Vec<&str> = all.list(List::Resources).iter().map(|item| item.name.as_str()).collect();
+    let of_a =
+        ["trunkline://a/r://1", "r://only", "ui://trunkline/a/app", "trunkline://a/trunkline://b/r://1"];
+    let of_b = ["trunkline://b/r://1", "r://2", "ui://trunkline/b/app"];
+    assert_eq!(listed, [&of_a[..], &of_b[..]].concat());
+    assert!(all.list(List::Resources)[0].raw.contains(r#""uri":"trunkline://a/r://1""#));
+    let templates: Vec<&str> = all.list(List::Templates).iter().map(|item| item.name.as_str()).collect();
+    assert_eq!(templates, ["trunkline://a/t://{id}/x", "trunkline://b/t://{id}/x"]);
+    for (uri, mine, expected) in [
+        ("r://only", &["a", "b"][..], "a r://only"),
+        ("r://only", &["b"], "forbidden resource/a/r://only"),
+        ("r://1", &["a", "b"], "trunkline://a/r://1 or trunkline://b/r://1"),
+        ("r://1", &["b"], "b r://1"),
+        ("r://1", &[], "forbidden resource/a/r://1"),
+        ("trunkline://b/r://1", &["a", "b"], "b r://1"),
+        ("trunkline://b/r://1", &["a"], "forbidden resource/b/r://1"),
+        ("trunkline://a/trunkline://b/r://1", &["a", "b"], "a trunkline://b/r://1"),
+        ("ui://trunkline/b/app", &["a", "b"], "b ui://app"),
+        ("trunkline://b/z://unlisted", &["a", "b"], "b z://unlisted"),
+        ("trunkline://nobody/r://1", &["a", "b"], "unknown"),
+        ("t://9/x", &["a", "b"], "trunkline://a/t://9/x or trunkline://b/t://9/x"),
+        ("t://9/x", &["b"], "b t://9/x"),
+        ("t://9/x", &[], "unknown"),
+        ("z://", &["a", "b"], "unknown"),
+    ] {
+        assert_eq!(leads(&all, uri, mine), expected, "{uri} for {mine:?}");
+    }
+    assert_eq!(leads(&all, &format!("r://{}", "x".repeat(5_000)), &["a", "b"]), "unknown");
+    assert_eq!((all.conflicts("a"), all.conflicts("b")), ((2, 0), (2, 0)));
+    // Alone, an upstream's URIs are as they are, and it is asked for all others.
+    let alone = Catalogue::merge(&[part("b", &two)], &[], None);
+    assert_eq!(alone.list(List::Resources)[0].name, "r://1");
+    assert_eq!(alone.list(List::Templates)[0].name, "t://{id}/x");
+    assert_eq!(leads(&alone, "z://", &["b"]), "b z://");
+    assert_eq!(leads(&alone, "z://", &[]), "unknown");
+    assert_eq!(alone.owners.outward("b", "z://"), None);
 }

@@ -2,12 +2,11 @@
 //! How that is written for the client's era is in `modern.rs` and `legacy.rs`.
 
 use super::Visit;
-use crate::catalogue::Item;
+use crate::catalogue::{Found, Item, Lost};
 use crate::exchange::{Era, Event, Exchange, Question, Tasking};
 use crate::gateway::Inner;
 use crate::json::{Fields, Object};
 use crate::link::WHOLE;
-use crate::names;
 use crate::rpc;
 use crate::session::Session;
 use crate::tasks;
@@ -15,6 +14,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hub::Request;
 use message::{Address, Code, Envelope, Fault, Kind, Trace, Verb};
+use std::borrow::Cow;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -60,8 +60,9 @@ pub(crate) fn prepare(
         "prompts/get" => named(visit, Kind::Prompt, fields)?,
         "resources/read" => {
             let uri = fields.string("uri").ok_or_else(|| missing("uri"))?;
-            exchange.target = Some(uri.to_string());
-            resource(visit, &uri)?
+            let found = resource(visit, &uri)?;
+            exchange.target = Some(found.theirs);
+            (found.address, found.item)
         }
         method if method.starts_with("tasks/") => (task(visit, asker.era, fields, &mut exchange)?, None),
         _ => reference(visit, fields, &mut exchange)?,
@@ -109,32 +110,27 @@ fn named(visit: &Visit, kind: Kind, fields: &Fields<'_>) -> Result<(Address, Opt
     Ok((item.address.clone(), Some(item)))
 }
 
-/// Whose a URI is; nobody's is an error with the code that the revision of the client wants, put in by the face.
-pub(crate) fn resource(visit: &Visit, uri: &str) -> Result<(Address, Option<Arc<Item>>), rpc::Error> {
+/// What a URI means for this caller; nothing is an error with the code that the revision of the client wants, put in by the
+/// face. What may not be read is answered as if it were not there; the audit trail knows the difference.
+pub(crate) fn resource(visit: &Visit, uri: &str) -> Result<Found, rpc::Error> {
     let catalogue = visit.gateway.catalogue.load();
-    let unknown = || {
-        let error = rpc::Error::new(rpc::RESOURCE_NOT_FOUND, "there is no such resource");
-        error.with_data(Object::new().text("uri", uri).done())
+    let lost = match catalogue.resolve(uri, |address| visit.session.may(Verb::Call, address)) {
+        Ok(found) => return Ok(found),
+        Err(lost) => lost,
     };
-    let found = match catalogue.find(Kind::Resource, uri) {
-        Some(item) => (item.address.clone(), Some(item.clone())),
-        None => {
-            let upstream = reader(visit, uri).ok_or_else(unknown)?;
-            (names::address(Kind::Resource, &upstream, uri).map_err(|_| unknown())?, None)
-        }
-    };
-    // What may not be read is answered as if it were not there; the audit trail knows the difference.
-    visit.session.allow(Verb::Call, &found.0).map_err(|fault| {
+    if let Lost::Forbidden(address) = &lost
+        && let Err(fault) = visit.session.allow(Verb::Call, address)
+    {
         visit.gateway.hub.counters().fault(&fault);
-        visit.session.record_text(Verb::Call, found.0.to_string().into(), &fault);
-        unknown()
-    })?;
-    Ok(found)
-}
-
-/// The upstream that reads a URI for this caller.
-pub(crate) fn reader(visit: &Visit, uri: &str) -> Option<Arc<str>> {
-    visit.gateway.catalogue.load().reader(uri, |address| visit.session.may(Verb::Call, address))
+        visit.session.record_text(Verb::Call, address.to_string().into(), &fault);
+    }
+    let why: Cow<'static, str> = match lost {
+        Lost::Several(uris) => {
+            format!("several servers have such a resource: read it as {}", uris.join(" or ")).into()
+        }
+        Lost::Unknown | Lost::Forbidden(_) => "there is no such resource".into(),
+    };
+    Err(rpc::Error::new(rpc::RESOURCE_NOT_FOUND, why).with_data(Object::new().text("uri", uri).done()))
 }
 
 /// The tool whose task is meant. Policy is asked for the tool, as the task is its work.
@@ -169,9 +165,10 @@ fn reference(
         }
         Some("ref/resource") => {
             let uri = reference.string("uri").ok_or_else(|| missing("uri"))?;
-            exchange.target = Some(uri.to_string());
-            let (address, item) = resource(visit, &uri)?;
-            (address, item, fields.get("ref").unwrap_or("{}").to_owned())
+            let found = resource(visit, &uri)?;
+            let theirs = Object::new().all_but(&reference, &["uri"]).text("uri", &found.theirs).done();
+            exchange.target = Some(found.theirs);
+            (found.address, found.item, theirs)
         }
         _ => {
             return Err(rpc::Error::new(

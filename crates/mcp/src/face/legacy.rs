@@ -8,7 +8,7 @@ pub(crate) use batch::post as batch;
 pub(crate) use streams::standing;
 
 use super::asking::Asker;
-use super::{Refusal, SESSION, VERSION, Visit, asking, json, listen, lists};
+use super::{Refusal, SESSION, VERSION, Visit, json, listen, lists};
 use crate::catalogue::List;
 use crate::exchange::{Era, LEGACY, severity};
 use crate::json::{Fields, Object};
@@ -248,9 +248,10 @@ fn declares(visit: &Visit, capability: &str) -> bool {
 
 async fn subscribe(visit: &Visit, session: &Session, method: &str, uri: &str) -> Result<(), rpc::Error> {
     if method == "resources/unsubscribe" {
-        let owner = asking::reader(visit, uri).and_then(|owner| visit.gateway.upstream(&owner));
-        if let (true, Some(upstream)) = (session.unsubscribe(uri), owner) {
-            upstream.unwatch(&Topic::Resource(uri.to_owned())).await;
+        if let Some((owner, theirs)) = session.unsubscribe(uri)
+            && let Some(upstream) = visit.gateway.upstream(&owner)
+        {
+            upstream.unwatch(&Topic::Resource(theirs)).await;
         }
         return Ok(());
     }
@@ -262,9 +263,9 @@ async fn subscribe(visit: &Visit, session: &Session, method: &str, uri: &str) ->
             rpc::Error::new(rpc::RESOURCE_NOT_FOUND, "there is no such resource, or it cannot be followed");
         error.with_data(Object::new().text("uri", uri).done())
     };
-    let upstream = listen::follow(visit, uri).await.ok_or_else(unknown)?;
-    if !session.subscribe(uri) {
-        upstream.unwatch(&Topic::Resource(uri.to_owned())).await;
+    let (upstream, theirs) = listen::follow(visit, uri).await.ok_or_else(unknown)?;
+    if !session.subscribe(uri, upstream.name.clone(), theirs.clone()) {
+        upstream.unwatch(&Topic::Resource(theirs)).await;
     }
     Ok(())
 }

@@ -36,6 +36,8 @@ struct Listening {
 struct Followed {
     spawn: net::Tasks,
     topics: Vec<(Arc<Upstream>, Topic)>,
+    /// The client's URIs of the resources, by upstream and its own URI.
+    uris: Vec<(Arc<str>, String, String)>,
     /// Our ids of the tasks, by upstream and its own id.
     ours: Vec<(Arc<str>, String, String)>,
 }
@@ -99,7 +101,12 @@ pub(crate) async fn open(
         let why = format!("one stream may follow {most} resources and tasks");
         return Err(Refusal::bad(rpc::INVALID_PARAMS, why));
     }
-    let mut followed = Followed { spawn: gateway.hub.tasks().clone(), topics: Vec::new(), ours: Vec::new() };
+    let mut followed = Followed {
+        spawn: gateway.hub.tasks().clone(),
+        topics: Vec::new(),
+        uris: Vec::new(),
+        ours: Vec::new(),
+    };
     if !uris.is_empty() {
         let uris = followed.resources(visit, uris).await;
         accepted = accepted.raw("resourceSubscriptions", &format!("[{}]", uris.join(",")));
@@ -130,9 +137,10 @@ impl Followed {
     async fn resources(&mut self, visit: &Visit, uris: Vec<String>) -> Vec<String> {
         let mut accepted = Vec::new();
         for uri in uris {
-            if let Some(upstream) = follow(visit, &uri).await {
+            if let Some((upstream, theirs)) = follow(visit, &uri).await {
                 accepted.push(quote(&uri));
-                self.topics.push((upstream, Topic::Resource(uri)));
+                self.uris.push((upstream.name.clone(), theirs.clone(), uri));
+                self.topics.push((upstream, Topic::Resource(theirs)));
             }
         }
         accepted
@@ -166,15 +174,11 @@ impl Followed {
 }
 
 /// Follows one resource that the caller may read, at whose it is.
-pub(crate) async fn follow(visit: &Visit, uri: &str) -> Option<Arc<Upstream>> {
-    let (address, _) = asking::resource(visit, uri).ok()?;
-    if !visit.session.may(Verb::Call, &address) {
-        return None;
-    }
-    let owner = asking::reader(visit, uri)?;
-    let upstream = visit.gateway.upstream(&owner)?;
-    match upstream.watch(&Topic::Resource(uri.to_owned())).await {
-        Ok(()) => Some(upstream),
+pub(crate) async fn follow(visit: &Visit, uri: &str) -> Option<(Arc<Upstream>, String)> {
+    let found = asking::resource(visit, uri).ok()?;
+    let upstream = visit.gateway.upstream(&found.upstream)?;
+    match upstream.watch(&Topic::Resource(found.theirs.clone())).await {
+        Ok(()) => Some((upstream, found.theirs)),
         Err(failure) => {
             tracing::debug!(upstream = %upstream.name, error = failure.text(), "a resource cannot be followed");
             None
@@ -230,11 +234,11 @@ impl Listening {
                     }
                 }
                 Ok(Change::Resource { upstream, uri }) => {
-                    let mine = |(owner, topic): &(Arc<Upstream>, Topic)| {
-                        matches!(topic, Topic::Resource(have) if **have == *uri) && owner.name == upstream
+                    let mine = |(owner, theirs, _): &&(Arc<str>, String, String)| {
+                        **theirs == *uri && *owner == upstream
                     };
-                    if self.followed.topics.iter().any(mine) {
-                        let params = Object::new().raw("_meta", &tag(&self.id)).text("uri", &uri).done();
+                    if let Some((_, _, uri)) = self.followed.uris.iter().find(mine) {
+                        let params = Object::new().raw("_meta", &tag(&self.id)).text("uri", uri).done();
                         let message = rpc::notification("notifications/resources/updated", Some(&params));
                         return Some((Ok(sse::frame(&message)), self));
                     }

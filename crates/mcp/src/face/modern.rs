@@ -39,6 +39,7 @@ async fn serve(visit: Visit, id: &str, method: &str, params: Option<&str>) -> Re
     check_method(&visit, method)?;
     let result = |members: String| Ok(json(StatusCode::OK, rpc::result(id, &members)));
     if let Some(list) = List::ALL.into_iter().find(|list| list.method() == method) {
+        visit.gateway.settled().await;
         declared(&visit.gateway, list.capability(), method)?;
         let page = lists::page(&visit, list, fields.get("cursor"))
             .await
