@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What the tests need of Debian: how it is recognised, and its package. Benchmarks ask for their peers when they run.
-const DEBIAN: [(&str, &str); 6] = [
+const DEBIAN: [(&str, &str); 7] = [
     ("mosquitto_pub", "mosquitto-clients"),
     ("chromium", "chromium"),
     ("curl", "curl"),
+    ("faketime", "faketime"),
     ("npm", "npm"),
     ("python3", "python3-venv"),
     (ENSUREPIP, "python3-venv"),

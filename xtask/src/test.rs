@@ -30,6 +30,11 @@ const PARTS: &[Part] = &[
     ("mqtt-kill", "SIGKILL under PyPI's paho-mqtt: sessions, messages and QoS 2 go on", people::mqtt_kill),
     ("mllp", "PyPI's hl7 mllp_send through a route to a queue and a topic", people::mllp),
     ("http", "curl against the data API", people::services),
+    (
+        "clock",
+        "Debian's faketime sets the clock by an hour and a day; nothing that waits notices",
+        people::clock,
+    ),
     ("webhook", "retry, breaker, dead letters with attempts, replay by the command line", people::webhook),
     ("trace", "traceparent from MQTT, HTTP and MCP to the servers behind us", trace::run),
     (

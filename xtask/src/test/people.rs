@@ -213,6 +213,11 @@ pub(super) fn services() -> Result<()> {
     command(Command::new("bash").arg("tests/clients/http_api.sh").args(["127.0.0.1", &port, KEY]))
 }
 
+pub(super) fn clock() -> Result<()> {
+    let folder = scratch("clock")?;
+    command(Command::new("python3").arg("tests/clients/clock.py").arg(binary()).arg(&folder))
+}
+
 pub(super) fn webhook() -> Result<()> {
     let folder = scratch("webhook-sink")?;
     let sink = fixture("webhook-fixture", &folder)?;
