@@ -32,7 +32,7 @@ pub struct Limits {
     pub depth: usize,
     /// The most steps that one run of a jq expression may take; beyond, the message is refused with TL0013. A step is an operation
     /// of the program, or 8 bytes that it makes, or 128 that it looks at; a million takes about 30 ms of one processor, and the
-    /// default holds a run to about 64 MiB of memory. A message of 60 KB or more may take all, a smaller one less, down to an eighth. Default
+    /// default holds a run to about 64 MiB of memory. A message of 400 KB or more may take all, a smaller one less, down to a quarter. Default
     /// 8,388,608.
     pub jq_steps: usize,
     /// The most targets that one message may reach through all its routes together; more are refused with TL0013.

@@ -43,7 +43,7 @@ const PROGRAM_BYTES_MAX: usize = 16 << 10;
 const ERROR_BYTES_MAX: usize = 300;
 /// What a run on the smallest message may spend: one part of what a run may spend at all. So many small messages do not hold a
 /// thread as a large one may.
-const SMALL_PART: usize = 8;
+const SMALL_PART: usize = 4;
 /// How much more for each byte of a larger one.
 const STEPS_PER_BYTE: usize = 16;
 

@@ -154,7 +154,7 @@ pub(super) fn strftime(value: &Val, format: &Val, local: bool, meter: &mut Meter
     let Val::Str(format) = format else {
         return Err(Raise::error(format!("{function}/1 requires a string format")));
     };
-    meter.copy(format.len() * 8)?;
+    meter.copy(format.len() * 2 + 100)?;
     let mut out = String::new();
     write(&time, format, local, &mut out);
     // C's buffer has a hundred bytes more than the format.
