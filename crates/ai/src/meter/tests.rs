@@ -108,6 +108,28 @@ fn a_glance_sees_the_texts_that_reading_sees() {
 }
 
 #[test]
+fn what_a_glance_remembers_of_events_hides_no_text() {
+    let event = |inner: &str, tail: &str| {
+        format!("data: {{\"id\":\"a\",\"choices\":[{{\"index\":0,\"delta\":{{{inner}}}{tail}}}]}}\n\n")
+    };
+    let stream = [
+        event(r#""role":"assistant","content":"""#, ""),
+        event(r#""content":"x""#, ""),
+        event(r#""content":"yy""#, ""),
+        event(r#""content":"yy","refusal":"zzz""#, ""),
+        event(r#""content":"yy","refusal":"zzzz""#, ""),
+        event(r#""content":"yy","refusal":"zzzz""#, r#","finish_reason":null"#),
+        event(r#""content":"a\"b""#, ""),
+        event("", r#","finish_reason":"stop""#),
+        event(r#""content":"yy""#, ""),
+    ]
+    .concat();
+    for piece in [1, stream.len()] {
+        assert_eq!(measure("text/event-stream", &stream, piece).1, 26, "in pieces of {piece}");
+    }
+}
+
+#[test]
 fn a_glance_passes_over_no_usage_and_no_failure() {
     let usage = r#"{"prompt_tokens":3,"completion_tokens":2}"#;
     let chunk = r#"{"id":"a","choices":[{"delta":{"content":"x"}}]"#;
