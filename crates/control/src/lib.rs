@@ -34,9 +34,28 @@ const BODY_BYTES_MAX: usize = 256 << 10;
 /// Checks the text of a configuration file without looking at anything that it names: all that is wrong, as
 /// `{file, line, column, field, what, hint}` each.
 pub type CheckConfig = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Vec<Value>, Fault>> + Send + Sync>;
-/// Reads the configuration file again and applies it; the fields that take effect at the next start only.
-pub type ReloadConfig =
-    Arc<dyn Fn() -> BoxFuture<'static, Result<Vec<&'static str>, Vec<Value>>> + Send + Sync>;
+/// Reads the configuration file again and applies it, by force or not.
+pub type ReloadConfig = Arc<dyn Fn(bool) -> BoxFuture<'static, Result<Applied, Refused>> + Send + Sync>;
+
+/// What became of a configuration that was applied.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    /// What changed, counted by kinds: `+1 route, -3 keys`.
+    pub changed: String,
+    /// The fields that take effect at the next start only.
+    pub restart_needed: Vec<&'static str>,
+    /// What an operator should know besides.
+    pub warnings: Vec<String>,
+}
+
+/// A configuration that was not applied.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// All that is wrong, for people.
+    pub text: String,
+    /// The same as `{file, line, column, field, what, hint, text}` each.
+    pub problems: Vec<Value>,
+}
 
 /// What an operator is shown, and by what it is changed.
 pub struct Console {
@@ -108,6 +127,15 @@ impl Asked {
         let Some(text) = self.call.query(name) else { return Ok(usual) };
         let number: usize = text.parse().map_err(|_| bad(format!("{name}={text} is no whole number")))?;
         Ok(number.min(max))
+    }
+
+    /// A query parameter that is there by its bare name or as `true`.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, Fault> {
+        match self.call.query(name).as_deref() {
+            None | Some("false") => Ok(false),
+            Some("" | "true") => Ok(true),
+            Some(text) => Err(bad(format!("{name}={text} is neither true nor false"))),
+        }
     }
 
     pub(crate) async fn body(&mut self) -> Result<Value, Fault> {

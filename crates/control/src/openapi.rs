@@ -183,6 +183,14 @@ pub(crate) static WORDS: &[Words] = &[
     .asks(PAGED),
     Words {
         method: "delete",
+        path: "/admin/queues/{name}",
+        summary: "Take away a queue that no configuration names any more",
+        query: &[("force", "true drops what it still holds")],
+        body: &[],
+        answer: Object(&["removed", "messages", "dead"]),
+    },
+    Words {
+        method: "delete",
         path: "/admin/connections/{id}",
         summary: "Close a connection",
         query: &[],

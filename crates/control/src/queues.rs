@@ -16,6 +16,9 @@ use std::sync::Arc;
 const OPEN: &str = "{\"items\":[";
 
 pub(crate) fn mount(state: &Arc<State>, routes: &mut Routes) {
+    endpoint(state, routes, Method::DELETE, "/admin/queues/{name}", Verb::Inspect, |asked| async move {
+        remove(&asked).await
+    });
     let get = Method::GET;
     let post = Method::POST;
     endpoint(state, routes, get.clone(), "/admin/queues", Verb::Inspect, |asked| async move {
@@ -74,6 +77,29 @@ pub(crate) fn mount(state: &Arc<State>, routes: &mut Routes) {
 }
 
 /// The queue that the path names, when whoever asks may do this to it.
+/// Takes a queue away that no configuration names any more. What it holds goes with it, so that is asked about.
+async fn remove(asked: &Asked) -> Result<Value, Fault> {
+    let queue = queue(asked, Verb::Manage)?;
+    let config = asked.hub().config();
+    let declared = match queue.name().strip_prefix("$out/") {
+        Some(outlet) => config.outlets.contains_key(outlet),
+        None => config.queues.contains_key(queue.name()),
+    };
+    if declared {
+        return Err(bad(format!("{queue} is in the configuration; take it out there first")));
+    }
+    let stats = asked.hub().broker().stats(&queue).await?;
+    if (stats.depth > 0 || stats.dead > 0) && !asked.flag("force")? {
+        return Err(bad(format!(
+            "{queue} holds {} messages and {} dead letters; say `force=true` to drop them with it",
+            stats.depth, stats.dead
+        )));
+    }
+    asked.hub().broker().remove(&queue).await?;
+    asked.session.record_change(&queue).await?;
+    Ok(json!({ "removed": queue.to_string(), "messages": stats.depth, "dead": stats.dead }))
+}
+
 fn queue(asked: &Asked, verb: Verb) -> Result<Address, Fault> {
     let address = Address::new(Kind::Queue, asked.call.param("name"))?;
     asked.session.allow(verb, &address)?;

@@ -1,8 +1,8 @@
 //! The configuration from afar: looking at the file, checking a text, applying the file again.
 
-use crate::{Asked, BODY_BYTES_MAX, State, admin, bad, endpoint, put};
-use message::{Fault, Verb};
-use net::http::{Method, Routes};
+use crate::{Applied, Asked, BODY_BYTES_MAX, Refused, State, admin, bad, endpoint, member, put};
+use message::{Code, Fault, Verb};
+use net::http::{Method, Response, Routes, StatusCode, json as json_answer, problem, problem_document};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ pub(crate) fn mount(state: &Arc<State>, routes: &mut Routes) {
         check(asked).await
     });
     endpoint(state, routes, Method::POST, "/admin/config/reload", Verb::Manage, |asked| async move {
-        reload(&asked).await
+        reload(asked).await
     });
 }
 
@@ -43,13 +43,26 @@ async fn check(mut asked: Asked) -> Result<Value, Fault> {
     Ok(verdict)
 }
 
-async fn reload(asked: &Asked) -> Result<Value, Fault> {
-    match (asked.state.console.reload_config)().await {
-        Ok(waiting) => {
+/// What is refused is a problem document with all that is wrong (RFC 9457 §3.2), so that a script sees it by the status.
+async fn reload(mut asked: Asked) -> Result<Response, Fault> {
+    let force = *member(&asked.body().await?, "force") == true || asked.flag("force")?;
+    match (asked.state.console.reload_config)(force).await {
+        Ok(Applied { changed, restart_needed, warnings }) => {
             asked.session.record_change(&admin("config")?).await?;
-            Ok(json!({ "ok": true, "problems": [], "restart_needed": waiting }))
+            let done = json!({
+                "ok": true, "problems": [], "changed": changed, "restart_needed": restart_needed, "warnings": warnings,
+            });
+            Ok(json_answer(StatusCode::OK, &done))
         }
-        Err(problems) => Ok(verdict(problems)),
+        Err(Refused { text, problems }) => {
+            let fault = Fault::new(Code::BadConfiguration, text);
+            let mut response = problem(&fault);
+            let mut document = problem_document(&fault);
+            put(&mut document, "ok", false);
+            put(&mut document, "problems", problems);
+            *response.body_mut() = document.to_string().into();
+            Ok(response)
+        }
     }
 }
 

@@ -98,7 +98,12 @@ pub(crate) async fn start() -> Server {
                 Ok(if text == "good" { Vec::new() } else { vec![json!({ "line": 1, "what": text })] })
             })
         }),
-        reload_config: Arc::new(|| Box::pin(async { Ok(vec!["listen"]) })),
+        reload_config: Arc::new(|force| {
+            Box::pin(async move {
+                let changed = if force { "-3 keys" } else { "+1 route" }.to_owned();
+                Ok(crate::Applied { changed, restart_needed: vec!["listen"], warnings: Vec::new() })
+            })
+        }),
     };
     hub.apply(serde_json::from_value(config()).unwrap()).await.unwrap();
     let mut routes = Routes::new();

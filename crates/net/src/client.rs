@@ -44,7 +44,9 @@ use crate::tasks::Tasks;
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Which destinations may be called.
+    /// Which destinations may be called. In a configuration it stands at the top.
+    #[serde(skip)]
+    #[schemars(skip)]
     pub egress: Egress,
     /// How long name lookup, connection and TLS handshake may take together, in milliseconds; then TL0008.
     /// Default 5,000.

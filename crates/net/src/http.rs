@@ -16,7 +16,7 @@ pub use call::{Call, Params};
 pub use cors::{Origins, origin_in};
 pub use guard::strip_of_origin;
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-pub use problem::{problem, status_of};
+pub use problem::{problem, problem_document, status_of};
 pub use routes::{Answer, Handler, Routes, handler};
 pub use rows::{Rows, held, rows};
 pub use serve::{Settings, serve, sniff};

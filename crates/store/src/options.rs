@@ -24,7 +24,10 @@ pub enum Durability {
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// When a message counts as durable: `fsync` (default: nothing acknowledged is lost), `buffered` (a power failure
-    /// loses the last `buffered_sync_ms`), `memory` (the end of the process loses everything).
+    /// loses the last `buffered_sync_ms`), `memory` (the end of the process loses everything). In a configuration it stands
+    /// at the top.
+    #[serde(skip)]
+    #[schemars(skip)]
     pub durability: Durability,
     /// Bytes of one segment file, 65,536 to 1,073,741,824; rounded up to whole pages of 4,096. Files are written full of zeros
     /// before use and reused afterwards, so the disk space of two is always taken. One append, and so one message, must

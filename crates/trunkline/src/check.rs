@@ -113,13 +113,17 @@ async fn scratch(settings: &Settings, tasks: &Tasks, outside: Outside) -> Result
     let engine: Arc<dyn Engine> = Arc::new(store::Memory::new(store::Faults::none()));
     let broker = Broker::open(
         Arc::clone(&engine),
-        broker::Settings::default(),
+        settings.program.broker.clone(),
         clock.clone(),
         dice.clone(),
         tasks.clone(),
     );
     let broker = broker.await.map_err(|fault| Misfit::new(fault.to_string()))?;
-    let egress = net::Settings { egress: settings.program.egress.clone(), ..net::Settings::default() };
+    let program = &settings.program;
+    let mut egress = net::Settings { egress: program.egress.clone(), ..program.client.clone() };
+    if outside == Outside::Unread {
+        egress.extra_ca = None;
+    }
     let client = Client::new(egress, tasks, clock.clone(), Arc::default());
     let client = client.map_err(|fault| Misfit::new(fault.detail()).at("egress"))?;
     Hub::new(Parts {

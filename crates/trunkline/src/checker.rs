@@ -2,7 +2,7 @@
 //! connections, a few at a time.
 
 use crate::check;
-use crate::config::{Problem, base, parse};
+use crate::config::{Document, Problem, base, parse};
 use crate::reload::as_json;
 use access::Outside;
 use message::{Code, Fault};
@@ -30,7 +30,7 @@ pub(crate) fn checker(file: Option<&Path>) -> control::CheckConfig {
             let checking = tokio::task::spawn_blocking(move || {
                 // The place is given back by the check itself, whether or not its caller still waits.
                 let _place = place;
-                check_alone(&file, &text)
+                check_text(&file, &text)
             });
             let problems =
                 checking.await.map_err(|_| Fault::new(Code::Internal, "the check broke off"))??;
@@ -39,14 +39,20 @@ pub(crate) fn checker(file: Option<&Path>) -> control::CheckConfig {
     })
 }
 
-/// A check on a runtime of its own: what the parts begin for it ends with it. The environment is not read: what it overrides
-/// would show in what is told.
-fn check_alone(file: &Path, text: &str) -> Result<Vec<Problem>, Fault> {
-    let document = match parse(file, text, []) {
-        Ok(document) => document,
-        Err(problem) => return Ok(vec![*problem]),
-    };
+/// The environment is not read: what it overrides would show in what is told.
+fn check_text(file: &Path, text: &str) -> Result<Vec<Problem>, Fault> {
+    match parse(file, text, []) {
+        Ok(document) => check_alone(document, &base(file), Outside::Unread),
+        Err(problem) => Ok(vec![*problem]),
+    }
+}
+
+/// A check on a runtime of its own, for a thread that may block: what the parts begin for it ends with it.
+///
+/// # Errors
+/// When the system gives no runtime.
+pub(crate) fn check_alone(document: Document, base: &Path, outside: Outside) -> Result<Vec<Problem>, Fault> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Fault::new(Code::Internal, format!("no runtime: {error}")))?;
-    Ok(runtime.block_on(check::document_of(document, &base(file), Outside::Unread)))
+    Ok(runtime.block_on(check::document_of(document, base, outside)))
 }

@@ -7,6 +7,7 @@ mod explain;
 mod generate;
 mod models;
 mod queue;
+mod reload;
 mod route;
 mod tools;
 mod topic;
@@ -70,6 +71,8 @@ enum Command {
     Models(models::Models),
     /// Make, check and describe configuration files.
     Config(config::Config),
+    /// Have the server read its configuration file again.
+    Reload(reload::Reload),
     /// Check this machine and, when one is running, the server.
     Doctor(doctor::Doctor),
     /// Tell what a fault code means and what to do: `trunkline explain TL0012`.
@@ -124,6 +127,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Tools(tools) => client()?.block_on(tools.run())?,
         Command::Models(models) => client()?.block_on(models.run())?,
         Command::Config(config) => return client()?.block_on(config.run()),
+        Command::Reload(reload) => client()?.block_on(reload.run())?,
         Command::Doctor(doctor) => return client()?.block_on(doctor.run()),
         Command::Explain { code } => return explain::run(code.as_deref()),
         Command::Completion { shell } => generate::completion(shell)?,

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Durability, Engine};
+use tokio::sync::Mutex;
 
 /// How long a client may take to show which protocol it speaks.
 const FIRST_BYTES: Duration = Duration::from_secs(10);
@@ -64,6 +65,7 @@ pub async fn run(file: &Path) -> Result<()> {
         },
     };
     reload::watch(&running, file);
+    reload::tell_undeclared(&running.hub).await;
     if nobody {
         tracing::warn!(config = %file.display(), "nobody can get in: the configuration has no keys, see access.keys");
     }
@@ -108,8 +110,9 @@ pub async fn start(document: &Document, settings: Settings, file: Option<&Path>)
         inlets: Arc::clone(&inlets),
         mcp: mcp.clone(),
         models: Arc::clone(&models),
-        program: program.clone(),
-        http: section(&settings, "http"),
+        connections: connections.clone(),
+        started: Arc::new(settings.clone()),
+        held: Arc::new(Mutex::new(reload::Held::new(settings.clone(), document))),
         file: file.map(Path::to_owned),
     };
     let console = control::Console {
@@ -135,16 +138,11 @@ pub async fn start(document: &Document, settings: Settings, file: Option<&Path>)
 async fn open_parts(program: &Program, metrics: &Arc<net::Metrics>) -> Result<Parts> {
     let (clock, dice) = (Clock::system(), Dice::from_system());
     let tasks = Tasks::on_cores(cores()).context("no threads")?;
-    let engine = open_engine(&program.data, program.durability)?;
-    let broker = Broker::open(
-        Arc::clone(&engine),
-        broker::Settings::default(),
-        clock.clone(),
-        dice.clone(),
-        tasks.clone(),
-    );
+    let engine = open_engine(program)?;
+    let broker =
+        Broker::open(Arc::clone(&engine), program.broker.clone(), clock.clone(), dice.clone(), tasks.clone());
     let broker = broker.await.map_err(|fault| anyhow!("the broker could not be opened: {fault}"))?;
-    let egress = net::Settings { egress: program.egress.clone(), ..net::Settings::default() };
+    let egress = net::Settings { egress: program.egress.clone(), ..program.client.clone() };
     let client = Client::new(egress, &tasks, clock.clone(), Arc::clone(metrics));
     let client = client.map_err(|fault| anyhow!("{fault}"))?;
     let outside = access::Outside::Read;
@@ -176,12 +174,13 @@ fn on_disk(program: &Program) -> Option<PathBuf> {
     (program.durability != Durability::Memory).then(|| program.data.clone())
 }
 
-fn open_engine(data: &PathBuf, durability: Durability) -> Result<Arc<dyn Engine>> {
-    if durability == Durability::Memory {
+fn open_engine(program: &Program) -> Result<Arc<dyn Engine>> {
+    let Program { data, durability, store, .. } = program;
+    if *durability == Durability::Memory {
         return Ok(Arc::new(store::Memory::new(store::Faults::none())));
     }
     make_folder(data)?;
-    let options = store::Options { durability, ..store::Options::default() };
+    let options = store::Options { durability: *durability, ..store.clone() };
     let engine = store::Embedded::open(data, options)
         .with_context(|| format!("cannot open the store in {}", data.display()))?;
     Ok(Arc::new(engine))

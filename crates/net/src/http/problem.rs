@@ -3,7 +3,7 @@
 
 use http::{HeaderValue, StatusCode, header};
 use message::{Code, Fault, Retry};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Body, Response};
 
@@ -16,7 +16,6 @@ pub fn status_of(fault: &Fault) -> StatusCode {
         Code::Malformed
         | Code::BadAddress
         | Code::BadRequest
-        | Code::BadConfiguration
         | Code::UnsupportedVersion
         | Code::UnknownProtocol
         | Code::NotDurable => StatusCode::BAD_REQUEST,
@@ -26,9 +25,11 @@ pub fn status_of(fault: &Fault) -> StatusCode {
         | Code::UnknownTool
         | Code::UnknownSession => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        Code::SchemaViolation | Code::StepFailed | Code::DecodeFailed | Code::KeyReused => {
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
+        Code::SchemaViolation
+        | Code::StepFailed
+        | Code::DecodeFailed
+        | Code::BadConfiguration
+        | Code::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::LeaseLost | Code::AddressInUse | Code::RequestRepeated => StatusCode::CONFLICT,
         Code::IdleTimeout => StatusCode::REQUEST_TIMEOUT,
         Code::TooManyRequests | Code::TooManySubscriptions => StatusCode::TOO_MANY_REQUESTS,
@@ -54,10 +55,14 @@ pub fn problem(fault: &Fault) -> Response {
     problem_as(status_of(fault), fault)
 }
 
-/// The same with a status of HTTP's own, such as 431, for which there is no code.
-pub(super) fn problem_as(status: StatusCode, fault: &Fault) -> Response {
+/// The body of [`problem`], for those who have more to say in it.
+pub fn problem_document(fault: &Fault) -> Value {
+    document(status_of(fault), fault)
+}
+
+fn document(status: StatusCode, fault: &Fault) -> Value {
     let entry = fault.code().entry();
-    let document = json!({
+    json!({
         "type": format!("/faults/{}", entry.id),
         "title": entry.title,
         "status": status.as_u16(),
@@ -65,8 +70,13 @@ pub(super) fn problem_as(status: StatusCode, fault: &Fault) -> Response {
         "code": entry.id,
         "side": entry.side.as_str(),
         "retry": entry.retry.as_str(),
-    });
-    let mut response = Response::new(Body::full(document.to_string()));
+    })
+}
+
+/// The same with a status of HTTP's own, such as 431, for which there is no code.
+pub(super) fn problem_as(status: StatusCode, fault: &Fault) -> Response {
+    let entry = fault.code().entry();
+    let mut response = Response::new(Body::full(document(status, fault).to_string()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -68,6 +68,10 @@ impl Api {
         self.value(Method::POST, path, Some("application/json"), body.to_string().into()).await
     }
 
+    pub(crate) async fn delete(&self, path: &str) -> Result<Value> {
+        self.value(Method::DELETE, path, None, Bytes::new()).await
+    }
+
     async fn value(
         &self,
         method: Method,

@@ -65,6 +65,15 @@ enum Command {
         #[arg(long, conflicts_with = "numbers")]
         all: bool,
     },
+    /// Take away a queue that is no longer in the configuration.
+    Rm {
+        /// The queue.
+        #[arg(value_parser = bare)]
+        name: String,
+        /// Also when it holds messages, which go with it.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Drop everything that waits in a queue.
     Purge {
         /// The queue.
@@ -109,6 +118,17 @@ impl Queue {
                     );
                 }
                 Ok(())
+            }
+            Command::Rm { name, yes } => {
+                let force = if yes { "?force=true" } else { "" };
+                let done = api.delete(&format!("/admin/queues/{}{force}", escaped(&name))).await;
+                let done = done.map_err(|error| match error.to_string() {
+                    text if text.contains("force=true") => {
+                        error.context("--yes takes it away with all that is in it")
+                    }
+                    _ => error,
+                })?;
+                say(&format!("queue/{name} is gone, and with it {} messages", done["messages"]))
             }
             Command::Purge { name, yes } => {
                 if !yes {

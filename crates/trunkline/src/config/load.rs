@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// The largest configuration file.
-const FILE_BYTES_MAX: u64 = 16 << 20;
+pub(crate) const FILE_BYTES_MAX: u64 = 16 << 20;
 /// The prefix of environment variables that override scalars: `TRUNKLINE__LIMITS__MESSAGE_BYTES=2000000`.
 const ENV_PREFIX: &str = "TRUNKLINE__";
 /// The sections that the hub takes as one.
@@ -48,6 +48,12 @@ pub struct Program {
     /// What a receipt promises: `fsync` (on disk, survives power loss), `buffered` (with the operating system: survives a
     /// crash of the program, not of the machine) or `memory` (nothing survives). Default `fsync`.
     pub durability: store::Durability,
+    /// How the store keeps its files.
+    pub store: store::Options,
+    /// Bounds of topics, queues and streams as a whole.
+    pub broker: broker::Settings,
+    /// How other servers are called: by outlets, by the MCP gateway and by the model gateway.
+    pub client: net::Settings,
     /// What is logged, and how.
     pub log: Log,
     /// Where the program itself may connect to. Without this section it may reach whatever this file names, private
@@ -58,6 +64,40 @@ pub struct Program {
     pub drain: Span,
 }
 
+impl Program {
+    /// Numbers with which the store and the broker could not work, alone or together.
+    fn check_sizes(&self) -> Result<(), Misfit> {
+        let Program { store, broker, .. } = self;
+        let segment = usize::try_from(store.segment_bytes).unwrap_or(usize::MAX);
+        if !(64 << 10..=1 << 30).contains(&store.segment_bytes) {
+            let what = "a segment has from 65,536 to 1,073,741,824 bytes";
+            return Err(Misfit::new(what).at("segment_bytes").at("store"));
+        }
+        for (name, value) in [
+            ("append_bytes_max", broker.append_bytes_max),
+            ("lane_batch_max", broker.lane_batch_max),
+            ("lane_commands_max", broker.lane_commands_max),
+            ("record_bytes_max", broker.record_bytes_max),
+        ] {
+            if value == 0 {
+                return Err(Misfit::new("with 0 nothing would pass; it is at least 1").at(name).at("broker"));
+            }
+        }
+        for (name, value) in
+            [("append_bytes_max", broker.append_bytes_max), ("record_bytes_max", broker.record_bytes_max)]
+        {
+            if value > segment / 2 {
+                let what = format!(
+                    "must fit into half a segment of the store (`store.segment_bytes`), {} bytes",
+                    segment / 2
+                );
+                return Err(Misfit::new(what).at(name).at("broker"));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Default for Program {
     fn default() -> Program {
         Program {
@@ -66,6 +106,9 @@ impl Default for Program {
             tls: None,
             data: PathBuf::from("trunkline-data"),
             durability: store::Durability::default(),
+            store: store::Options::default(),
+            broker: broker::Settings::default(),
+            client: net::Settings::default(),
             log: Log::default(),
             egress: net::Egress::trusting(),
             drain: Span::secs(5),
@@ -182,6 +225,7 @@ pub fn take_apart(document: &Document, base: &Path) -> Result<Settings, Misfit> 
     sections.retain(|_, value| !value.is_null());
     let program: Program = hub::section(Value::Object(sections))?;
     check_level(&program.log.level).map_err(|misfit| misfit.at("level").at("log"))?;
+    program.check_sizes()?;
     let mut hub: hub::Config = hub::section(Value::Object(hub_part))?;
     hub.base = base.to_owned();
     Ok(Settings { program, hub, protocols, mcp, models })
@@ -195,6 +239,9 @@ pub(crate) fn top_keys() -> Vec<&'static str> {
         "tls",
         "data",
         "durability",
+        "store",
+        "broker",
+        "client",
         "log",
         "egress",
         "drain",

@@ -17,9 +17,8 @@ pub fn schema() -> Value {
     let mut root = generator.root_schema_for::<Program>().to_value();
     merge(&mut root, generator.into_root_schema_for::<hub::Config>().to_value());
     add_outlets(&mut root);
-    let spoken = protocols().into_iter().filter(|protocol| protocol.name != "http");
     let mut sections = Map::new();
-    for protocol in spoken {
+    for protocol in protocols() {
         let mut section = lift(&mut root, (protocol.schema)());
         if let Some(section) = section.as_object_mut() {
             section.insert("title".into(), protocol.title.into());

@@ -47,8 +47,10 @@ impl Change {
     /// What is different in `new`; the values are what stands in the two files.
     pub(crate) fn between(old: (&Settings, &Value), new: (&Settings, &Value)) -> Change {
         let kinds = NAMED.iter().map(|kind| Names::between(*kind, old.1, new.1)).collect();
-        let named = |section: &String| NAMED.iter().any(|(_, path, _)| path.first() == Some(&section.as_str()));
-        let keys = |value: &Value| value.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default();
+        let named =
+            |section: &String| NAMED.iter().any(|(_, path, _)| path.first() == Some(&section.as_str()));
+        let keys =
+            |value: &Value| value.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default();
         let mut sections: Vec<String> = keys(old.1);
         sections.extend(keys(new.1));
         sections.sort();
@@ -74,7 +76,11 @@ impl Change {
         let lost = |names: &&Names| names.guarded && names.removed.len() * 2 > names.before;
         let names = self.kinds.iter().find(lost)?;
         let word = plural(names.word, names.before);
-        Some(format!("{} of {} {word} would be taken away, which is more than half", names.removed.len(), names.before))
+        Some(format!(
+            "{} of {} {word} would be taken away, which is more than half",
+            names.removed.len(),
+            names.before
+        ))
     }
 
     /// The queues that were declared and are not any more.

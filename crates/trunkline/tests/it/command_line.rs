@@ -43,6 +43,63 @@ fn the_default_configuration_is_valid_and_whole() {
     }
 }
 
+// Finding: H0.2, H0.4
+#[test]
+fn all_that_is_documented_can_be_set() {
+    let schema: serde_json::Value = serde_json::from_slice(&run(&["config", "schema"]).stdout).unwrap();
+    let resolve = |value: &serde_json::Value| match value["$ref"].as_str() {
+        Some(name) => schema.pointer(name.trim_start_matches('#')).unwrap().clone(),
+        None => value.clone(),
+    };
+    let fields_at = |path: &[&str]| -> std::collections::BTreeSet<String> {
+        let found = path.iter().fold(schema.clone(), |value, key| resolve(&value["properties"][key]));
+        found["properties"].as_object().unwrap_or_else(|| panic!("{path:?}")).keys().cloned().collect()
+    };
+    let fields_of = |schema: schemars::Schema| -> std::collections::BTreeSet<String> {
+        schema.as_value()["properties"].as_object().unwrap().keys().cloned().collect()
+    };
+    for (path, of_type) in [
+        (&["protocols", "http"][..], fields_of(schemars::schema_for!(net::http::Settings))),
+        (&["broker"], fields_of(schemars::schema_for!(broker::Settings))),
+        (&["store"], fields_of(schemars::schema_for!(store::Options))),
+        (&["client"], fields_of(schemars::schema_for!(net::Settings))),
+        (&["limits"], fields_of(schemars::schema_for!(message::Limits))),
+    ] {
+        assert_eq!(fields_at(path), of_type, "{path:?}");
+    }
+    // And the file is read as the schema says.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("t.yaml");
+    let text = "protocols: {http: {head_ms: 5000}}\nbroker: {addresses_counted_max: 5, retained: {topics: 3}}\n\
+                store: {segment_bytes: 33554432}\nclient: {connect_ms: 700}\n";
+    std::fs::write(&file, text).unwrap();
+    let checked = run(&["config", "check", file.to_str().unwrap()]);
+    assert!(checked.status.success(), "{}", crate::harness::text(&checked.stderr));
+    for (bad, expected) in [
+        ("store: {segment_bytes: 1000}", "65,536"),
+        ("store: {segment_bytes: 65536}", "must fit into half a segment"),
+        ("broker: {lane_batch_max: 0}", "at least 1"),
+        ("store: {durability: memory}", "unknown field"),
+    ] {
+        std::fs::write(&file, bad).unwrap();
+        let said = crate::harness::text(&run(&["config", "check", file.to_str().unwrap()]).stderr);
+        assert!(said.contains(expected), "{bad}: {said}");
+    }
+}
+
+// Finding: H0.4
+#[test]
+fn a_setting_of_the_broker_holds() {
+    let access = crate::harness::ACCESS;
+    let server = crate::harness::Server::start(&format!("{access}broker: {{retained: {{topics: 1}}}}\n"));
+    let key = format!("Bearer {}", crate::harness::KEY);
+    let retain = |topic: &str| {
+        server.http("POST", &format!("/api/topics/{topic}?retain=true"), &[("authorization", &key)], "x").body
+    };
+    assert!(retain("a").contains("durable"));
+    assert!(retain("b").contains("TL0007"));
+}
+
 #[test]
 fn the_example_configuration_is_valid() {
     let folder = tempfile::tempdir().unwrap();

@@ -64,6 +64,8 @@ pub(crate) struct Server {
     pub(crate) url: String,
     pub(crate) folder: tempfile::TempDir,
     lines: std::sync::mpsc::Receiver<Value>,
+    /// What was logged before it was ready.
+    before: Vec<Value>,
 }
 
 impl Server {
@@ -96,20 +98,35 @@ impl Server {
                 }
             }
         });
-        let mut server = Server { child, url: String::new(), folder, lines };
-        let ready = server.wait_for("ready");
+        let mut server = Server { child, url: String::new(), folder, lines, before: Vec::new() };
+        let (before, ready) = server.wait("ready");
+        server.before = before;
         server.url = format!("http://{}", ready["address"].as_str().unwrap());
         server
     }
 
+    /// The log event with this message, also when it was written before the server was ready.
+    pub(crate) fn wait_for_later(&self, message: &str) -> Value {
+        let early = self
+            .before
+            .iter()
+            .find(|event| event["message"].as_str().is_some_and(|text| text.contains(message)));
+        early.cloned().unwrap_or_else(|| self.wait_for(message))
+    }
+
     /// The next log event with this message.
     pub(crate) fn wait_for(&self, message: &str) -> Value {
+        self.wait(message).1
+    }
+
+    /// The next log event with this message, and those before it.
+    fn wait(&self, message: &str) -> (Vec<Value>, Value) {
         let began = Instant::now();
         let mut seen = Vec::new();
         while let Some(left) = Duration::from_secs(20).checked_sub(began.elapsed()) {
             match self.lines.recv_timeout(left) {
                 Ok(event) if event["message"].as_str().is_some_and(|text| text.contains(message)) => {
-                    return event;
+                    return (seen, event);
                 }
                 Ok(event) => seen.push(event),
                 Err(_) => break,

@@ -28,7 +28,11 @@ fn a_change_is_told_by_kinds() {
         "routes: [{name: b, from: topic/a, to: [topic/b]}]\nlimits: {mailbox: 6}\ndrain: 3s",
         "+1 route, -1 route, drain changed, limits changed",
     );
-    check("models: {aliases: {a: x, b: x}}", "mcp: {upstreams: {u: {command: x}}}", "+1 upstream, -2 aliases");
+    check(
+        "models: {aliases: {a: {provider: echo}, b: {provider: echo}}}",
+        "mcp: {upstreams: {u: {command: x}}}",
+        "+1 upstream, -2 aliases",
+    );
 }
 
 // Finding: N-B1
@@ -37,7 +41,9 @@ fn what_a_broken_file_would_take_away_is_refused() {
     let check = |old: &str, new: &str, expected: Option<&str>| {
         let alarm = change(old, new).alarm();
         match expected {
-            Some(expected) => assert!(alarm.as_deref().is_some_and(|why| why.contains(expected)), "{alarm:?}"),
+            Some(expected) => {
+                assert!(alarm.as_deref().is_some_and(|why| why.contains(expected)), "{alarm:?}")
+            }
             None => assert_eq!(alarm, None, "{old} -> {new}"),
         }
     };
