@@ -268,9 +268,15 @@ async function keyIsAsked(page) {
   await open(page, "#/", /Overview/);
   expected.push(/401/);
   await page.evaluate(() => sessionStorage.setItem("trunkline-key", "tl_wrong"));
+  let refused = 0;
+  const count = (response) => (refused += response.status() === 401);
+  page.on("response", count);
   await page.reload();
   const dialog = page.getByRole("dialog");
   await dialog.getByLabel("Key", { exact: true }).waitFor({ timeout: DEADLINE_MS });
+  page.off("response", count);
+  // Finding: N-B5
+  ok("one request finds out that a key is wrong", refused === 1);
   ok("a wrong key is asked for again", true);
   // Finding: N-C4: requests that the dialog broke off are not told as faults
   ok("no broken-off request is shown", !/aborted|#\/faults\/\d/.test(await page.content()));

@@ -73,6 +73,8 @@ pub struct Console {
     pub data: Option<PathBuf>,
     /// Every protocol that is spoken.
     pub protocols: Vec<&'static Protocol>,
+    /// A configuration as it is shown to who may not change it; nothing when it cannot be read.
+    pub show_config: fn(&str) -> Option<String>,
     /// How a configuration is checked.
     pub check_config: CheckConfig,
     /// How the configuration is read again.

@@ -96,7 +96,7 @@ const QUEUE: &[&str] = &[
     "rate_in",
     "rate_out",
 ];
-const VERDICT: &[&str] = &["ok", "problems"];
+const VERDICT: &[&str] = &["ok", "problems", "not_looked_at"];
 
 /// Every endpoint in words.
 pub(crate) static WORDS: &[Words] = &[
@@ -313,7 +313,11 @@ pub(crate) static WORDS: &[Words] = &[
         ]),
     ),
     get("/admin/providers", "Model providers and their deployments", List(&["name"])),
-    get("/admin/config", "The configuration file; secrets are references in it", Object(&["file", "text"])),
+    get(
+        "/admin/config",
+        "The configuration file; to who may not change it without what may be secret (`whole` says which)",
+        Object(&["file", "text", "whole"]),
+    ),
     post(
         "/admin/config/check",
         "Check the text of a configuration (the body is YAML): all that is wrong",
@@ -322,9 +326,9 @@ pub(crate) static WORDS: &[Words] = &[
     ),
     post(
         "/admin/config/reload",
-        "Read the file again and apply it",
-        &[],
-        Object(&["ok", "problems", "restart_needed"]),
+        "Read the file again and apply it; 422 with all `problems` when it is refused",
+        &[("force", "true applies also what takes most of it away")],
+        Object(&["ok", "problems", "changed", "restart_needed", "warnings"]),
     ),
     get("/admin/openapi.json", "This description", Object(&["openapi", "info", "paths", "components"])),
     get("/faults", "The fault catalogue", List(&["code", "title", "side", "retry"])),

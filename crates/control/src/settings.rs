@@ -22,16 +22,19 @@ pub(crate) fn mount(state: &Arc<State>, routes: &mut Routes) {
 const NOT_LOOKED_AT: &str = "over HTTP the files and environment variables that a configuration names are not looked at; \
                              `trunkline config check` on the server's machine does";
 
-/// Secrets are references in the file, so it can be shown to whoever may inspect it.
+/// The file as it stands to who may change it. Others see it without what may be secret: somebody may have written a secret
+/// itself into it, URLs hold tokens, and comments say anything.
 async fn show(asked: &Asked) -> Result<Value, Fault> {
     let Some(file) = &asked.state.console.config_file else {
-        return Ok(json!({ "file": null, "text": null }));
+        return Ok(json!({ "file": null, "text": null, "whole": true }));
     };
     let text = tokio::fs::read_to_string(file).await;
     let text = text.map_err(|error| {
         Fault::new(message::Code::Internal, format!("cannot read {}: {error}", file.display()))
     })?;
-    Ok(json!({ "file": file.display().to_string(), "text": text }))
+    let whole = asked.session.may(Verb::Manage, &admin("config")?);
+    let text = if whole { Some(text) } else { (asked.state.console.show_config)(&text) };
+    Ok(json!({ "file": file.display().to_string(), "text": text, "whole": whole }))
 }
 
 async fn check(mut asked: Asked) -> Result<Value, Fault> {

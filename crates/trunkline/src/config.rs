@@ -6,7 +6,7 @@ mod load;
 pub mod reference;
 
 pub use document::{Document, Problem};
-pub(crate) use document::{Mended, STAND_IN, missing_field};
+pub(crate) use document::{Mended, STAND_IN, missing_field, without_secrets};
 pub(crate) use load::FILE_BYTES_MAX;
 pub(crate) use load::{Log, LogFormat};
 pub use load::{Program, Settings, base, load, parse, take_apart};

@@ -123,6 +123,7 @@ pub async fn start(document: &Document, settings: Settings, file: Option<&Path>)
         config_file: file.map(Path::to_owned),
         data: on_disk(&program),
         protocols: protocols(),
+        show_config: crate::config::without_secrets,
         check_config: checker(file),
         reload_config: parts.reloader(),
     };

@@ -9,8 +9,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 mod mend;
+mod private;
 
 pub(crate) use mend::{Mended, STAND_IN, missing_field};
+pub(crate) use private::without_secrets;
 
 /// The longest name that a problem quotes, in bytes.
 const NAME_BYTES_MAX: usize = 200;
@@ -63,7 +65,7 @@ pub struct Problem {
     pub what: String,
     /// What was perhaps meant.
     pub hint: Option<String>,
-    /// The line as it stands in the file.
+    /// The line as it stands in the file, unless it holds a secret or what may be one.
     pub excerpt: Option<String>,
 }
 
@@ -124,7 +126,8 @@ impl Document {
             field: shortened(self.path_in_file(&misfit.path).join("."), NAME_BYTES_MAX),
             what: misfit.what.clone(),
             hint: misfit.hint.clone().map(|hint| shortened(hint, NAME_BYTES_MAX)),
-            excerpt: excerpt(&self.text, place.line),
+            excerpt: excerpt(&self.text, place.line)
+                .filter(|_| !private::lines(&self.root).contains(&place.line)),
         })
     }
 }
@@ -338,7 +341,7 @@ fn syntax_problem(file: &Path, text: &str, error: &serde_saphyr::Error) -> Box<P
         field: String::new(),
         what: shortened(format!("not valid YAML: {what}"), NAME_BYTES_MAX),
         hint,
-        excerpt: excerpt(text, place.line),
+        excerpt: excerpt(text, place.line).filter(|line| !private::seems_private(line)),
     })
 }
 

@@ -5,9 +5,10 @@ use crate::config::reference::schema;
 use std::collections::BTreeSet;
 
 /// Sections that are handed to parts that take them while they run.
-const LIVE: [&str; 11] = [
+const LIVE: [&str; 12] = [
     "access",
     "audit",
+    "idempotency",
     "limits",
     "mcp",
     "models",

@@ -255,3 +255,25 @@ fn a_credential_is_shown_once_and_where_it_belongs() {
     assert_eq!(server.http("POST", &query, &[], "").status, 401);
     assert_eq!(server.http("GET", "/healthz", &[("host", "a b/c@d")], "").status, 400);
 }
+
+// Finding: S6
+#[test]
+fn a_key_in_clear_is_told_to_nobody() {
+    let more = "outlets: {hook: {http: {url: 'http://hook.test/?tok=CANARYurl', headers: {x-token: CANARYheader}}}}\n\
+                mcp: {upstreams: {fs: {command: npx, args: [CANARYarg]}}}\n# CANARYcomment\n";
+    let server = Server::start(&with_viewer(more));
+    let ask = |method: &str, path: &str, key: &str| {
+        server.http(method, path, &[("authorization", &format!("Bearer {key}"))], "").body
+    };
+    let seen = ask("GET", "/admin/config", VIEWER);
+    assert!(seen.contains("hook.test") && !seen.contains("CANARY"), "{seen}");
+    assert!(ask("GET", "/admin/config", crate::harness::KEY).contains("CANARYcomment"));
+    let pasted = with_viewer(more).replace("name: viewer, ", "name: viewer, key: tl_CANARYpasted, ");
+    server.configure(&pasted);
+    let refused = server.wait_for("configuration refused");
+    assert!(!refused.to_string().contains("CANARY"), "{refused}");
+    let answer = ask("POST", "/admin/config/reload", crate::harness::KEY);
+    assert!(answer.contains("access.keys.1") && !answer.contains("CANARY"), "{answer}");
+    let seen = ask("GET", "/admin/config", VIEWER);
+    assert!(seen.contains("(hidden)") && !seen.contains("CANARY"), "{seen}");
+}
