@@ -3,14 +3,15 @@
 //!
 //! ```text
 //!   version 1 │ flags u16 │ id │ kind u8 │ name │ time │ priority u8 │ attempt │ principal │ tenant
-//!   │ [key] [content type] [source] [type] [trace] [reply kind, name] [deadline [left]] │ headers n × (name, value) │ body
+//!   │ [key] [content type] [source] [type] [trace] [reply kind, name] [deadline [left]] [more flags u8 [correlation]]
+//!   │ headers n × (name, value) │ body
 //! ```
 //!
 //! The deadline is a time of day, and what was left until then in milliseconds: whatever happened to the clock since, it is
 //! no longer from the reading on. Numbers are LEB128; texts are a length and UTF-8; what stands in brackets is there when its flag is set.
 
 use bytes::Bytes;
-use message::{Address, Due, Envelope, Headers, Id, Kind, Moment, Now, Time, Trace};
+use message::{Address, Due, Envelope, Headers, Id, Kind, Moment, Now, Qos, Time, Trace};
 use std::sync::Arc;
 
 const VERSION: u8 = 1;
@@ -27,7 +28,15 @@ const ID_IS_BITS: u16 = 1 << 8;
 const TRACE_SAMPLED: u16 = 1 << 9;
 const TRACE_STATE: u16 = 1 << 10;
 const HAS_LEFT: u16 = 1 << 11;
-const FLAGS_KNOWN: u16 = (1 << 12) - 1;
+/// A byte of flags for what few messages have.
+const HAS_MORE: u16 = 1 << 12;
+const FLAGS_KNOWN: u16 = (1 << 13) - 1;
+
+const MORE_QOS_ZERO: u8 = 1;
+const MORE_QOS_TWO: u8 = 1 << 1;
+const MORE_IS_TEXT: u8 = 1 << 2;
+const MORE_CORRELATION: u8 = 1 << 3;
+const MORE_KNOWN: u8 = (1 << 4) - 1;
 
 /// The envelope as bytes.
 pub(crate) fn encode(now: Moment, envelope: &Envelope) -> Bytes {
@@ -52,13 +61,16 @@ pub(crate) fn encode_into(out: &mut Vec<u8>, now: Moment, envelope: &Envelope) {
         event_type,
         trace,
         reply_to,
+        correlation,
         deadline,
         priority,
         attempt,
         // A queue keeps it beside the envelope; nobody else asks for it.
         fingerprint: _,
-        // A flag.
+        // Flags.
         retain: _,
+        qos: _,
+        is_text: _,
     } = envelope;
     out.push(VERSION);
     out.extend_from_slice(&flags(envelope).to_le_bytes());
@@ -89,8 +101,16 @@ pub(crate) fn encode_into(out: &mut Vec<u8>, now: Moment, envelope: &Envelope) {
         number(out, deadline.time.as_millis());
         number(out, u64::try_from(deadline.left(now).as_millis()).unwrap_or(u64::MAX));
     }
+    let more = more_flags(envelope);
+    if more != 0 {
+        out.push(more);
+    }
+    if let Some(data) = correlation {
+        number(out, data.len() as u64);
+        out.extend_from_slice(data);
+    }
     number(out, headers.len() as u64);
-    for (name, value) in headers.iter() {
+    for (name, value) in headers.as_written() {
         text(out, name);
         text(out, value);
     }
@@ -111,10 +131,21 @@ fn flags(envelope: &Envelope) -> u16 {
         (envelope.deadline.is_some(), HAS_DEADLINE | HAS_LEFT),
         (envelope.retain, RETAIN),
         (envelope.id.bits().is_some(), ID_IS_BITS),
+        (more_flags(envelope) != 0, HAS_MORE),
     ]
     .into_iter()
     .filter(|(set, _)| *set)
     .fold(0, |all, (_, flag)| all | flag)
+}
+
+fn more_flags(envelope: &Envelope) -> u8 {
+    let qos = match envelope.qos {
+        Qos::Zero => MORE_QOS_ZERO,
+        Qos::One => 0,
+        Qos::Two => MORE_QOS_TWO,
+    };
+    let is_text = if envelope.is_text { MORE_IS_TEXT } else { 0 };
+    qos | is_text | if envelope.correlation.is_some() { MORE_CORRELATION } else { 0 }
 }
 
 /// Reads an envelope that fills `bytes`; `None` for anything that [`encode`] does not make.
@@ -153,6 +184,9 @@ pub(crate) fn decode_from(reader: &mut Reader<'_>, now: Now) -> Option<Envelope>
     let trace = if has(HAS_TRACE) { Some(read_trace(reader, flags)?) } else { None };
     let reply_to = if has(HAS_REPLY) { Some(read_address(reader)?) } else { None };
     let deadline = if has(HAS_DEADLINE) { Some(read_deadline(reader, flags, now)?) } else { None };
+    let more = if has(HAS_MORE) { reader.byte()? } else { 0 };
+    let qos = read_qos(more)?;
+    let correlation = if more & MORE_CORRELATION != 0 { Some(Arc::from(reader.bytes()?)) } else { None };
     let mut headers = Headers::default();
     for _ in 0..reader.number()? {
         let name = reader.text()?;
@@ -176,11 +210,25 @@ pub(crate) fn decode_from(reader: &mut Reader<'_>, now: Now) -> Option<Envelope>
         event_type,
         trace,
         reply_to,
+        correlation,
         deadline,
         priority,
         attempt,
         retain,
+        qos,
+        is_text: more & MORE_IS_TEXT != 0,
     })
+}
+
+/// How hard the delivery is tried; `None` when a flag is not known.
+fn read_qos(more: u8) -> Option<Qos> {
+    match more & (MORE_QOS_ZERO | MORE_QOS_TWO) {
+        _ if more & !MORE_KNOWN != 0 => None,
+        0 => Some(Qos::One),
+        MORE_QOS_ZERO => Some(Qos::Zero),
+        MORE_QOS_TWO => Some(Qos::Two),
+        _ => None,
+    }
 }
 
 fn read_address(reader: &mut Reader<'_>) -> Option<Address> {
@@ -281,8 +329,12 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+
+    pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let len = usize::try_from(self.number()?).ok()?;
-        std::str::from_utf8(self.slice(len)?).ok()
+        self.slice(len)
     }
 
     /// What is left, without copying.

@@ -27,7 +27,7 @@ pub use queue::{
     QueueStats, Selection, Settled, Settlement, State, Taken, Token,
 };
 pub use rates::Rate;
-pub use shared::{ENCODED_SLOTS, Message, QOS_HEADER};
+pub use shared::{ENCODED_SLOTS, Message};
 pub use shelf::{Kept, KeptChange, KeptFilter, ShelfUsage};
 pub use stream::{Follower, StartAt, StreamOptions, StreamRecord, StreamStats};
 pub use topics::{

@@ -2,15 +2,12 @@
 //! It knows no wire format; which slot belongs to whom is agreed between the wings that use it.
 
 use bytes::Bytes;
-use message::Envelope;
+use message::{Envelope, Qos};
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 /// How many encodings of one message may be kept beside it.
 pub const ENCODED_SLOTS: usize = 4;
-
-/// The header by which a publisher says that nobody need keep its message: `0` is MQTT's QoS 0.
-pub const QOS_HEADER: &str = "mqtt-qos";
 
 /// An envelope that is handed to any number of subscribers as one [`Arc`].
 ///
@@ -35,7 +32,7 @@ impl Message {
     pub fn from_origin(envelope: impl Into<Arc<Envelope>>, origin: u64) -> Arc<Message> {
         let envelope = envelope.into();
         let weight = envelope.weight();
-        let fleeting = envelope.headers.get(QOS_HEADER) == Some("0");
+        let fleeting = envelope.qos == Qos::Zero;
         Arc::new(Message { envelope, origin, weight, fleeting, encoded: Default::default() })
     }
 

@@ -142,6 +142,7 @@ impl Flowing {
     fn replace(mut self, value: Val) -> Flowing {
         self.json = OnceLock::from(value);
         self.stale = true;
+        self.envelope.is_text = false;
         self.envelope.content_type = Some(codec::JSON.into());
         self
     }
@@ -149,6 +150,7 @@ impl Flowing {
     /// Puts bytes of another format into the place of the body.
     fn encoded(mut self, body: impl Into<Bytes>, content_type: &'static str) -> Flowing {
         self.envelope.body = body.into();
+        self.envelope.is_text = false;
         self.envelope.content_type = Some(content_type.into());
         self.json = OnceLock::new();
         self.stale = false;

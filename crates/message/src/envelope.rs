@@ -20,6 +20,7 @@ use std::sync::Arc;
 /// | `trace` | `traceparent`, `tracestate` |
 /// | `key` | `partitionkey` |
 /// | `headers` | extension attributes |
+/// | `reply_to`, `correlation` | `tlreplyto`, `tlcorrelation` |
 #[derive(Clone, Debug)]
 pub struct Envelope {
     /// Unique to this message; a foreign one is kept as it came.
@@ -51,6 +52,8 @@ pub struct Envelope {
     pub trace: Option<Trace>,
     /// Where an answer is expected (MQTT 5 response topic, say).
     pub reply_to: Option<Address>,
+    /// By which whoever asked knows the answer (MQTT 5 correlation data).
+    pub correlation: Option<Arc<[u8]>>,
     /// After this moment nobody wants it any more.
     pub deadline: Option<Due>,
     /// 0 (lowest) to 9; 4 is usual.
@@ -59,6 +62,42 @@ pub struct Envelope {
     pub attempt: u32,
     /// Whether a topic keeps it as its last value.
     pub retain: bool,
+    /// How hard its publisher wants it delivered. Only MQTT asks; what comes by other protocols is [`Qos::One`].
+    pub qos: Qos,
+    /// Whether its publisher vouches for a body of UTF-8 (MQTT 5 payload format indicator).
+    pub is_text: bool,
+}
+
+/// How hard a delivery is tried (MQTT 5 §4.3).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Qos {
+    /// At most once.
+    Zero,
+    /// At least once.
+    One,
+    /// Exactly once between these two ends.
+    Two,
+}
+
+impl Qos {
+    /// The level that the two bits mean; 3 means none (MQTT 5 §3.3.1.2).
+    pub fn from_bits(bits: u8) -> Option<Qos> {
+        match bits {
+            0 => Some(Qos::Zero),
+            1 => Some(Qos::One),
+            2 => Some(Qos::Two),
+            _ => None,
+        }
+    }
+
+    /// The two bits.
+    pub fn bits(self) -> u8 {
+        match self {
+            Qos::Zero => 0,
+            Qos::One => 1,
+            Qos::Two => 2,
+        }
+    }
 }
 
 impl Envelope {
@@ -83,10 +122,13 @@ impl Envelope {
             event_type: None,
             trace: None,
             reply_to: None,
+            correlation: None,
             deadline: None,
             priority: Envelope::PRIORITY_USUAL,
             attempt: 0,
             retain: false,
+            qos: Qos::One,
+            is_text: false,
         }
     }
 
@@ -111,7 +153,8 @@ impl Envelope {
 
     /// What it weighs against byte limits: body, headers and a flat sum for the rest.
     pub fn weight(&self) -> usize {
-        self.body.len() + self.headers.weight() + self.address.name().len() + 128
+        let correlation = self.correlation.as_ref().map_or(0, |data| data.len());
+        self.body.len() + self.headers.weight() + self.address.name().len() + correlation + 128
     }
 }
 
@@ -198,24 +241,34 @@ fn parse_uuid(text: &str) -> Option<u128> {
     Some(bits)
 }
 
-/// Names and values in the order they came; names are lower case. A name may stand more than once.
+/// Names and values in the order they came. A name may stand more than once. It is looked for in lower case, and kept as its
+/// sender wrote it for the protocols that can say it so.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub struct Headers(Vec<(Arc<str>, Arc<str>)>);
+pub struct Headers(Vec<Header>);
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Header {
+    /// In lower case.
+    name: Arc<str>,
+    /// As it came, when that is not lower case.
+    spelled: Option<Arc<str>>,
+    value: Arc<str>,
+}
 
 impl Headers {
     /// The first value of `name`, which must be lower case.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(have, _)| &**have == name).map(|(_, value)| &**value)
+        self.0.iter().find(|header| &*header.name == name).map(|header| &*header.value)
     }
 
-    /// Adds a pair at the end; the name is folded to lower case.
+    /// Adds a pair at the end; the name is known by its lower case from then on.
     pub fn push(&mut self, name: &str, value: &str) {
-        let name: Arc<str> = if name.bytes().any(|b| b.is_ascii_uppercase()) {
-            name.to_ascii_lowercase().into()
-        } else {
-            name.into()
+        let folded = name.bytes().any(|b| b.is_ascii_uppercase()).then(|| name.to_ascii_lowercase());
+        let (name, spelled) = match folded {
+            Some(folded) => (folded.into(), Some(name.into())),
+            None => (name.into(), None),
         };
-        self.0.push((name, value.into()));
+        self.0.push(Header { name, spelled, value: value.into() });
     }
 
     /// Puts one value in the place of all that `name` had.
@@ -226,12 +279,17 @@ impl Headers {
 
     /// Takes away all values of `name`, which must be lower case.
     pub fn remove(&mut self, name: &str) {
-        self.0.retain(|(have, _)| &**have != name);
+        self.0.retain(|header| &*header.name != name);
     }
 
-    /// All pairs in order.
+    /// All pairs in order, names in lower case.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (&**name, &**value))
+        self.0.iter().map(|header| (&*header.name, &*header.value))
+    }
+
+    /// All pairs in order, names as their senders wrote them.
+    pub fn as_written(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|header| (&**header.spelled.as_ref().unwrap_or(&header.name), &*header.value))
     }
 
     /// How many pairs there are.
@@ -245,7 +303,8 @@ impl Headers {
     }
 
     fn weight(&self) -> usize {
-        self.0.iter().map(|(name, value)| name.len() + value.len() + 32).sum()
+        let spelled = |header: &Header| header.spelled.as_ref().map_or(0, |name| name.len());
+        self.0.iter().map(|header| header.name.len() + spelled(header) + header.value.len() + 48).sum()
     }
 }
 

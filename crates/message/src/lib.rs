@@ -19,7 +19,7 @@ mod trace;
 mod units;
 
 pub use address::{Address, Kind};
-pub use envelope::{Envelope, Headers, Id};
+pub use envelope::{Envelope, Headers, Id, Qos};
 pub use fault::{Code, Entry, Fault, Retry, Side};
 pub use fingerprint::Fingerprint;
 pub use limits::Limits;

@@ -12,6 +12,7 @@
 //! | `trace` | `traceparent`, `tracestate` |
 //! | `deadline` | `expirytime` |
 //! | `reply_to`, `priority`, `attempt`, `retain` | `tlreplyto`, `tlpriority`, `tlattempt`, `tlretain` when not as usual |
+//! | `correlation` | `tlcorrelation`, in base64 |
 //! | a header whose name and value may be an attribute | an extension attribute of the same name |
 //! | all other headers | `tlheaders`: a JSON array of `[name, value]` pairs |
 
@@ -26,8 +27,11 @@ pub use structured::{
 };
 
 use crate::text;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use message::{Address, Clock, Code, Dice, Envelope, Fault, Now, Time, Trace};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// The `type` of an envelope whose sender gave none.
 pub const DEFAULT_TYPE: &str = "trunkline.message";
@@ -124,6 +128,7 @@ impl Reading {
         let envelope = &mut self.envelope;
         match name {
             "tlreplyto" => envelope.reply_to = Some(Address::parse(value)?),
+            "tlcorrelation" => envelope.correlation = Some(correlation(name, value)?),
             "tlpriority" => envelope.priority = priority(value)?,
             "tlattempt" => {
                 envelope.attempt =
@@ -203,6 +208,9 @@ fn each_attribute(envelope: &Envelope, put: &mut dyn FnMut(&str, Value<'_>)) {
     }
     if let Some(reply_to) = &envelope.reply_to {
         put("tlreplyto", Value::Text(&reply_to.to_string()));
+    }
+    if let Some(data) = &envelope.correlation {
+        put("tlcorrelation", Value::Text(&STANDARD.encode(data)));
     }
     if envelope.priority != Envelope::PRIORITY_USUAL {
         put("tlpriority", Value::Number(envelope.priority.into()));
@@ -292,6 +300,12 @@ fn check_name(name: &str) -> Result<(), Fault> {
         return Ok(());
     }
     Err(malformed(format!("the attribute name {name:?} must be lower-case letters a-z and digits")))
+}
+
+/// What an answer is known by, in base64.
+pub(crate) fn correlation(name: &str, value: &str) -> Result<Arc<[u8]>, Fault> {
+    let data = STANDARD.decode(value).map_err(|_| malformed(format!("{name} is {value:?}; it is base64")))?;
+    Ok(data.into())
 }
 
 /// An id that somebody gave: 1 to [`ID_BYTES_MAX`] bytes without control characters.

@@ -17,6 +17,7 @@ mod wire;
 
 pub use decode::{decode, peek_level};
 pub use encode::{PublishHead, encode, put_ack, put_publish_head};
+pub use message::Qos;
 pub use packet::{
     Ack, Auth, Connack, Connect, Disconnect, Filter, Packet, Publish, Suback, Subscribe, Unsubscribe, Will,
 };
@@ -30,38 +31,6 @@ pub enum Version {
     V3,
     /// MQTT 5.0 (level 5).
     V5,
-}
-
-/// How hard a delivery is tried (§4.3).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Qos {
-    /// At most once.
-    Zero,
-    /// At least once.
-    One,
-    /// Exactly once between these two ends.
-    Two,
-}
-
-impl Qos {
-    /// The level that the two bits mean; 3 means none (§3.3.1.2).
-    pub fn from_bits(bits: u8) -> Option<Qos> {
-        match bits {
-            0 => Some(Qos::Zero),
-            1 => Some(Qos::One),
-            2 => Some(Qos::Two),
-            _ => None,
-        }
-    }
-
-    /// The two bits.
-    pub fn bits(self) -> u8 {
-        match self {
-            Qos::Zero => 0,
-            Qos::One => 1,
-            Qos::Two => 2,
-        }
-    }
 }
 
 /// The packet types (§2.1.2), by their number in the high half of the first byte.

@@ -4,28 +4,23 @@
 //! | MQTT 5 | envelope |
 //! | --- | --- |
 //! | topic, payload, RETAIN | `address`, `body`, `retain` |
-//! | QoS 0, 2 | header `mqtt-qos`; QoS 1 is what every envelope without that header has |
+//! | QoS | `qos` |
 //! | message expiry interval | `deadline` |
-//! | content type, response topic | `content_type`, `reply_to` |
-//! | correlation data | header `correlation-id` when it is text, else `mqtt-correlation` in base64 |
-//! | payload format indicator 1 | header `mqtt-payload-format: 1` |
-//! | user properties `traceparent`, `tracestate` | `trace` |
-//! | other user properties, in order | headers; `mqtt-name` before one keeps the name of a property with capitals |
+//! | content type, response topic, correlation data | `content_type`, `reply_to`, `correlation` |
+//! | payload format indicator 1 | `is_text` |
+//! | user properties, in order | headers, unaltered, whatever their names (§3.3.2.3.7); `traceparent` is read into `trace` as well |
+//!
+//! What MQTT says of a message is in fields of its own, so no name that a client of any protocol chooses can say it.
 
 use crate::codec::{Name, Properties, Property, Qos, Text, Value, put_bytes};
 use crate::topic;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{BufMut, Bytes, BytesMut};
 use message::{Clock, Code, Due, Envelope, Fault, Moment, Trace};
+use std::sync::Arc;
 use std::time::Duration;
 
-const QOS: &str = broker::QOS_HEADER;
-const FORMAT: &str = "mqtt-payload-format";
-const CORRELATION: &str = "mqtt-correlation";
-const CORRELATION_TEXT: &str = "correlation-id";
-/// Stands before a header whose property's name has capitals, which headers do not keep (§3.3.2.3.7: unaltered).
-const NAME: &str = "mqtt-name";
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
 /// Bodies up to this size of what may be kept for long are copied, so that one small value does not keep a read buffer
 /// alive: retained values, and messages that may wait in sessions.
 const COPY_BYTES_MAX: usize = 4096;
@@ -42,11 +37,7 @@ pub(crate) fn fill(
     if (retain || qos > Qos::Zero) && envelope.body.len() <= COPY_BYTES_MAX {
         envelope.body = Bytes::copy_from_slice(&envelope.body);
     }
-    match qos {
-        Qos::Zero => envelope.headers.push(QOS, "0"),
-        Qos::One => {}
-        Qos::Two => envelope.headers.push(QOS, "2"),
-    }
+    envelope.qos = qos;
     if properties.0.is_empty() {
         return Ok(());
     }
@@ -61,50 +52,30 @@ pub(crate) fn fill(
             (Name::ResponseTopic, Value::Text(text)) => {
                 envelope.reply_to = Some(topic::address(text.as_str())?)
             }
-            (Name::CorrelationData, Value::Binary(data)) => match std::str::from_utf8(data) {
-                Ok(text) if !text.chars().any(char::is_control) => {
-                    envelope.headers.push(CORRELATION_TEXT, text)
-                }
-                _ => envelope.headers.push(CORRELATION, &BASE64.encode(data)),
-            },
+            (Name::CorrelationData, Value::Binary(data)) => envelope.correlation = Some(Arc::from(&data[..])),
             (Name::PayloadFormat, Value::Byte(1)) => {
                 if std::str::from_utf8(&envelope.body).is_err() {
                     let why =
                         "the payload format indicator says UTF-8, but the payload is not (MQTT 5 §3.3.2.3.2)";
                     return Err(Fault::new(Code::DecodeFailed, why));
                 }
-                envelope.headers.push(FORMAT, "1");
+                envelope.is_text = true;
             }
-            (Name::User, Value::Pair(name, value)) => match name.as_str() {
-                "traceparent" => traceparent = Some(value),
-                "tracestate" => tracestate = Some(value),
-                QOS | FORMAT | CORRELATION | NAME => {}
-                other => {
-                    if other.bytes().any(|byte| byte.is_ascii_uppercase()) {
-                        envelope.headers.push(NAME, other);
-                    }
-                    envelope.headers.push(other, value.as_str());
+            (Name::User, Value::Pair(name, value)) => {
+                match name.as_str() {
+                    TRACEPARENT => traceparent = traceparent.or(Some(value)),
+                    TRACESTATE => tracestate = tracestate.or(Some(value)),
+                    _ => {}
                 }
-            },
+                envelope.headers.push(name.as_str(), value.as_str());
+            }
             _ => {}
         }
     }
     if let Some(parent) = traceparent {
         envelope.trace = Trace::parse(parent.as_str(), tracestate.map(Text::as_str));
-        if envelope.trace.is_none() {
-            envelope.headers.push("traceparent", parent.as_str());
-        }
     }
     Ok(())
-}
-
-/// With which QoS the publisher sent it; messages that came by other protocols count as QoS 1.
-pub(crate) fn published_qos(envelope: &Envelope) -> Qos {
-    match envelope.headers.get(QOS) {
-        Some("0") => Qos::Zero,
-        Some("2") => Qos::Two,
-        _ => Qos::One,
-    }
 }
 
 /// The whole seconds left until `deadline`, rounded up; `None` when it has passed (§3.3.2.3.3).
@@ -123,35 +94,23 @@ pub(crate) fn put_shared_properties(envelope: &Envelope, out: &mut BytesMut) {
         put_name(out, Name::ResponseTopic);
         put_bytes(out, reply_to.as_bytes());
     }
-    if let Some(trace) = &envelope.trace {
-        put_user(out, "traceparent", &trace.to_string());
-        if let Some(state) = &trace.state {
-            put_user(out, "tracestate", state);
+    if envelope.is_text {
+        put_name(out, Name::PayloadFormat);
+        out.put_u8(1);
+    }
+    if let Some(data) = envelope.correlation.as_deref().filter(|data| u16::try_from(data.len()).is_ok()) {
+        put_name(out, Name::CorrelationData);
+        put_bytes(out, data);
+    }
+    // What came as a user property goes out as the one that it was.
+    if let Some(trace) = envelope.trace.as_ref().filter(|_| envelope.headers.get(TRACEPARENT).is_none()) {
+        put_user(out, TRACEPARENT, &trace.to_string());
+        if let Some(state) = trace.state.as_deref().filter(|_| envelope.headers.get(TRACESTATE).is_none()) {
+            put_user(out, TRACESTATE, state);
         }
     }
-    let mut spelled: Option<&str> = None;
-    for (name, value) in envelope.headers.iter() {
-        let original = spelled.take().filter(|original| original.eq_ignore_ascii_case(name));
-        match name {
-            QOS => {}
-            NAME => spelled = Some(value),
-            FORMAT => {
-                put_name(out, Name::PayloadFormat);
-                out.put_u8(1);
-            }
-            CORRELATION_TEXT if fits(value) => {
-                put_name(out, Name::CorrelationData);
-                put_bytes(out, value.as_bytes());
-            }
-            CORRELATION => {
-                if let Some(data) = BASE64.decode(value).ok().filter(|data| u16::try_from(data.len()).is_ok())
-                {
-                    put_name(out, Name::CorrelationData);
-                    put_bytes(out, &data);
-                }
-            }
-            _ => put_user(out, original.unwrap_or(name), value),
-        }
+    for (name, value) in envelope.headers.as_written() {
+        put_user(out, name, value);
     }
 }
 

@@ -33,6 +33,7 @@ prop_compose! {
         trace in proptest::option::of(trace()),
         reply_to in proptest::option::of(address()),
         counts in (any::<u8>(), any::<u32>(), any::<bool>()),
+        more in (0..3_u8, any::<bool>(), proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40))),
         headers in proptest::collection::vec((text(), text()), 0..6),
         body in proptest::collection::vec(any::<u8>(), 0..300),
     ) -> Envelope {
@@ -48,6 +49,9 @@ prop_compose! {
             priority: counts.0,
             attempt: counts.1,
             retain: counts.2,
+            qos: message::Qos::from_bits(more.0).unwrap(),
+            is_text: more.1,
+            correlation: more.2.map(Arc::from),
         }
     }
 }

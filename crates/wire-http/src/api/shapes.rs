@@ -185,6 +185,9 @@ fn message(object: &mut Object<'_>, envelope: &Envelope) {
     if let Some(reply_to) = &envelope.reply_to {
         object.text("reply_to", &reply_to.to_string());
     }
+    if let Some(data) = &envelope.correlation {
+        object.text("correlation", &STANDARD.encode(data));
+    }
     if let Some(deadline) = envelope.deadline {
         object.time("deadline", deadline.time);
     }

@@ -31,6 +31,7 @@ fn assert_same(before: &Envelope, after: &Envelope) {
     assert_eq!(after.event_type, before.event_type);
     assert_eq!(after.trace, before.trace);
     assert_eq!(after.reply_to, before.reply_to);
+    assert_eq!(after.correlation, before.correlation);
     assert_eq!(after.deadline, before.deadline);
     assert_eq!(
         (after.priority, after.attempt, after.retain),
@@ -100,6 +101,7 @@ prop_compose! {
         }
         if flags.2 {
             envelope.reply_to = Some(Address::new(Kind::Queue, "answers é").unwrap());
+            envelope.correlation = Some(std::sync::Arc::from(&b"\x00\xff"[..]));
         }
         envelope
     }

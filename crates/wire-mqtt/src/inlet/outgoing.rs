@@ -33,7 +33,7 @@ impl Connection {
     fn send(&mut self, item: Delivered) {
         let kept = item.kept;
         let Some(how) = self.session.how(item.tag) else { return self.session.settle(kept) };
-        let qos = how.qos.min(translate::published_qos(&item.message));
+        let qos = how.qos.min(item.message.qos);
         if qos == Qos::Zero {
             self.put(&item, how, Qos::Zero, 0, false);
             return self.session.settle(kept);
