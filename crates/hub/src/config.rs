@@ -193,10 +193,12 @@ pub enum Filtered {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnError {
-    /// The publisher is told, and nothing of the message is kept.
+    /// The publisher is told, and nothing of the message is kept. One that cannot be told (MQTT 3.1.1, QoS 0, a will) is
+    /// as with `skip` when sending again would not help: it would send for ever.
     #[default]
     Refuse,
-    /// The route lets it go, counts it and goes on; other routes still get it.
+    /// The route lets it go, counts it in `failed` and goes on; subscribers and other routes still get it. The log says so
+    /// with the reason, at most every ten seconds for a route.
     Skip,
     /// The original goes to this queue with the headers `tl-fault` and `tl-route`.
     Queue(String),

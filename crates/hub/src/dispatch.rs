@@ -19,6 +19,15 @@ const ROOM_WAIT: Duration = Duration::from_secs(5);
 /// Steps on a larger body than this may take a good part of a second of a processor, see `steps`.
 const LARGE_BYTES: usize = 64 << 10;
 
+/// What the way of a message depends on beside the message.
+#[derive(Clone, Copy)]
+pub(crate) struct Sender {
+    /// Its mailbox, whose `no_local` filters must not get the message; 0 for none.
+    pub mailbox: u64,
+    /// Whether it can be told of a refusal. One that cannot would send for ever what can never pass, or never learn.
+    pub told: bool,
+}
+
 /// One message on its way to one place that keeps it or hands it out.
 struct Leaf {
     to: Address,
@@ -90,19 +99,19 @@ impl Hub {
         &self,
         compiled: &Compiled,
         envelope: Envelope,
-        mailbox: u64,
+        sender: Sender,
     ) -> Result<Receipt, Fault> {
         let plan = compiled.plan(&envelope.address);
         let id = envelope.id.clone();
         if plan.is_empty() {
-            let leaf = Leaf { to: envelope.address.clone(), envelope, mailbox, rescue: None };
+            let leaf = Leaf { to: envelope.address.clone(), envelope, mailbox: sender.mailbox, rescue: None };
             let taken = match leaf.to.kind() {
                 Kind::Topic => self.hand_out([leaf]).await?,
                 _ => self.store(compiled, leaf).await?,
             };
             return Ok(taken.receipt(id, 0));
         }
-        let taken = Box::pin(self.take_routed(compiled, &plan, envelope, mailbox)).await?;
+        let taken = Box::pin(self.take_routed(compiled, &plan, envelope, sender)).await?;
         Ok(taken.receipt(id, plan.len()))
     }
 
@@ -111,14 +120,14 @@ impl Hub {
         compiled: &Compiled,
         plan: &Plan,
         envelope: Envelope,
-        mailbox: u64,
+        sender: Sender,
     ) -> Result<Taken, Fault> {
-        let mut fan = Fan::new(self, compiled);
+        let mut fan = Fan { told: sender.told, ..Fan::new(self, compiled) };
         self.check_target(compiled, &envelope.address)?;
         aside(&envelope, || fan.feed(plan, &envelope, 0, None))?;
         let filtered = fan.filtered && !fan.ended;
         let mut leaves = fan.leaves;
-        leaves.push(Leaf { to: envelope.address.clone(), envelope, mailbox, rescue: None });
+        leaves.push(Leaf { to: envelope.address.clone(), envelope, mailbox: sender.mailbox, rescue: None });
         let taken = self.settle_leaves(compiled, leaves).await?;
         Ok(Taken { filtered, ..taken })
     }
@@ -297,6 +306,15 @@ impl Hub {
         if there { Ok(()) } else { Err(unknown(to)) }
     }
 
+    /// Counts a message that a route lets go, and says so in the log: at the pace of [`crate::LogPace`].
+    fn let_go(&self, route: &Route, original: &Envelope, fault: &Fault) {
+        self.counters().fault(fault);
+        if let Some(messages) = route.counts.let_go.tells(self.clock().moment()) {
+            let Envelope { id, address, .. } = original;
+            tracing::warn!(route = %route.name, %address, %id, messages, %fault, "route let messages go, this one the last");
+        }
+    }
+
     /// What a route's `on_error` makes of a fault: the fault itself, nothing, or the original for a queue.
     fn rescued(
         &self,
@@ -307,8 +325,7 @@ impl Hub {
         match &route.on_error {
             Rescue::Refuse => Err(fault),
             Rescue::Skip => {
-                tracing::warn!(route = %route.name, id = %original.id, %fault, "route let a message go");
-                self.counters().fault(&fault);
+                self.let_go(route, original, &fault);
                 Ok(None)
             }
             Rescue::Queue(queue) => {
@@ -338,13 +355,15 @@ struct Fan<'a> {
     leaves: Vec<Leaf>,
     /// Whether a route let it go.
     filtered: bool,
+    /// Whether the sender can be told of a refusal.
+    told: bool,
     /// Whether a way ended at a place, rather than at a filter, or in a fault that was forgiven.
     ended: bool,
 }
 
 impl<'a> Fan<'a> {
     fn new(hub: &'a Hub, compiled: &'a Compiled) -> Fan<'a> {
-        Fan { hub, compiled, leaves: Vec::new(), filtered: false, ended: false }
+        Fan { hub, compiled, leaves: Vec::new(), filtered: false, told: true, ended: false }
     }
 
     /// Runs all routes of `plan` and those that what comes out meets. `saver` is the forgiving route above them, which
@@ -369,6 +388,11 @@ impl<'a> Fan<'a> {
             if let Err(fault) = self.through(route, envelope, depth, own.as_ref().or(saver)) {
                 self.leaves.truncate(mark);
                 self.ended = true;
+                // The outermost route answers for all that it leads to.
+                if !self.told && depth == 0 && own.is_none() && !fault.may_retry() {
+                    self.hub.let_go(route, envelope, &fault);
+                    continue;
+                }
                 if let Some((to, mut kept)) = self.hub.rescued(route, envelope, fault)? {
                     self.tell_apart(&to, &mut kept);
                     self.leaves.push(Leaf { to, envelope: kept, mailbox: 0, rescue: None });

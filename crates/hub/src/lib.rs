@@ -12,6 +12,7 @@ mod gauges;
 mod handler;
 mod http_auth;
 mod hub;
+mod log_pace;
 mod once;
 mod outlets;
 pub mod pages;
@@ -40,6 +41,7 @@ pub use http_auth::{
     Keyless, TOKEN_PARAMETER, http_session, http_session_of_judged_page, http_session_or_query,
 };
 pub use hub::{Hub, Parts};
+pub use log_pace::LogPace;
 pub use once::{Asked, IDEMPOTENCY_KEY, idempotency_key};
 pub use outlets::OutletStats;
 pub use protocol::{BuildOutlet, Inlet, OpenInlet, Outlet, OutletKind, Protocol};

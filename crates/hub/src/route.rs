@@ -1,6 +1,7 @@
 //! A route, compiled: which addresses it listens to, its steps, its targets. Running one is pure: envelopes in, envelopes out.
 //! Delivering what comes out is the hub's; leasing from a queue is the pump's.
 
+use crate::LogPace;
 use crate::config::{Filtered, OnError, RouteConfig, TargetConfig};
 use crate::steps::{self, Condition, Flowing, Steps, Surroundings};
 use message::{Address, Code, Envelope, Fault, Kind, Misfit, Pattern};
@@ -40,6 +41,7 @@ pub(crate) struct RouteCounts {
     pub(crate) filtered: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) delivered: AtomicU64,
+    pub(crate) let_go: LogPace,
 }
 
 /// What the dashboard and the metrics say of a route.

@@ -1,6 +1,7 @@
 //! A session: one client's way through the door. Everything a wing does for a client goes through these calls.
 //! It checks and records; where messages go is the hub's, how they are kept the broker's.
 
+use crate::dispatch::Sender;
 use crate::hub::Hub;
 use crate::plan::Compiled;
 use crate::{Reply, Request};
@@ -72,13 +73,30 @@ impl Session {
         &self,
         envelope: Envelope,
     ) -> impl Future<Output = Result<Receipt, Fault>> + Send + 'static + use<> {
+        self.publishing(envelope, true)
+    }
+
+    /// As [`Session::publish`], for a sender that cannot be told of a refusal: a route that can never take the message is
+    /// passed over, counted and logged, and everybody else gets it.
+    pub fn publish_untold(
+        &self,
+        envelope: Envelope,
+    ) -> impl Future<Output = Result<Receipt, Fault>> + Send + 'static + use<> {
+        self.publishing(envelope, false)
+    }
+
+    fn publishing(
+        &self,
+        envelope: Envelope,
+        told: bool,
+    ) -> impl Future<Output = Result<Receipt, Fault>> + Send + 'static + use<> {
         let session = self.clone();
         async move {
             let compiled = session.hub.compiled();
             let began = session.hub.clock().moment();
             let address = envelope.address.clone();
             let (id, trace) = (envelope.id.clone(), envelope.trace.as_ref().map(|trace| trace.trace_id));
-            let result = session.publish_unrecorded(&compiled, envelope).await;
+            let result = session.publish_unrecorded(&compiled, envelope, told).await;
             if result.is_err() || compiled.config.audit.publishes {
                 session.record(Verb::Publish, &address, began, result.as_ref().err(), Some(id), trace);
             }
@@ -90,11 +108,12 @@ impl Session {
         &self,
         compiled: &Compiled,
         mut envelope: Envelope,
+        told: bool,
     ) -> Result<Receipt, Fault> {
         self.admit(compiled, Verb::Publish, &mut envelope)?;
         let bytes = envelope.body.len() as u64;
         let address = envelope.address.clone();
-        let taken = self.hub.take(compiled, envelope, self.mailbox).await;
+        let taken = self.hub.take(compiled, envelope, Sender { mailbox: self.mailbox, told }).await;
         let receipt = taken.map_err(|fault| self.hinted(&address, fault))?;
         let counters = self.hub.counters();
         counters.published.fetch_add(1, Ordering::Relaxed);
@@ -252,6 +271,13 @@ impl Session {
         } else {
             Err(self.forbidden(verb, address))
         }
+    }
+
+    /// Whether the client may publish a body of so many bytes there, asked before there is a message.
+    pub fn allow_publish(&self, address: &Address, body_bytes: usize) -> Result<(), Fault> {
+        check_size(body_bytes, self.hub.compiled().config.limits.message_bytes)?;
+        self.allow(Verb::Publish, address)?;
+        check_writable(address)
     }
 
     /// Whether the client may do this now to everything that `pattern` could match, with the fault to show when not.
@@ -415,14 +441,7 @@ impl Session {
         if self.hub.tasks().is_draining() {
             return Err(draining());
         }
-        if envelope.body.len() > limits.message_bytes {
-            let detail = format!(
-                "the body has {} bytes; at most {} are allowed",
-                envelope.body.len(),
-                limits.message_bytes
-            );
-            return Err(Fault::new(Code::TooLarge, detail));
-        }
+        check_size(envelope.body.len(), limits.message_bytes)?;
         if envelope.headers.len() > limits.headers {
             let detail = format!(
                 "the message has {} headers; at most {} are allowed",
@@ -435,11 +454,8 @@ impl Session {
         if !identity.grants.allows(verb, &envelope.address) {
             return Err(self.forbidden(verb, &envelope.address));
         }
-        if verb == Verb::Publish && envelope.address.name().starts_with('$') {
-            return Err(Fault::new(
-                Code::Forbidden,
-                format!("{} is written by the program itself", envelope.address),
-            ));
+        if verb == Verb::Publish {
+            check_writable(&envelope.address)?;
         }
         if let Some(deadline) = envelope.deadline
             && deadline.is_over(self.hub.clock().moment())
@@ -470,6 +486,20 @@ impl Session {
         let who = &self.identity.principal.name;
         Fault::new(Code::Forbidden, format!("{who} may not {} {what}", verb.as_str()))
     }
+}
+
+fn check_size(bytes: usize, max: usize) -> Result<(), Fault> {
+    if bytes <= max {
+        return Ok(());
+    }
+    Err(Fault::new(Code::TooLarge, format!("the body has {bytes} bytes; at most {max} are allowed")))
+}
+
+fn check_writable(address: &Address) -> Result<(), Fault> {
+    if address.name().starts_with('$') {
+        return Err(Fault::new(Code::Forbidden, format!("{address} is written by the program itself")));
+    }
+    Ok(())
 }
 
 /// A message wrapped for the broker.

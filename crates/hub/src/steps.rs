@@ -167,8 +167,11 @@ impl Condition {
         jq::Program::compile(code, steps_max).map(Condition)
     }
 
-    /// Whether the message fits: true unless the result is `false`, `null` or nothing.
+    /// Whether the message fits: true unless the result is `false`, `null` or nothing. A body that is not JSON fits no condition.
     pub fn test(&self, flowing: &Flowing) -> Result<bool, Fault> {
+        if flowing.json().is_err() {
+            return Ok(false);
+        }
         let results = self.0.run(flowing.json()?, &flowing.envelope, 1)?;
         Ok(results.first().is_some_and(Val::is_true))
     }

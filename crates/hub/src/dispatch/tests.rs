@@ -30,8 +30,8 @@ async fn a_refusing_step_leaves_nothing() {
     ]))
     .await;
     let mailbox = listen(&world, "topic/#");
-    let fault = world.publish("topic/in", "no json").await.unwrap_err();
-    assert_eq!(fault.code(), Code::DecodeFailed);
+    let fault = world.publish("topic/in", r#"{"ok":false}"#).await.unwrap_err();
+    assert_eq!(fault.code(), Code::StepFailed);
     assert!(fault.detail().starts_with("route keeps: route deeper: step 1 (filter): "), "{fault}");
     assert!(world.waiting("queue/a").await.is_empty() && world.waiting("queue/b").await.is_empty());
     assert_eq!(world.hub.broker().stream_stats(&address("stream/s")).unwrap().tail, 0);
@@ -41,6 +41,45 @@ async fn a_refusing_step_leaves_nothing() {
     assert_eq!(world.waiting("queue/b").await, [r#"{"ok":true}"#]);
     let stats: Vec<_> = world.hub.routes().iter().map(|r| (r.taken, r.failed, r.delivered)).collect();
     assert_eq!(stats, [(2, 1, 6), (2, 1, 1)]);
+}
+
+// Finding: I1
+#[tokio::test]
+async fn a_sender_that_cannot_be_told_is_not_refused_for_a_route() {
+    let world = routed(json!([
+        { "name": "fails", "from": "topic/in", "steps": [{ "decode": "json" }], "to": ["queue/a"] },
+        { "name": "leads", "from": "topic/in", "to": ["topic/next", "queue/errors"] },
+        { "name": "deep", "from": "topic/next", "steps": [{ "map": "error(\"no\")" }], "to": ["stream/s"] },
+        { "name": "takes", "from": "topic/in", "to": ["queue/b"] },
+    ]))
+    .await;
+    let mailbox = listen(&world, "topic/#");
+    let boss = world.session("boss");
+    let receipt = boss.publish_untold(boss.envelope(address("topic/in"), "no json")).await.unwrap();
+    assert_eq!((receipt.durable, receipt.live), (1, 1));
+    assert_eq!(world.waiting("queue/b").await, ["no json"]);
+    assert!(world.waiting("queue/a").await.is_empty() && world.waiting("queue/errors").await.is_empty());
+    assert!(!mailbox.is_empty());
+    let failed: Vec<_> = world.hub.routes().iter().map(|route| route.failed).collect();
+    assert_eq!(failed, [1, 1, 1, 0]);
+    // Who can be told is told, and nothing is left behind.
+    let fault = world.publish("topic/in", "no json").await.unwrap_err();
+    assert_eq!(fault.code(), Code::DecodeFailed);
+    assert_eq!(world.waiting("queue/b").await.len(), 1);
+}
+
+// Finding: I1
+#[tokio::test]
+async fn a_body_that_is_not_json_fits_no_condition() {
+    let world = routed(json!([
+        { "name": "hot", "from": "topic/in", "steps": [{ "filter": ".celsius > 75" }], "to": ["queue/a"] },
+        { "name": "some", "from": "topic/in", "to": [{ "to": "queue/b", "when": ".celsius" }] },
+    ]))
+    .await;
+    let mailbox = listen(&world, "topic/#");
+    let receipt = world.publish("topic/in", "not json{").await.unwrap();
+    assert_eq!((receipt.durable, receipt.live, receipt.filtered), (0, 1, true));
+    assert!(!mailbox.is_empty());
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ pub enum StepConfig {
     Decode(Format),
     /// Writes the body in this format.
     Encode(Format),
-    /// Lets a message pass only when this jq expression is neither `false` nor `null`.
+    /// Lets a message pass only when this jq expression is neither `false` nor `null`. A body that is not JSON does not pass.
     Filter(String),
     /// Replaces the body with the result of this jq expression. No result (`empty`) lets the message go; more than
     /// one is refused with TL0013.

@@ -31,9 +31,11 @@ fn a_route_is_tried_on_the_command_line() {
     );
     let cold = server.cli(&["route", "test", "heat", r#"{"plant":7,"celsius":8}"#]);
     assert!(cold.contains("1 filter    lets it go"), "{cold}");
-    let broken = server.try_cli(&["route", "test", "heat", "no json"]);
+    let other = server.cli(&["route", "test", "heat", "no json"]);
+    assert!(other.contains("1 filter    lets it go"), "{other}");
+    let broken = server.try_cli(&["route", "test", "heat", "[1]"]);
     assert_eq!(broken.status.code(), Some(1));
-    assert!(crate::harness::text(&broken.stdout).contains("refused: TL0014"), "{broken:?}");
+    assert!(crate::harness::text(&broken.stdout).contains("refused: TL0013"), "{broken:?}");
     let peeked = server.cli(&["queue", "peek", "queue/hot"]);
     assert!(
         peeked.lines().count() <= 1,
