@@ -16,7 +16,7 @@ mod property;
 mod wire;
 
 pub use decode::{decode, peek_level};
-pub use encode::{PublishHead, encode, put_ack, put_publish_head};
+pub use encode::{PublishHead, encode, encode_within, put_ack, put_publish_head};
 pub use message::Qos;
 pub use packet::{
     Ack, Auth, Connack, Connect, Disconnect, Filter, Packet, Publish, Suback, Subscribe, Unsubscribe, Will,

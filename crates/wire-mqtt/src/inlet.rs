@@ -15,7 +15,7 @@ mod will;
 use crate::config::Config;
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
-use hub::{Gauge, Hub, Inlet, Keyless, Protocol};
+use hub::{Gauge, Hub, Inlet, Keyless, LogPace, Protocol};
 use message::Misfit;
 use net::Sniff;
 use serde_json::Value;
@@ -26,9 +26,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-/// The path of MQTT over WebSocket, and its subprotocol (§6).
+/// The path of MQTT over WebSocket, and its subprotocol (§6); MQTT 3.1 had one of its own.
 const WEBSOCKET_PATH: &str = "/mqtt";
-const SUBPROTOCOL: &str = "mqtt";
+const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
 /// How often sessions whose time is up, and wills that are due, are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -45,7 +45,7 @@ pub const MQTT: Protocol = Protocol {
 };
 
 const MANUAL: &str = "\
-MQTT 3.1.1 and 5.0 (OASIS), and 3.1, over TCP, TLS and WebSocket (path `/mqtt`, subprotocol `mqtt`), with QoS 0, 1 and 2, \
+MQTT 3.1.1 and 5.0 (OASIS), and 3.1, over TCP, TLS and WebSocket (path `/mqtt`, subprotocol `mqtt` or `mqttv3.1`), with QoS 0, 1 and 2, \
 retained messages, wills with delay, shared subscriptions, subscription identifiers, topic aliases both ways, flow \
 control, message expiry and user properties. The password is an API key; the user is empty or the key's name. The topic \
 `plant/7/temp` is the address `topic/plant/7/temp`; publishing to `$queue/orders` puts a message on `queue/orders`. \
@@ -86,6 +86,8 @@ struct Shared {
     sessions: Sessions,
     /// Numbers the connections, so that one that was thrown out does not release its successor's session.
     owners: AtomicU64,
+    /// Messages that were acknowledged although they were refused.
+    let_go: LogPace,
 }
 
 impl Shared {
@@ -108,6 +110,7 @@ fn open(hub: &Hub, section: Value) -> Result<Arc<dyn Inlet>, Misfit> {
         config: ArcSwap::from_pointee(config),
         sessions: Sessions::new(hub.clock().clone()),
         owners: AtomicU64::new(1),
+        let_go: LogPace::default(),
     });
     restore(&shared);
     let gauged = Arc::downgrade(&shared);
@@ -187,7 +190,7 @@ fn websocket(mqtt: Arc<Mqtt>, routes: &mut net::http::Routes) {
             let packet_max = hub.limits().message_bytes.saturating_add(connect::BESIDE_BODY_BYTES);
             // Known from the upgrade only: a page that its user happens to visit must not act with the user's address.
             let keyless = Keyless::of(call.request.headers());
-            let (response, upgrading) = net::ws::upgrade(&mut call, &[SUBPROTOCOL], packet_max)?;
+            let (response, upgrading) = net::ws::upgrade(&mut call, &SUBPROTOCOLS, packet_max)?;
             hub.tasks().spawn("mqtt over websocket", async move {
                 match upgrading.socket().await {
                     Ok(socket) => {

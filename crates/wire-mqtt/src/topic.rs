@@ -52,7 +52,7 @@ pub(crate) fn wanted(filter: &str) -> Result<Wanted, Fault> {
     if filter.starts_with(QUEUE) {
         return refuse("a queue is written through MQTT, not read; lease from it over HTTP");
     }
-    let Some(shared) = filter.strip_prefix(SHARE) else {
+    let Some(shared) = filter.strip_prefix(SHARE).or_else(|| (filter == "$share").then_some("")) else {
         return Ok(Wanted { pattern: Pattern::new(Kind::Topic, filter)?, group: None });
     };
     let Some((group, inner)) = shared.split_once('/') else {

@@ -46,7 +46,9 @@ pub(crate) fn fill(
     for Property { name, value } in &properties.0 {
         match (name, value) {
             (Name::MessageExpiry, Value::Long(seconds)) => {
-                envelope.deadline = Some(clock.both().due_in(Duration::from_secs(u64::from(*seconds))));
+                // With 0 it is for who is there now; a second is the least that its way may take (§3.3.2.3.3).
+                let left = Duration::from_secs(u64::from(*seconds).max(1));
+                envelope.deadline = Some(clock.both().due_in(left));
             }
             (Name::ContentType, Value::Text(text)) => envelope.content_type = Some(text.as_str().into()),
             (Name::ResponseTopic, Value::Text(text)) => {

@@ -2,7 +2,7 @@
 //! It trusts its caller to send what the version has: reason codes and properties are dropped for 3.1.1.
 
 use super::packet::{Ack, Connect, Packet, Publish, Subscribe, Will};
-use super::property::Properties;
+use super::property::{Name, Properties};
 use super::wire::{Text, put_bytes, put_varint, varint_len};
 use super::{Qos, Type, Version};
 use bytes::{BufMut, BytesMut};
@@ -122,6 +122,26 @@ pub fn encode(packet: &Packet, version: Version, out: &mut BytesMut) {
     out.put_u8(kind.first_byte());
     put_varint(out, body.len());
     out.put_slice(&body);
+}
+
+/// Writes a packet of at most `max` bytes. From one that is larger, reason string and user properties are left off, as
+/// §3.2.2.3.9 and its siblings demand. False when it is too large even so: then nothing is written.
+pub fn encode_within(mut packet: Packet, version: Version, max: usize, out: &mut BytesMut) -> bool {
+    let before = out.len();
+    encode(&packet, version, out);
+    if out.len() - before <= max {
+        return true;
+    }
+    out.truncate(before);
+    if let Some(properties) = packet.properties_mut() {
+        properties.0.retain(|property| !matches!(property.name, Name::ReasonString | Name::User));
+        encode(&packet, version, out);
+    }
+    let fits = out.len() > before && out.len() - before <= max;
+    if !fits {
+        out.truncate(before);
+    }
+    fits
 }
 
 fn encode_publish(publish: &Publish, v5: bool, out: &mut BytesMut) {

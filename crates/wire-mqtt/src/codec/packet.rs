@@ -41,6 +41,22 @@ pub enum Packet {
     Auth(Auth),
 }
 
+impl Packet {
+    /// The properties of a packet that explains something to a client: an answer or a goodbye.
+    pub(super) fn properties_mut(&mut self) -> Option<&mut Properties> {
+        match self {
+            Packet::Connack(connack) => Some(&mut connack.properties),
+            Packet::Puback(ack) | Packet::Pubrec(ack) | Packet::Pubrel(ack) | Packet::Pubcomp(ack) => {
+                Some(&mut ack.properties)
+            }
+            Packet::Suback(suback) | Packet::Unsuback(suback) => Some(&mut suback.properties),
+            Packet::Disconnect(end) => Some(&mut end.properties),
+            Packet::Auth(auth) => Some(&mut auth.properties),
+            _ => None,
+        }
+    }
+}
+
 /// A client introduces itself (§3.1).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Connect {

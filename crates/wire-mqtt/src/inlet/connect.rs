@@ -7,14 +7,14 @@ use super::row;
 use super::session::{Key, Session};
 use super::will::Testament;
 use crate::codec::{
-    Connack, Connect, Error, Name, Packet, Properties, Value, Version, decode, encode, peek_level,
+    Connack, Connect, Error, Name, Packet, Properties, Value, Version, decode, encode_within, peek_level,
 };
 use crate::config::WhenFull;
 use crate::{reason, topic};
 use broker::{KeptChange, MailboxOptions, Overflow, Retained};
 use bytes::{Buf, BytesMut};
 use hub::{Credential, Keyless, Origin};
-use message::{Code, Fault, Verb};
+use message::{Code, Fault};
 use net::CancellationToken;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -71,6 +71,7 @@ pub(super) async fn serve(shared: Arc<Shared>, mut conn: net::Conn, keyless: Key
         }
     };
     let version = connect.version();
+    let packet_max_out = packet_max_out(&connect);
     let stop = shared.hub.tasks().draining().child_token();
     match admit(&shared, &conn, *connect, keyless, &stop, packet_max).await {
         Ok(admitted) => {
@@ -83,7 +84,7 @@ pub(super) async fn serve(shared: Arc<Shared>, mut conn: net::Conn, keyless: Key
             if !matches!(fault.code(), Code::Unauthenticated | Code::Forbidden) && conn.info().tells() {
                 tracing::info!(peer = %conn.peer(), %fault, "CONNECT refused");
             }
-            let out = refusing(version, v3, v5, &fault);
+            let out = refusing(version, v3, v5, &fault, packet_max_out);
             goodbye(conn, &out).await;
         }
     }
@@ -136,14 +137,14 @@ async fn refuse_bytes(shared: &Shared, conn: net::Conn, unreadable: Unreadable) 
         (Error::Version(level), _) if level < 5 => goodbye(conn, &[0x20, 2, 0, 1]).await,
         (Error::Version(_), _) => goodbye(conn, &[0x20, 3, 0, 0x84, 0]).await,
         (error, Some(5)) => {
-            goodbye(conn, &refusing(Version::V5, 0, reason::of_error(&error), &fault)).await;
+            goodbye(conn, &refusing(Version::V5, 0, reason::of_error(&error), &fault, usize::MAX)).await;
         }
         _ => goodbye(conn, &[]).await,
     }
 }
 
-/// A CONNACK that refuses.
-fn refusing(version: Version, v3: u8, v5: u8, fault: &Fault) -> BytesMut {
+/// A CONNACK that refuses; nothing when the client takes none that large.
+fn refusing(version: Version, v3: u8, v5: u8, fault: &Fault, packet_max: usize) -> BytesMut {
     let (code, properties) = match version {
         Version::V3 => (v3, Properties::default()),
         Version::V5 => {
@@ -152,7 +153,8 @@ fn refusing(version: Version, v3: u8, v5: u8, fault: &Fault) -> BytesMut {
         }
     };
     let mut out = BytesMut::new();
-    encode(&Packet::Connack(Connack { session_present: false, code, properties }), version, &mut out);
+    let connack = Packet::Connack(Connack { session_present: false, code, properties });
+    encode_within(connack, version, packet_max, &mut out);
     out
 }
 
@@ -196,7 +198,7 @@ async fn admit(
         let address = topic::address(will.topic.as_str()).map_err(|fault| {
             refusal(0x90, 5, fault.code(), format!("the will's topic: {}", fault.detail()))
         })?;
-        door.allow(Verb::Publish, &address)?;
+        door.allow_publish(&address, will.payload.len())?;
     }
     let assigned = id.is_empty().then(|| {
         let dice = shared.hub.dice();
@@ -223,7 +225,8 @@ async fn admit(
         (false, true) => 0,
         (false, false) => u32::MAX,
     };
-    let session_present = entry.session.is_some();
+    // In MQTT 3.1 that byte is reserved.
+    let session_present = entry.session.is_some() && connect.level > 3;
     let expiry_max = u32::try_from(config.session_expiry.0.as_secs()).unwrap_or(u32::MAX);
     let expiry_s = wished.min(expiry_max);
     let mut session = match entry.session {
@@ -351,17 +354,19 @@ fn peer(shared: &Shared, connect: &Connect, packet_max: usize) -> Peer {
             number(Name::ReceiveMax).unwrap_or(u16::MAX).min(config.in_flight_out).clamp(1, WINDOW_MAX),
         ),
         window_in: usize::from(in_flight),
-        packet_max_out: connect
-            .properties
-            .number(Name::PacketMax)
-            .and_then(|max| usize::try_from(max).ok())
-            .unwrap_or(usize::MAX),
+        packet_max_out: packet_max_out(connect),
         packet_max_in: packet_max,
         aliases_out: number(Name::TopicAliasMax).unwrap_or(0).min(config.topic_aliases),
         aliases_in: if connect.version() == Version::V5 { config.topic_aliases } else { 0 },
         wants_reasons: connect.properties.number(Name::RequestProblemInfo) != Some(0),
         may_expire: connect.properties.number(Name::SessionExpiry).unwrap_or(0) > 0,
     }
+}
+
+/// The largest packet that the client takes, in bytes (§3.1.2.11.4).
+fn packet_max_out(connect: &Connect) -> usize {
+    let max = connect.properties.number(Name::PacketMax).and_then(|max| usize::try_from(max).ok());
+    max.unwrap_or(usize::MAX)
 }
 
 /// The properties of an accepting CONNACK (§3.2.2.3): what differs from the defaults.

@@ -37,6 +37,8 @@ const STEPS_MAX: usize = 1_024;
 const READ_BYTES: (usize, usize) = (2 << 10, 64 << 10);
 /// How long a connection that ends waits for what it began: receipts of publishes, then the peer.
 const LAST_RECEIPTS: Duration = Duration::from_secs(3);
+/// And how long it goes on reading what was sent before it was told to end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
 /// What the client said about itself in CONNECT, and what we told it.
@@ -151,7 +153,7 @@ impl Connection {
             conn,
             read,
             read_want: READ_BYTES.0,
-            out: Output::default(),
+            out: Output::new(peer.packet_max_out),
             peer,
             door,
             session,
@@ -174,11 +176,15 @@ impl Connection {
 
     /// Answers the CONNECT and serves until one side has enough; then the session goes where it belongs.
     pub(super) async fn run(mut self, connack: Connack, mut place: Place, will: Option<Box<Testament>>) {
-        self.out.packet(&Packet::Connack(connack), self.peer.version);
-        self.resume();
-        let end = match self.serve().await {
-            Ok(never) => match never {},
-            Err(end) => end,
+        let end = if self.out.packet(Packet::Connack(connack), self.peer.version) {
+            self.resume();
+            match self.serve().await {
+                Ok(never) => match never {},
+                Err(end) => end,
+            }
+        } else {
+            // A client that cannot take our answer is not connected (§3.2.2.3.6).
+            End::Left
         };
         self.finish(&end).await;
         let Connection { session, shared, conn, .. } = self;
@@ -208,17 +214,47 @@ impl Connection {
                 Event::Step(step) => self.on_step(step)?,
                 Event::Tick => self.on_tick()?,
                 Event::Changed => self.on_change()?,
-                Event::Gone => return Err(End::Gone),
-                Event::Stop if self.shared.hub.tasks().is_draining() => {
-                    return Err(End::refused(0x8b, Code::Draining, "the server is stopping"));
-                }
+                Event::Gone => return Err(self.last_words().await.unwrap_or(End::Gone)),
                 Event::Stop => {
-                    return Err(End::refused(
-                        0x8e,
-                        Code::UnknownSession,
-                        "another connection took the session over",
-                    ));
+                    let last = self.last_words().await;
+                    return Err(last.unwrap_or_else(|| self.stopped()));
                 }
+            }
+        }
+    }
+
+    /// Hears what the client said before it was told to go, or before it could not be written to any more: its goodbye, which
+    /// keeps its will, and what it published. How it ended, if it did.
+    async fn last_words(&mut self) -> Option<End> {
+        tokio::time::timeout(LAST_WORDS, self.take_readable()).await.ok()?.err()
+    }
+
+    fn stopped(&self) -> End {
+        if self.shared.hub.tasks().is_draining() {
+            End::refused(0x8b, Code::Draining, "the server is stopping")
+        } else {
+            End::refused(0x8e, Code::UnknownSession, "another connection took the session over")
+        }
+    }
+
+    /// Takes every packet that is there.
+    async fn take_readable(&mut self) -> Result<(), End> {
+        // So that the poller has seen what came by now.
+        tokio::task::yield_now().await;
+        loop {
+            self.take_packets().await?;
+            if !self.has_patience() {
+                if let Some(done) = self.pending.next().await {
+                    self.on_receipt(done)?;
+                } else if let Some(step) = self.steps.next().await {
+                    self.on_step(step)?;
+                }
+                continue;
+            }
+            match poll_fn(|cx| Poll::Ready(self.poll_read(cx))).await {
+                Poll::Ready(Event::Read) => {}
+                Poll::Ready(_) => return Err(End::Gone),
+                Poll::Pending => return Ok(()),
             }
         }
     }
@@ -252,8 +288,8 @@ impl Connection {
                     tokio::task::yield_now().await;
                 }
             }
-            Packet::Puback(ack) => self.on_puback(ack.id),
-            Packet::Pubrec(ack) => self.on_pubrec(ack.id, ack.reason),
+            Packet::Puback(ack) => self.on_puback(ack.id)?,
+            Packet::Pubrec(ack) => self.on_pubrec(ack.id, ack.reason)?,
             Packet::Pubrel(ack) => {
                 // §4.3.3: forgotten only now, so that a repeated PUBLISH is not taken twice.
                 let known = self.session.received.remove(&ack.id).is_some();
@@ -266,10 +302,12 @@ impl Connection {
                     self.out.ack(Type::Pubcomp, ack.id, reason, version);
                 }
             }
-            Packet::Pubcomp(ack) => self.on_pubcomp(ack.id),
+            Packet::Pubcomp(ack) => self.on_pubcomp(ack.id)?,
             Packet::Subscribe(subscribe) => self.on_subscribe(&subscribe).await?,
             Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(&unsubscribe).await?,
-            Packet::Pingreq => self.out.packet(&Packet::Pingresp, version),
+            Packet::Pingreq => {
+                self.out.packet(Packet::Pingresp, version);
+            }
             Packet::Disconnect(goodbye) => return Err(self.on_disconnect(&goodbye)),
             Packet::Connect(_) => return Err(protocol("a second CONNECT (MQTT 5 §3.1)")),
             Packet::Auth(_) => return Err(protocol("AUTH without extended authentication (MQTT 5 §4.12)")),
@@ -428,7 +466,7 @@ impl Connection {
             if self.peer.version == Version::V5 {
                 let text = Value::Text(reason::text(fault).as_str().into());
                 let properties = Properties::default().with(Name::ReasonString, text);
-                self.out.packet(&Packet::Disconnect(Disconnect { reason: *reason, properties }), Version::V5);
+                self.out.packet(Packet::Disconnect(Disconnect { reason: *reason, properties }), Version::V5);
             }
         }
         if matches!(end, End::Gone) {
@@ -451,7 +489,7 @@ fn tick(peer: &Peer, write_timeout: Duration) -> Duration {
     if peer.keep_alive.is_zero() { longest } else { longest.min(peer.keep_alive.mul_f64(1.5)) }
 }
 
-fn protocol(why: &str) -> End {
+pub(super) fn protocol(why: &str) -> End {
     End::refused(0x82, Code::Malformed, why)
 }
 

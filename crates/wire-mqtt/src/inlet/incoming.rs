@@ -1,8 +1,9 @@
 //! What a client publishes: topic aliases, the way to the hub, and the answer once the hub has a receipt.
 //! QoS 1 and 2 are answered in the order in which they came (§4.6), and only after the receipt.
 //!
-//! 3.1.1 has no way to refuse one message. A QoS 1 or 2 message that is refused ends the connection there, so that
-//! nothing is acknowledged that was not taken (its §3.3.5); a refused QoS 0 message is recorded and dropped.
+//! 3.1.1 has no way to refuse one message. One that may pass later ends the connection there, so that its client sends it
+//! again; one that can never pass is acknowledged, as its §3.3.5 allows, counted and logged: its client would send it for
+//! ever, and nothing behind it. A refused QoS 0 message is recorded and dropped.
 
 use super::connection::{Connection, Done, End};
 use crate::codec::{Ack, Name, Packet, Properties, Publish, Qos, Text, Type, Value, Version};
@@ -57,9 +58,14 @@ impl Connection {
         id: u16,
     ) -> BoxFuture<'static, Result<Receipt, Fault>> {
         let message = envelope.id.clone();
-        let receipt = self.door.publish(envelope);
+        let told = self.peer.version == Version::V5 && qos > Qos::Zero;
+        let receipt: BoxFuture<'static, Result<Receipt, Fault>> = if told {
+            Box::pin(self.door.publish(envelope))
+        } else {
+            Box::pin(self.door.publish_untold(envelope))
+        };
         if qos != Qos::Two || !self.session.mailbox.is_kept() {
-            return Box::pin(receipt);
+            return receipt;
         }
         let mailbox = Arc::clone(&self.session.mailbox);
         let noting = mailbox.note_with(message, id);
@@ -164,8 +170,27 @@ impl Connection {
         }
     }
 
+    /// Says in the log that a message was refused whose client cannot be told.
+    fn let_go(&self, fault: &Fault) {
+        if let Some(messages) = self.shared.let_go.tells(self.door.hub().clock().moment()) {
+            let (principal, peer) = (&self.door.principal().name, self.door.origin().peer);
+            tracing::warn!(%principal, %peer, messages, %fault, "MQTT messages refused whose senders cannot be told, this one the last");
+        }
+    }
+
     fn refuse(&mut self, kind: Option<Type>, id: u16, fault: Fault) -> Result<(), End> {
         let codes = reason::of(fault.code());
+        let is_known = fault.code() != Code::Unauthenticated;
+        if self.peer.version == Version::V3 && is_known && !fault.may_retry() {
+            self.let_go(&fault);
+            if let Some(kind) = kind {
+                if kind == Type::Pubrec {
+                    self.session.received.insert(id, true);
+                }
+                self.out.ack(kind, id, 0, Version::V3);
+            }
+            return Ok(());
+        }
         if kind == Some(Type::Pubrec) {
             self.session.received.remove(&id);
         }
@@ -184,7 +209,7 @@ impl Connection {
         }
         let ack = Ack { id, reason: codes.puback, properties };
         let packet = if kind == Type::Pubrec { Packet::Pubrec(ack) } else { Packet::Puback(ack) };
-        self.out.packet(&packet, Version::V5);
+        self.out.packet(packet, Version::V5);
         Ok(())
     }
 }

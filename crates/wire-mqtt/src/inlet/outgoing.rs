@@ -1,7 +1,7 @@
 //! What a client receives: messages from its mailbox as PUBLISH packets, and the exchanges that finish them (§4.3).
 //! A QoS 0 message that says nothing to one subscriber alone is encoded once and its bytes shared by all.
 
-use super::connection::Connection;
+use super::connection::{Connection, End, protocol};
 use super::session::{How, Sent};
 use crate::codec::{Name, PublishHead, Qos, Type, Version, put_publish_head, put_varint};
 use crate::translate;
@@ -12,6 +12,8 @@ use message::Envelope;
 /// The places beside a message (`broker::Message::encoded`) where its whole QoS 0 packet is kept.
 const SLOT_V3: usize = 0;
 const SLOT_V5: usize = 1;
+
+const WRONG_ACK: &str = "an acknowledgement that is not the one of its message's QoS (MQTT 5 §4.3)";
 
 impl Connection {
     /// Hands over what the mailbox holds, as far as the client's window and our buffer allow.
@@ -148,17 +150,17 @@ impl Connection {
         (used < self.peer.aliases_out).then(|| (used + 1, false))
     }
 
-    pub(super) fn on_puback(&mut self, id: u16) {
-        self.forget(id, |sent| sent.qos == Qos::One);
+    pub(super) fn on_puback(&mut self, id: u16) -> Result<(), End> {
+        self.forget(id, |sent| sent.qos == Qos::One)
     }
 
     /// The middle of QoS 2: the message has arrived, only its id is still in use. A refusal ends the exchange.
-    pub(super) fn on_pubrec(&mut self, id: u16, reason: u8) {
+    pub(super) fn on_pubrec(&mut self, id: u16, reason: u8) -> Result<(), End> {
         if reason >= 0x80 {
             return self.forget(id, |sent| sent.qos == Qos::Two);
         }
-        let known = self.session.sent.iter_mut().find(|sent| sent.id == id && sent.qos == Qos::Two);
-        match known {
+        match self.session.sent.iter_mut().find(|sent| sent.id == id) {
+            Some(sent) if sent.qos != Qos::Two => return Err(protocol(WRONG_ACK)),
             Some(sent) => {
                 sent.item = None;
                 match sent.kept {
@@ -172,18 +174,24 @@ impl Connection {
             }
             None => self.out.ack(Type::Pubrel, id, 0x92, self.peer.version),
         }
+        Ok(())
     }
 
-    pub(super) fn on_pubcomp(&mut self, id: u16) {
-        self.forget(id, |sent| sent.qos == Qos::Two);
+    pub(super) fn on_pubcomp(&mut self, id: u16) -> Result<(), End> {
+        self.forget(id, |sent| sent.qos == Qos::Two && sent.item.is_none())
     }
 
-    fn forget(&mut self, id: u16, which: impl Fn(&Sent) -> bool) {
-        if let Some(place) = self.session.sent.iter().position(|sent| sent.id == id && which(sent)) {
-            let sent = self.session.sent.remove(place);
-            self.session.settle(sent.and_then(|sent| sent.kept));
-            self.send_unsent();
+    /// Done with a message whose exchange this ends. One that another packet would end stays in the window for ever, so its
+    /// client is not served on.
+    fn forget(&mut self, id: u16, ends: impl Fn(&Sent) -> bool) -> Result<(), End> {
+        let Some(place) = self.session.sent.iter().position(|sent| sent.id == id) else { return Ok(()) };
+        if !self.session.sent.get(place).is_some_and(ends) {
+            return Err(protocol(WRONG_ACK));
         }
+        let sent = self.session.sent.remove(place);
+        self.session.settle(sent.and_then(|sent| sent.kept));
+        self.send_unsent();
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What waits to be written to one client: small packets side by side in one buffer, large payloads as shared slices.
 //! It decides nothing about what is sent, only that a wake-up costs one write.
 
-use crate::codec::{Packet, PublishHead, Type, Version, encode, put_ack, put_publish_head};
+use crate::codec::{Packet, PublishHead, Type, Version, encode_within, put_ack, put_publish_head};
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -15,9 +15,12 @@ const COPY_BYTES_MAX: usize = 2048;
 const KEEP_BYTES_MAX: usize = 64 << 10;
 const SLICES_MAX: usize = 32;
 
+/// Nothing goes out that is larger than the peer takes (MQTT 5 §3.1.2.11.4).
+///
 /// Invariant: the bytes on the wire are those of `chunks` in order, then those of `tail`; `len` is their sum.
-#[derive(Default)]
 pub(super) struct Output {
+    /// The largest packet that the peer takes, in bytes.
+    packet_max: usize,
     chunks: VecDeque<Bytes>,
     tail: BytesMut,
     len: usize,
@@ -25,6 +28,10 @@ pub(super) struct Output {
 }
 
 impl Output {
+    pub(super) fn new(packet_max: usize) -> Output {
+        Output { packet_max, chunks: VecDeque::new(), tail: BytesMut::new(), len: 0, unflushed: false }
+    }
+
     /// Whether nothing is left to write or to flush.
     pub(super) fn is_done(&self) -> bool {
         self.len == 0 && !self.unflushed
@@ -67,14 +74,18 @@ impl Output {
     pub(super) fn ack(&mut self, kind: Type, id: u16, reason: u8, version: Version) {
         let before = self.tail.len();
         put_ack(&mut self.tail, kind, id, reason, version);
+        if self.tail.len() - before > self.packet_max {
+            self.tail.truncate(before);
+        }
         self.len += self.tail.len() - before;
     }
 
-    /// Any packet.
-    pub(super) fn packet(&mut self, packet: &Packet, version: Version) {
+    /// Any packet; of one that is too large, what only explains is left off. Whether it goes out.
+    pub(super) fn packet(&mut self, packet: Packet, version: Version) -> bool {
         let before = self.tail.len();
-        encode(packet, version, &mut self.tail);
+        let goes = encode_within(packet, version, self.packet_max, &mut self.tail);
         self.len += self.tail.len() - before;
+        goes
     }
 
     /// Writes as much as the peer takes; ready when all is written and flushed.

@@ -34,7 +34,7 @@ impl Connection {
             written.map_err(|fault| End::Refused { reason: reason::of(fault.code()).disconnect, fault })?;
         }
         let suback = Suback { id: subscribe.id, properties: self.why(refused), codes };
-        self.out.packet(&Packet::Suback(suback), self.peer.version);
+        self.out.packet(Packet::Suback(suback), self.peer.version);
         Ok(())
     }
 
@@ -77,7 +77,7 @@ impl Connection {
             codes.clear();
         }
         let unsuback = Suback { id: unsubscribe.id, properties: Properties::default(), codes };
-        self.out.packet(&Packet::Unsuback(unsuback), self.peer.version);
+        self.out.packet(Packet::Unsuback(unsuback), self.peer.version);
         Ok(())
     }
 

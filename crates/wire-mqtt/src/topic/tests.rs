@@ -31,7 +31,10 @@ fn filters_become_patterns() {
     assert_eq!((plain.pattern.to_string().as_str(), plain.group), ("topic/plant/+/#", None));
     let shared = wanted("$share/g1/plant/+").unwrap();
     assert_eq!((shared.pattern.to_string().as_str(), shared.group.as_deref()), ("topic/plant/+", Some("g1")));
-    for bad in ["a/#/b", "a+/b", "$share/g", "$share//a", "$share/g+/a", "$share/g/", "$queue/orders"] {
+    // Finding: Q13
+    for bad in
+        ["a/#/b", "a+/b", "$share", "$share/g", "$share//a", "$share/g+/a", "$share/g/", "$queue/orders"]
+    {
         assert_eq!(wanted(bad).unwrap_err().code(), Code::BadAddress, "{bad:?}");
     }
 }

@@ -166,3 +166,26 @@ async fn large_messages_pass_whole() {
         assert_eq!(reader.message().await.payload, payload.as_bytes(), "{size} bytes");
     }
 }
+
+// Finding: Q11
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn websocket_has_the_subprotocol_of_the_client() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = Server::start(0, Clock::system(), json!({}), json!({})).await.unwrap();
+    for protocol in ["mqtt", "mqttv3.1"] {
+        let mut stream = tokio::net::TcpStream::connect(server.at).await.unwrap();
+        let ask = format!(
+            "GET /mqtt HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Sec-WebSocket-Protocol: {protocol}\r\n\r\n"
+        );
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+        assert!(head.starts_with("http/1.1 101"), "{head}");
+        assert!(head.contains(&format!("sec-websocket-protocol: {protocol}\r\n")), "{head}");
+    }
+}

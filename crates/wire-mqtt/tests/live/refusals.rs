@@ -182,8 +182,60 @@ async fn forbidden_filters_and_topics() {
     );
     three.send(Packet::Publish(message("office/a", Qos::Zero, 0, "x"))).await;
     assert_eq!(three.publish("plant/c", "x").await, 0);
-    three.send(Packet::Publish(message("office/a", Qos::One, 5, "x"))).await;
-    three.closed().await;
+    // What can never pass is acknowledged: its client would send it for ever (3.1.1 §3.3.5).
+    assert_eq!(three.publish("office/a", "x").await, 0);
+    three.send(Packet::Publish(message("office/a", Qos::Two, 6, "x"))).await;
+    assert_eq!(three.next().await, Packet::Pubrec(Client::ack(6)));
+    assert_eq!(three.publish("plant/c", "x").await, 0);
+}
+
+// Finding: Q12
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_will_that_can_never_be_published_is_refused() {
+    let server = start().await;
+    let with = |level, topic: &str, bytes: usize| Connect {
+        will: Some(Will {
+            topic: topic.into(),
+            payload: "x".repeat(bytes).into(),
+            qos: Qos::Zero,
+            retain: false,
+            properties: Properties::default(),
+        }),
+        ..hello(level, "w", DEVICE)
+    };
+    for (topic, bytes, v3, v5) in
+        [("plant/a", 9, 0, 0), ("office/a", 1, 5, 0x87), ("$SYS/a", 1, 5, 0x90), ("plant/a", 2_000, 3, 0x95)]
+    {
+        let limits = json!({ "limits": { "message_bytes": 1_000 } });
+        let server = Server::start(0, Clock::system(), limits, json!({})).await.unwrap();
+        assert_eq!(answer(&server, with(4, topic, bytes)).await, v3, "{topic} {bytes}");
+        assert_eq!(answer(&server, with(5, topic, bytes)).await, v5, "{topic} {bytes}");
+    }
+    assert_eq!(answer(&server, with(5, "plant/a", 2_000)).await, 0);
+}
+
+// Finding: I1
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_route_can_never_take_does_not_stop_a_client() {
+    let routes = json!({
+        "queues": { "q": {} },
+        "routes": [
+            { "name": "hot", "from": "topic/plant/+", "steps": [{ "decode": "json" }], "to": ["queue/q"] },
+        ],
+    });
+    let server = Server::start(0, Clock::system(), routes, json!({})).await.unwrap();
+    let mut reader = Client::connect(server.at, hello(4, "reader", DEVICE)).await;
+    reader.subscribe(vec![filter("plant/#", Qos::Zero)]).await;
+    let mut three = Client::connect(server.at, hello(4, "three", DEVICE)).await;
+    assert_eq!(three.publish("plant/a", "not json{").await, 0);
+    three.send(Packet::Publish(message("plant/a", Qos::Zero, 0, "[not"))).await;
+    assert_eq!(three.publish("plant/a", "1").await, 0);
+    assert_eq!(reader.payloads(3).await, ["not json{", "[not", "1"]);
+    let failed: u64 = server.hub.routes().iter().map(|route| route.failed).sum();
+    assert_eq!(failed, 2);
+    // Who can be told is told.
+    let mut five = Client::connect(server.at, hello(5, "five", DEVICE)).await;
+    assert_eq!(five.publish("plant/a", "not json{").await, 0x99);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -99,6 +99,41 @@ async fn a_newcomer_takes_over() {
     assert_eq!(new.next().await, Packet::Pingresp);
 }
 
+// Finding: Q2
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_said_before_a_takeover_is_heard() {
+    let server = start().await;
+    let mut reader = Client::connect(server.at, hello(4, "reader", DEVICE)).await;
+    reader.subscribe(vec![filter("plant/#", Qos::Zero)]).await;
+    for level in [4, 5] {
+        for round in 0..100 {
+            let connect = Connect { will: Some(will("plant/will", None)), ..hello(level, "same", DEVICE) };
+            let mut client = Client::connect(server.at, connect).await;
+            for number in 0..5 {
+                let payload = format!("{level} {round} {number}");
+                client.send(Packet::Publish(message("plant/a", Qos::Zero, 0, &payload))).await;
+            }
+            client.send(Packet::Publish(message("plant/a", Qos::One, 1, "last"))).await;
+            client.send(Packet::Disconnect(Disconnect::default())).await;
+        }
+        // No will comes between.
+        for round in 0..100 {
+            let mut want: Vec<String> = (0..5).map(|number| format!("{level} {round} {number}")).collect();
+            want.push("last".to_owned());
+            assert_eq!(reader.payloads(6).await, want);
+        }
+    }
+}
+
+// Finding: Q13
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_of_mqtt_3_1_is_resumed_without_a_word() {
+    let server = start().await;
+    Client::connect(server.at, staying(3, "old")).await.goodbye().await;
+    let (_, connack) = Client::try_connect(server.at, staying(3, "old")).await;
+    assert!(!connack.session_present, "the byte is reserved in 3.1");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wills() {
     let clock = Clock::manual(Clock::system().now());

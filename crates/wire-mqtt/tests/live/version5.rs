@@ -5,7 +5,7 @@ use super::server::{DEVICE, Server};
 use bytes::Bytes;
 use message::Clock;
 use serde_json::json;
-use wire_mqtt::codec::{Connect, Filter, Name, Packet, Properties, Property, Publish, Qos, Value};
+use wire_mqtt::codec::{Connect, Filter, Name, Packet, Properties, Property, Publish, Qos, Value, Version};
 
 async fn start() -> Server {
     Server::start(0, Clock::system(), json!({}), json!({})).await.unwrap()
@@ -181,6 +181,87 @@ async fn packets_over_the_clients_maximum_are_not_sent() {
     writer.send(Packet::Publish(message("plant/a", Qos::Zero, 0, &"x".repeat(100)))).await;
     writer.publish("plant/a", "small").await;
     assert_eq!(reader.payloads(1).await, ["small"]);
+}
+
+// Finding: Q5
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_explains_is_left_off_when_the_client_takes_no_packet_that_large() {
+    let server = start().await;
+    let small = |max| Connect {
+        properties: Properties::default().with(Name::PacketMax, Value::Long(max)),
+        ..hello(5, "small", DEVICE)
+    };
+    let mut client = Client::connect(server.at, small(20)).await;
+    let suback = client.subscribe(vec![filter("office/#", Qos::Zero)]).await;
+    assert_eq!((suback.codes, suback.properties), (vec![0x87], Properties::default()));
+    for (qos, want) in [(Qos::One, 0x87), (Qos::Two, 0x87)] {
+        client.send(Packet::Publish(message("office/a", qos, 9, "x"))).await;
+        match client.next().await {
+            Packet::Puback(ack) | Packet::Pubrec(ack) => {
+                assert_eq!((ack.reason, ack.properties), (want, Properties::default()));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    client.raw(b"\xd0\x00").await;
+    match client.next().await {
+        Packet::Disconnect(end) => assert_eq!((end.reason, end.properties), (0x82, Properties::default())),
+        other => panic!("{other:?}"),
+    }
+    // An answer to CONNECT that is too large is not sent at all, whatever it says.
+    for connect in [small(5), Connect { password: Some(Bytes::from_static(b"wrong")), ..small(4) }] {
+        let mut client = Client::dial(server.at, Version::V5).await;
+        client.send(Packet::Connect(Box::new(connect))).await;
+        assert_eq!(client.try_next().await, None);
+    }
+}
+
+// Finding: Q6
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_expires_at_once_reaches_who_is_there() {
+    let server = start().await;
+    let mut reader = client(&server, "reader").await;
+    reader.subscribe(vec![filter("plant/#", Qos::One)]).await;
+    let now = Properties::default().with(Name::MessageExpiry, Value::Long(0));
+    let mut writer = client(&server, "writer").await;
+    for id in 1..=2 {
+        let qos = Publish { properties: now.clone(), ..message("plant/a", Qos::One, id, "now") };
+        assert_eq!(writer.publish_with(qos).await, 0);
+        assert_eq!(reader.payloads(1).await, ["now"]);
+    }
+}
+
+// Finding: Q9
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_acknowledgement_ends_the_connection() {
+    type Answer = fn(u16) -> Packet;
+    let server = start().await;
+    let mut writer = client(&server, "writer").await;
+    let wrong: [(Qos, Answer); 5] = [
+        (Qos::One, |id| Packet::Pubcomp(Client::ack(id))),
+        (Qos::One, |id| Packet::Pubrec(Client::ack(id))),
+        (Qos::One, |id| Packet::Pubrec(wire_mqtt::codec::Ack { reason: 0x80, ..Client::ack(id) })),
+        (Qos::Two, |id| Packet::Puback(Client::ack(id))),
+        (Qos::Two, |id| Packet::Pubcomp(Client::ack(id))),
+    ];
+    for (qos, answer) in wrong {
+        for level in [4, 5] {
+            let mut reader = Client::connect(server.at, hello(level, "reader", DEVICE)).await;
+            reader.subscribe(vec![filter("plant/#", qos)]).await;
+            writer.send(Packet::Publish(message("plant/a", qos, 7, "x"))).await;
+            let id = reader.message().await.id;
+            reader.send(answer(id)).await;
+            if level == 5 {
+                assert_eq!(reader.refused().await, 0x82);
+            } else {
+                reader.closed().await;
+            }
+            if qos == Qos::Two {
+                writer.send(Packet::Pubrel(Client::ack(7))).await;
+                while !matches!(writer.next().await, Packet::Pubcomp(_)) {}
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

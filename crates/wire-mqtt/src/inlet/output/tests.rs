@@ -44,7 +44,7 @@ impl AsyncWrite for Slow {
 fn bytes_come_out_whole_and_in_order() {
     for vectored in [true, false] {
         for step in [1, 7, 4096, 1 << 20] {
-            let mut out = Output::default();
+            let mut out = Output::new(usize::MAX);
             let mut want = BytesMut::new();
             for size in [0, 10, 3000, 5, 2048, 2049, 100_000, 1] {
                 let head = PublishHead {
