@@ -2,6 +2,7 @@
 //! A part that fails does not keep the others from running; the end says which did.
 
 mod crash;
+mod full_disk;
 mod judges;
 mod memory;
 mod packaging;
@@ -55,6 +56,11 @@ const PARTS: &[Part] = &[
     ),
     ("memory", "every list asked by clients that never read, in 512 MiB", memory::run),
     ("crash", "SIGKILL under load: nothing acknowledged may be lost", crash::run),
+    (
+        "full-disk",
+        "64 MiB filled, drained by acknowledgements alone, killed while full; 60 s, or TRUNKLINE_FULL_DISK_SECONDS",
+        full_disk::run,
+    ),
 ];
 
 /// Runs the parts that are named, or all.

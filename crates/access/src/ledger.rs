@@ -137,11 +137,17 @@ impl Ledger {
         number
     }
 
-    /// Takes out what waits to be written down, at most `max` records, oldest first.
-    pub fn drain(&self, max: usize) -> Vec<Arc<Record>> {
+    /// Takes out what waits to be written down with its numbers, at most `max` records, oldest first.
+    pub fn drain(&self, max: usize) -> Vec<(u64, Arc<Record>)> {
         let mut books = self.books.lock();
         let count = books.waiting.len().min(max);
-        books.waiting.drain(..count).collect()
+        let first = self.written.load(Ordering::Relaxed) + 1 - books.waiting.len() as u64;
+        (first..).zip(books.waiting.drain(..count)).collect()
+    }
+
+    /// So many records that were taken out could not be written down.
+    pub fn lose(&self, count: u64) {
+        self.lost.fetch_add(count, Ordering::Relaxed);
     }
 
     /// How many records wait to be written down; at most [`WAITING_MAX`].

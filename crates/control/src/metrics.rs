@@ -83,6 +83,8 @@ pub enum Metric {
     StoreRecords,
     /// Whether the store takes writes.
     StoreWritable,
+    /// Whether the disk is full.
+    StoreFull,
     /// Places where the store is damaged.
     StoreDamage,
     /// Resident memory.
@@ -107,7 +109,7 @@ pub enum Metric {
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Metric; 46] = [
+    pub const ALL: [Metric; 47] = [
         Metric::Published,
         Metric::PublishedBytes,
         Metric::Calls,
@@ -144,6 +146,7 @@ impl Metric {
         Metric::StoreCommits,
         Metric::StoreRecords,
         Metric::StoreWritable,
+        Metric::StoreFull,
         Metric::StoreDamage,
         Metric::ProcessMemory,
         Metric::ProcessCpu,
@@ -260,6 +263,11 @@ impl Metric {
             Metric::StoreCommits => ("trunkline_store_commits_total", "counter", "Group commits."),
             Metric::StoreRecords => ("trunkline_store_records_total", "counter", "Records written."),
             Metric::StoreWritable => ("trunkline_store_writable", "gauge", "1 while the store takes writes."),
+            Metric::StoreFull => (
+                "trunkline_store_full",
+                "gauge",
+                "1 while the disk is full: publishes are refused, acks are taken.",
+            ),
             Metric::StoreDamage => ("trunkline_store_damage", "gauge", "Places where the store is damaged."),
             Metric::ProcessMemory => ("process_resident_memory_bytes", "gauge", "Resident memory."),
             Metric::ProcessCpu => ("process_cpu_seconds_total", "counter", "CPU time, user and system."),
@@ -406,6 +414,7 @@ fn plain(page: &mut Page, metric: Metric, state: &State) {
         Metric::StoreCommits => health.commits,
         Metric::StoreRecords => health.records,
         Metric::StoreWritable => u64::from(health.poisoned.is_none()),
+        Metric::StoreFull => u64::from(health.full),
         Metric::StoreDamage => health.damage.len() as u64,
         Metric::ProcessMemory => process().0,
         Metric::Panics => hub.tasks().panics(),

@@ -44,7 +44,12 @@ fn readiness(state: &State) -> net::http::Response {
     if hub.tasks().is_draining() {
         reasons.push(Fault::new(Code::Draining, "the program is stopping"));
     }
-    if let Some(why) = hub.engine().health().poisoned {
+    let store = hub.engine().health();
+    if let Some(why) = store.poisoned {
+        reasons.push(Fault::new(Code::StoreUnavailable, why));
+    } else if store.full {
+        let why =
+            "the disk is full: what is durable is refused until something is acknowledged, dropped or purged";
         reasons.push(Fault::new(Code::StoreUnavailable, why));
     }
     let list: Vec<Value> =

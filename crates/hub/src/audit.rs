@@ -1,15 +1,18 @@
-//! The audit trail on disk: what the ledger took down, as JSON lines in a log of the store, bounded by count.
+//! The audit trail on disk: what the ledger took down, as JSON lines in a log of the store, bounded by count and bytes.
 //! A record is on disk within a fifth of a second of what it tells; a crash can lose those that were not. Who makes a change
 //! as an operator is answered when its record is on disk.
 
+use crate::config::AuditConfig;
 use crate::hub::Hub;
 use access::{Outcome, Record};
 use broker::Bounds;
 use bytes::Bytes;
-use message::{Fault, Id, Time};
+use message::{Fault, Id, Time, Verb};
 use serde::{Serialize, Serializer};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
+use store::Log;
 use tokio::sync::{Notify, watch};
 
 /// The store's log that holds the trail.
@@ -28,10 +31,18 @@ const RECORD_WAIT: Duration = Duration::from_secs(5);
 
 /// How far the trail on disk is.
 pub(crate) struct Trail {
-    /// How many records were drained and written, since the start.
+    /// The number of the newest change whose record is on disk.
     written: watch::Sender<u64>,
     /// Asks for writing now.
     now: Notify,
+}
+
+/// A record that was taken out of the ledger and is not on disk.
+struct Unwritten {
+    number: u64,
+    /// Somebody made a change as an operator, and waits for this.
+    is_change: bool,
+    text: Bytes,
 }
 
 impl Default for Trail {
@@ -40,7 +51,7 @@ impl Default for Trail {
     }
 }
 
-/// Waits until the record with this number is on disk.
+/// Waits until the record of a change with this number is on disk.
 ///
 /// # Errors
 /// `TL0019` when it is not within five seconds: what it tells of was done all the same.
@@ -48,8 +59,7 @@ pub(crate) async fn on_disk(hub: &Hub, number: u64) -> Result<(), Fault> {
     let trail = hub.trail();
     trail.now.notify_one();
     let mut written = trail.written.subscribe();
-    // What was lost for lack of room was older than what waits.
-    let there = written.wait_for(|written| written + hub.ledger().counts().1 >= number);
+    let there = written.wait_for(|written| *written >= number);
     match tokio::time::timeout(RECORD_WAIT, there).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(Fault::new(
@@ -65,7 +75,7 @@ pub(crate) fn start(hub: &Hub) {
     let tasks = hub.tasks().clone();
     tasks.spawn("audit", async move {
         let draining = hub.tasks().draining();
-        let mut unwritten = Vec::new();
+        let mut unwritten = VecDeque::new();
         while !draining.is_cancelled() {
             tokio::select! {
                 () = draining.cancelled() => {}
@@ -83,37 +93,98 @@ pub(crate) fn start(hub: &Hub) {
     });
 }
 
-/// Writes down what waits. What the store refuses stays in `unwritten` for the next time; meanwhile the ledger keeps
-/// what comes, and counts what it has no room for.
-async fn write_down(hub: &Hub, unwritten: &mut Vec<Bytes>) {
+/// Writes down what waits. What the store refuses stays in `unwritten` for the next time, as much as the ledger would keep;
+/// what is beyond is counted as lost.
+async fn write_down(hub: &Hub, unwritten: &mut VecDeque<Unwritten>) {
     hub.sum_up_barred();
     loop {
-        if unwritten.is_empty() {
-            unwritten.extend(hub.ledger().drain(BATCH_MAX).iter().map(|record| text(record)));
-        }
+        unwritten.extend(hub.ledger().drain(BATCH_MAX).iter().map(|(number, record)| Unwritten {
+            number: *number,
+            is_change: record.verb == Verb::Manage && record.outcome.fault().is_none(),
+            text: text(record),
+        }));
         if unwritten.is_empty() {
             return;
         }
-        if let Err(error) = append(hub, unwritten).await {
-            tracing::error!(%error, "the audit trail could not be written");
-            return;
+        match append(hub, unwritten).await {
+            Ok(()) => {}
+            Err(store::Error::DiskFull { .. }) if hub.ledger().waiting() > 0 => {}
+            Err(error) => {
+                tracing::error!(%error, "the audit trail could not be written");
+                return;
+            }
         }
     }
 }
 
-async fn append(hub: &Hub, unwritten: &mut Vec<Bytes>) -> Result<(), store::Error> {
+async fn append(hub: &Hub, unwritten: &mut VecDeque<Unwritten>) -> Result<(), store::Error> {
     let log = hub.engine().log(LOG)?;
     while !unwritten.is_empty() {
         let mut bytes = 0;
-        let fits = unwritten.iter().take_while(|line| {
-            bytes += line.len();
+        let fits = unwritten.iter().take_while(|one| {
+            bytes += one.text.len();
             bytes <= APPEND_BYTES_MAX
         });
-        let count = fits.count().max(1);
-        let range = log.append(unwritten.iter().take(count).cloned().collect()).await?;
-        unwritten.drain(..count);
-        hub.trail().written.send_modify(|written| *written += u64::try_from(count).unwrap_or(0));
-        log.trim(range.end.saturating_sub(hub.compiled().config.audit.records))?;
+        let part: Vec<Bytes> = fits.map(|one| one.text.clone()).collect();
+        let part = if part.is_empty() {
+            unwritten.iter().take(1).map(|one| one.text.clone()).collect()
+        } else {
+            part
+        };
+        match room(&*log, part.iter().map(|text| text.len() as u64).sum()).await {
+            Ok(()) => {}
+            Err(error @ store::Error::DiskFull { .. }) => {
+                changes_only(hub, &*log, unwritten).await?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        }
+        let count = part.len();
+        let range = log.append(part).await?;
+        let newest = unwritten.drain(..count).last().map_or(0, |last| last.number);
+        hub.trail().written.send_modify(|written| *written = newest.max(*written));
+        trim(hub, &*log, range.end)?;
+    }
+    Ok(())
+}
+
+/// On a full disk a change is written all the same: changes are few, and one of them may be the purge that frees the disk. Of
+/// the rest so many are kept as the ledger would keep.
+async fn changes_only(
+    hub: &Hub,
+    log: &dyn Log,
+    unwritten: &mut VecDeque<Unwritten>,
+) -> Result<(), store::Error> {
+    let changes: Vec<(u64, Bytes)> =
+        unwritten.iter().filter(|one| one.is_change).map(|one| (one.number, one.text.clone())).collect();
+    if let Some(newest) = changes.last().map(|(number, _)| *number) {
+        log.append(changes.into_iter().map(|(_, text)| text).collect()).await?;
+        unwritten.retain(|one| !one.is_change);
+        hub.trail().written.send_modify(|written| *written = newest.max(*written));
+    }
+    let beyond = unwritten.len().saturating_sub(access::WAITING_MAX);
+    unwritten.drain(..beyond);
+    hub.ledger().lose(beyond as u64);
+    Ok(())
+}
+
+async fn room(log: &dyn Log, bytes: u64) -> Result<(), store::Error> {
+    while let Some(wait) = log.room(bytes)? {
+        wait.await?;
+    }
+    Ok(())
+}
+
+/// Lets go of the oldest records beyond the bounds.
+fn trim(hub: &Hub, log: &dyn Log, end: u64) -> Result<(), store::Error> {
+    let config = hub.compiled();
+    let AuditConfig { records, bytes, .. } = config.config.audit;
+    log.trim(end.saturating_sub(records))?;
+    let (head, held) = (log.head(), log.bytes());
+    if let Some(beyond) = held.checked_sub(bytes.0).filter(|beyond| *beyond > 0) {
+        // As many as have so many bytes on average: the next turn sees to what that leaves.
+        let each = (held / (end - head).max(1)).max(1);
+        log.trim((head + beyond.div_ceil(each)).min(end))?;
     }
     Ok(())
 }

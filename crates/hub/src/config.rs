@@ -273,11 +273,13 @@ pub struct AuditConfig {
     pub publishes: bool,
     /// How many records are kept on disk; the oldest go first. Default 1,000,000.
     pub records: u64,
+    /// How many bytes of them are kept on disk; the oldest go first. Default 256 MiB, which a million records take about.
+    pub bytes: ByteCount,
 }
 
 impl Default for AuditConfig {
     fn default() -> AuditConfig {
-        AuditConfig { publishes: false, records: 1_000_000 }
+        AuditConfig { publishes: false, records: 1_000_000, bytes: ByteCount(256 << 20) }
     }
 }
 

@@ -30,14 +30,15 @@ pub struct Options {
     #[schemars(skip)]
     pub durability: Durability,
     /// Bytes of one segment file, 65,536 to 1,073,741,824; rounded up to whole pages of 4,096. Files are written full of zeros
-    /// before use and reused afterwards, so the disk space of two is always taken. One append, and so one message, must
+    /// before use and reused afterwards, so the disk space of two is always taken: one is written, one is the reserve for
+    /// acknowledgements on a full disk. One append, and so one message, must
     /// fit in a segment. Default 16 MiB: small enough to prepare in the background, large enough to be made rarely.
     pub segment_bytes: u64,
-    /// Used segments that are kept for reuse instead of deleted. Default 4: writing over a file is cheaper than making
-    /// one, and four absorb a burst.
+    /// Used segments that are kept for reuse instead of deleted, as long as the log may take so much: twice what is alive in
+    /// it, and two segments. Default 4: writing over a file is cheaper than making one, and four absorb a burst.
     pub spare_segments_max: usize,
-    /// Bytes that the segments may take on disk; appends beyond are refused with "no space is left" until enough is
-    /// trimmed. Default 0: as much as the disk has. Tables are not counted.
+    /// Bytes that the segments may take on disk; what makes the log longer is refused with "no space is left" (TL0019) until
+    /// enough is acknowledged, dropped or purged. At least three segments. Default 0: as much as the disk has. Tables are not counted.
     pub disk_bytes_max: u64,
     /// Bytes that may wait for the disk before further appends are refused as busy. Default 256 MiB; the
     /// limits of sessions and queues keep it from being reached unless the disk stands still.

@@ -34,6 +34,18 @@ async fn the_trail_keeps_the_newest_only() {
     until(async || lines(&world.hub).len() <= 10).await;
 }
 
+// Finding: B14
+#[tokio::test]
+async fn the_trail_keeps_no_more_bytes_than_it_may() {
+    let world = world(json!({ "audit": { "publishes": true, "bytes": "4KiB" } })).await;
+    for _ in 0..100 {
+        world.publish("topic/x", "").await.unwrap();
+    }
+    let log = world.hub.engine().log("audit").unwrap();
+    until(async || tail(&world.hub).unwrap() == 100 && log.bytes() <= 4096).await;
+    assert!(lines(&world.hub).len() > 5, "and not much less");
+}
+
 #[tokio::test]
 async fn a_stop_writes_down_what_was_still_done() {
     let world = world(json!({ "audit": { "publishes": true } })).await;

@@ -65,6 +65,8 @@ struct State {
     /// Segment files there are, whatever their state.
     files: u64,
     failed: Option<(Error, Moment)>,
+    /// Somebody was refused since one was made.
+    refused: bool,
     closing: bool,
 }
 
@@ -119,6 +121,12 @@ impl Pool {
         matches!(self.state.lock().failed, Some((Error::DiskFull { .. }, _)))
     }
 
+    /// Whether somebody was refused for want of space, and nothing was made since.
+    pub(super) fn has_refused(&self) -> bool {
+        let state = self.state.lock();
+        state.refused && matches!(state.failed, Some((Error::DiskFull { .. }, _)))
+    }
+
     /// Has so many segments made in the background.
     pub(super) fn prepare(&self, ahead: u64) {
         let mut state = self.state.lock();
@@ -135,7 +143,9 @@ impl Pool {
             return Err(Error::Closed);
         }
         if let Some((error, _)) = state.failed.as_ref().filter(|_| self.refuses(&state)) {
-            return Err(error.clone());
+            let error = error.clone();
+            state.refused = true;
+            return Err(error);
         }
         let (promise, waits) = Completion::promised();
         state.waiters.push(promise);
@@ -259,6 +269,7 @@ impl Pool {
                 if state.failed.take().is_some() {
                     tracing::info!("there is room for the log again");
                 }
+                state.refused = false;
                 state.ready.push_back(Arc::new(segment));
                 self.ready.fetch_add(1, Ordering::AcqRel);
                 Ok(())
@@ -268,6 +279,7 @@ impl Pool {
                     tracing::error!(%error, "no segment could be prepared");
                 }
                 state.failed = Some((error.clone(), self.clock.moment()));
+                state.refused |= !state.waiters.is_empty();
                 Err(error)
             }
         };

@@ -47,8 +47,10 @@ impl Core {
         there.saturating_sub(self.reserve.load(Ordering::Acquire) + self.unplaced.load(Ordering::Acquire))
     }
 
-    /// Whether the log cannot grow: the disk has refused a segment, and what is left is the reserve.
+    /// Whether the log cannot grow: the disk has refused a segment, and what is left is the reserve, or was too little for
+    /// somebody.
     pub(super) fn is_full(&self) -> bool {
-        self.pool.is_refused() && self.room_left() < (self.pool.segment_bytes() / 16).min(64 << 10)
+        self.pool.has_refused()
+            || self.pool.is_refused() && self.room_left() < (self.pool.segment_bytes() / 16).min(64 << 10)
     }
 }

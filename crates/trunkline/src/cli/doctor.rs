@@ -105,6 +105,10 @@ impl Doctor {
                         findings.push(Finding::Broken(format!("its store is {}", state.unwrap_or("unknown"))))
                     }
                 }
+                if overview["store"]["full"] == true {
+                    let text = "its disk is full: durable messages are refused until something is acknowledged, dropped or purged";
+                    findings.push(Finding::Broken(text.into()));
+                }
                 findings.extend(skew(overview["now"].as_str().unwrap_or("")));
                 if let Some(dead) = overview["queues"]["dead"].as_u64().filter(|dead| *dead > 0) {
                     findings
@@ -163,7 +167,7 @@ fn room(data: Option<&Path>) -> Option<Finding> {
             Finding::Broken(format!("{text}; a store needs at least {} MiB", ROOM_MIN >> 20))
         }
         () if share.used / 5 > share.most / 6 => {
-            Finding::Look(format!("{text}, which is little; a full disk refuses durable messages"))
+            Finding::Look(format!("{text}, which is little; a full disk takes no new durable messages"))
         }
         () => Finding::Fine(text),
     })

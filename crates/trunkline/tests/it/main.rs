@@ -12,6 +12,7 @@
 mod command_line;
 mod damage;
 mod demo;
+mod disk;
 mod harness;
 mod lifecycle;
 mod messages;
