@@ -4,8 +4,13 @@ use crate::harness::{ACCESS, KEY, Server};
 use serde_json::Value;
 
 /// A log that may take three small segments.
-const SMALL: &str = "store: {segment_bytes: 65536, disk_bytes_max: 196608}\nqueues: {q: {}}\n";
-const BODY_BYTES: usize = 4_000;
+const SMALL: &str = "\
+store: {segment_bytes: 4194304, disk_bytes_max: 12582912}
+broker: {record_bytes_max: 2097152}
+limits: {message_bytes: 262144}
+queues: {q: {}}
+";
+const BODY_BYTES: usize = 200_000;
 
 fn with_key() -> String {
     format!("Bearer {KEY}")
