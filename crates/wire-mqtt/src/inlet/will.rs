@@ -34,7 +34,7 @@ impl Testament {
         let mut envelope = self.door.envelope(address, self.will.payload);
         let clock = self.door.hub().clock();
         translate::fill(&mut envelope, self.will.qos, self.will.retain, &self.will.properties, clock)?;
-        match tokio::time::timeout(DEADLINE, self.door.publish(envelope)).await {
+        match tokio::time::timeout(DEADLINE, self.door.publish_untold(envelope)).await {
             Ok(result) => result.map(drop),
             Err(_) => Err(Fault::new(message::Code::DeadlinePassed, "the will was not taken in time")),
         }
