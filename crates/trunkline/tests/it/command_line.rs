@@ -155,9 +155,9 @@ fn slips_in_a_configuration_are_pointed_at() {
     );
     check("routes:\n  - name: a\n    from: topics/x\n    to: [topic/y]\n", "3:11", "did you mean \"topic\"?");
     check(
-        "queues: {q: {}}\nroutes:\n  - name: a\n    from: topic/x\n    steps:\n      - map: 'def f: f; f'\n    to: [queue/q]\n",
+        "queues: {q: {}}\nroutes:\n  - name: a\n    from: topic/x\n    steps:\n      - map: '.a | input'\n    to: [queue/q]\n",
         "6:9",
-        "recursion is refused",
+        "input is refused: a step sees one message",
     );
     check("access: {keys: [{name: a, key: in-clear, roles: [admin]}]}\n", "1:32", "never the value itself");
     check("outlets:\n  shop: {htp: {url: 'http://127.0.0.1:1'}}\n", "2:10", "did you mean \"http\"?");
