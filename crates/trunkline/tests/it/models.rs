@@ -67,7 +67,7 @@ fn a_large_question_may_name_its_model_last() {
     assert!(left.into_iter().all(|entry| !entry.file_name().to_string_lossy().contains(".body-")));
 }
 
-// Finding: A22, M11
+// Finding: A22, M11, N-E3
 #[test]
 fn a_page_of_a_listed_origin_may_ask_what_a_page_needs() {
     let server = server(

@@ -23,7 +23,7 @@ async fn ask(method: &str, path: &str, headers: &[(&str, &str)]) -> Response {
     table().call(request.body(Body::empty()).unwrap(), &no_conn()).await
 }
 
-// Finding: A22, M11
+// Finding: A22, M11, N-E3
 #[tokio::test]
 async fn a_page_that_is_allowed_may_ask_and_read() {
     let page = ("origin", "https://app.example");
@@ -52,7 +52,7 @@ async fn a_page_that_is_allowed_may_ask_and_read() {
     }
 }
 
-// Finding: A22, M11
+// Finding: A22, M11, N-E3
 #[tokio::test]
 async fn other_pages_and_other_paths_are_told_nothing() {
     for (path, origin) in [
