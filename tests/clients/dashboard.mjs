@@ -141,7 +141,7 @@ async function triedMessages(page) {
   };
   await tried("a message that passes shows what it becomes and where it goes", '{"plant": 1, "celsius": 90}', ["too hot", "alarms", "It would be delivered."]);
   await tried("a message that is filtered says so", '{"plant": 1, "celsius": 20}', ["Nobody would get it"]);
-  await tried("a message that is refused says why", "{bad", ["Refused", "TL00"]);
+  await tried("a message that is refused says why", "[1]", ["Refused", "TL00"]);
 }
 
 async function demoLetters(page) {
