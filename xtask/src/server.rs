@@ -129,13 +129,14 @@ pub(crate) fn fixture(name: &str, folder: &Path) -> Result<Process> {
     )
 }
 
-/// One HTTP/1.1 request with the key, and the body of its answer; an error for a status of 400 and more.
+/// One HTTP/1.0 request with the key, and the body of its answer, which no 1.0 client gets in chunks (RFC 9112 §6.1); an
+/// error for a status of 400 and more.
 pub(crate) fn http(port: u16, method: &str, path: &str, body: &str) -> Result<String> {
     let mut stream = TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), START)?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {KEY}\r\nconnection: close\r\n\
+        "{method} {path} HTTP/1.0\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {KEY}\r\n\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )?;
